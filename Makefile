@@ -1,0 +1,151 @@
+# Packhorse: list, pack, train, evaluate, export, predict on all of ImageNet, on one machine.
+#
+# This file is the architecture, top to bottom: the packages, the shelves, the stages, the tests. `make help` lists
+# what can be asked of it.
+
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+# ---- Packages (Debian's names; why each is there stands in README.md) -----------------------------------------------
+PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
+            libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
+            wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
+TEST_PACKAGES  := libgtest-dev slurm-wlm munge
+BENCH_PACKAGES := libbenchmark-dev
+LINT_PACKAGES  := clang-format clang-tidy shellcheck
+
+# ---- Shelves: a room includes rooms of lower shelves only; `make layers` holds the code to this table ---------------
+ROOMS_0 := base
+ROOMS_1 := manifest record image ranks tensor metrics
+ROOMS_2 := source net
+ROOMS_3 := feed comm ops
+ROOMS_4 := train report
+ROOMS   := $(ROOMS_0) $(ROOMS_1) $(ROOMS_2) $(ROOMS_3) $(ROOMS_4)
+
+USES_base     :=
+USES_manifest := base
+USES_record   := base
+USES_image    := base
+USES_ranks    := base
+USES_tensor   := base
+USES_metrics  := base
+USES_source   := manifest image base
+USES_net      := tensor base
+USES_feed     := record image manifest base
+USES_comm     := ranks base
+USES_ops      := net tensor base
+USES_train    := ops net comm feed metrics record manifest ranks tensor base
+USES_report   := metrics manifest image base
+
+# A vendor's headers have one home each, and a stage links only what its rooms need.
+HDF5_INCLUDE := /usr/include/hdf5/serial
+MPI_CFLAGS    = $(shell pkg-config --cflags ompi-cxx 2>/dev/null || pkg-config --cflags ompi 2>/dev/null)
+MPI_LIBS      = $(shell pkg-config --libs ompi 2>/dev/null || echo -lmpi)
+LIBS_base    := -lfmt
+LIBS_image   := -lturbojpeg -ljpeg -lpng
+LIBS_ranks    = $(MPI_LIBS)
+LIBS_metrics := -lhdf5_serial
+LIBS_source  := -larchive -ltbb
+LIBS_feed    := -ltbb
+LIBS_ops     := -ldnnl
+FLAGS_ranks   = $(MPI_CFLAGS)
+FLAGS_metrics := -isystem $(HDF5_INCLUDE)
+FLAGS_ops    := -fopenmp
+
+# ---- Stages: one executable a verb, and the rooms each uses ---------------------------------------------------------
+STAGES := list pack verify train evaluate export predict
+STAGE_list     := source manifest
+STAGE_pack     := source record manifest ranks
+STAGE_verify   := record metrics manifest ranks
+STAGE_train    := train
+STAGE_evaluate := train
+STAGE_export   := report train
+STAGE_predict  := report train
+
+# ---- How things are compiled ----------------------------------------------------------------------------------------
+BUILD    := build
+CXX      ?= g++
+OPTIMISE ?= -O2
+CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib
+JOBS     ?= $(shell nproc)
+
+# closure of "uses": a room, then everything below it, each after what needs it
+closure  = $(call unique,$(foreach r,$(1),$(r) $(call closure,$(USES_$(r)))))
+unique   = $(if $(1),$(call unique,$(filter-out $(lastword $(1)),$(1))) $(lastword $(1)))
+archives = $(foreach r,$(call closure,$(1)),$(BUILD)/lib/$(r).a)
+libs_of  = $(sort $(foreach r,$(call closure,$(1)),$(LIBS_$(r)))) $(if $(filter ops,$(call closure,$(1))),-fopenmp) -lpthread
+
+OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
+STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
+
+.PHONY: all test demo bench lint layers install help clean deps deps-test deps-bench deps-lint test-interop unit-tests print-rooms
+all: deps
+	@$(MAKE) -j$(JOBS) stages
+
+.PHONY: stages
+stages: $(STAGE_BINARIES)
+
+$(BUILD)/%.o: %.cc
+	@mkdir -p $(@D)
+	@echo "  c++   $<"
+	@$(CXX) $(CXXFLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MMD -MP -c $< -o $@
+
+define room_rules
+$(BUILD)/lib/$(1).a: $(call OBJECTS,lib/$(1)/*.cc lib/$(1)/*/*.cc)
+	@echo "  room  $(1)"
+	@rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
+
+define stage_rules
+$(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(1).o $(call archives,$(STAGE_$(1)))
+	@mkdir -p $$(@D)
+	@echo "  stage $(1)"
+	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(STAGE_$(1))) -o $$@
+endef
+$(foreach s,$(STAGES),$(eval $(call stage_rules,$(s))))
+
+# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults and cluster -------------------------------
+TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
+TEST_RUNS  := $(foreach t,pipeline faults cluster,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
+TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/tests/%_test)
+TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
+
+define test_rules
+$(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call archives,$(2))
+	@mkdir -p $$(@D)
+	@echo "  test  $(1)"
+	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) -lgtest_main -lgtest -o $$@
+endef
+$(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) base)))
+$(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
+$(TEST_RUNS:%=$(BUILD)/tests/%_test): $(STAGE_BINARIES)
+$(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
+
+unit-tests: $(TEST_BINARIES)
+
+test: deps deps-test
+	@$(MAKE) -j$(JOBS) stages unit-tests
+	@tests/run $(TEST_BINARIES)
+
+# ---- The rest -------------------------------------------------------------------------------------------------------
+deps:       ; @tests/deps $(PACKAGES)
+deps-test:  ; @tests/deps $(TEST_PACKAGES)
+deps-bench: ; @tests/deps $(BENCH_PACKAGES)
+deps-lint:  ; @tests/deps $(LINT_PACKAGES)
+
+demo: all
+	@jobs/demo.sh
+
+layers:
+	@tests/layers
+
+print-rooms:
+	@$(foreach r,$(ROOMS),echo "$(r): $(USES_$(r))";)
+
+clean:
+	@rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

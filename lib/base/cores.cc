@@ -1,0 +1,27 @@
+#include "base/cores.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace packhorse {
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return std::max(1, CPU_COUNT(&set));
+}
+
+CoreShare share_cores(int local_ranks) {
+  const int mine = available_cores();
+  const int host = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const bool bound = mine * local_ranks <= host;
+  const int cores = bound ? mine : std::max(1, mine / local_ranks);
+  // Training on the CPU is bound by compute: the feed's threads take a slice of the same cores when a batch is due.
+  return {.compute = cores, .feed = cores};
+}
+
+}  // namespace packhorse

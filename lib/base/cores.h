@@ -1,0 +1,19 @@
+// Who may use which cores. One process has several pools of threads (the compute library's, the feed's, the
+// communication thread); their shares are decided here, once, so that they do not fight over the same cores.
+#pragma once
+
+namespace packhorse {
+
+struct CoreShare {
+  int compute = 1;  ///< threads of the compute library (OpenMP)
+  int feed = 1;     ///< threads that read, decode and augment (TBB)
+};
+
+/// Cores that this process may run on (its affinity mask, which a job's allocation or `mpirun` has set).
+int available_cores();
+
+/// This rank's share where `local_ranks` ranks live on this host. Where the launcher bound each rank to cores of its
+/// own, those are the share; where all ranks see the same cores, they are divided evenly, at least one each.
+CoreShare share_cores(int local_ranks);
+
+}  // namespace packhorse

@@ -1,0 +1,36 @@
+#include "base/json.h"
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace packhorse {
+
+Json read_json(const std::filesystem::path& path) {
+  const std::string text = read_text(path);
+  try {
+    return Json::parse(text);
+  } catch (const Json::exception& error) {
+    throw DamageError({std::string("not valid JSON (") + error.what() + ")", path.string(),
+                       "check that this is a manifest or a description, and that it is whole"});
+  }
+}
+
+void write_json(const std::filesystem::path& path, const Json& value) { write_text(path, value.dump(2) + "\n"); }
+
+template <typename T>
+T json_member(const Json& object, const std::string& key, const std::string& where) {
+  if (!object.is_object() || !object.contains(key)) throw Error({"the member '" + key + "' is missing", where, ""});
+  try {
+    return object.at(key).get<T>();
+  } catch (const Json::exception&) {
+    throw Error({"the member '" + key + "' has the wrong type: " + object.at(key).dump(), where, ""});
+  }
+}
+
+template std::string json_member(const Json&, const std::string&, const std::string&);
+template int64_t json_member(const Json&, const std::string&, const std::string&);
+template uint64_t json_member(const Json&, const std::string&, const std::string&);
+template double json_member(const Json&, const std::string&, const std::string&);
+template Json json_member(const Json&, const std::string&, const std::string&);
+
+}  // namespace packhorse

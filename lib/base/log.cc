@@ -1,0 +1,119 @@
+#include "base/log.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+namespace packhorse {
+namespace {
+
+int log_rank = 0;
+int log_ranks = 1;
+
+void print_line(const char* kind, const std::string& message) {
+  const std::string who = log_ranks > 1 && log_rank > 0 ? fmt::format("[rank {}] ", log_rank) : "";
+  const std::string line = fmt::format("{}{}{}\n", who, kind, message);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+int64_t interval_ns(bool terminal) {
+  if (terminal) return 100'000'000;
+  const char* wish = std::getenv("PACKHORSE_PROGRESS_SECONDS");
+  const double seconds = wish != nullptr ? std::atof(wish) : 5.0;
+  return static_cast<int64_t>(std::max(0.1, seconds) * 1e9);
+}
+
+}  // namespace
+
+void set_log_rank(int rank, int ranks) {
+  log_rank = rank;
+  log_ranks = ranks;
+}
+
+void log_info(const std::string& message) {
+  if (log_rank == 0) print_line("", message);
+}
+void log_warning(const std::string& message) { print_line("warning: ", message); }
+void log_error(const std::string& message) { print_line("error: ", message); }
+
+std::string grouped(uint64_t number) {
+  std::string digits = std::to_string(number);
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  return digits;
+}
+
+std::string bytes_text(double bytes) {
+  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+  size_t unit = 0;
+  while (std::abs(bytes) >= 1000 && unit + 1 < std::size(kUnits)) {
+    bytes /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+std::string duration_text(double seconds) {
+  if (!(seconds < 1e9)) return "unknown";
+  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  if (whole < 86400) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  return fmt::format("{} d {:02} h", whole / 86400, whole / 3600 % 24);
+}
+
+Progress::Progress(std::string label, std::string unit, uint64_t total, bool silent)
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      silent_(silent || log_rank != 0),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      next_show_ns_(interval_ns(terminal_)) {}
+
+Progress::~Progress() {
+  if (!silent_) show(true);
+}
+
+double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+void Progress::note(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  note_ = text;
+}
+
+void Progress::add(uint64_t count) {
+  done_ += count;
+  if (silent_) return;
+  const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count();
+  int64_t due = next_show_ns_.load();
+  if (now < due || !next_show_ns_.compare_exchange_strong(due, now + interval_ns(terminal_))) return;
+  show(false);
+}
+
+void Progress::show(bool last) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t done = done_.load();
+  const double taken = std::max(seconds(), 1e-9);
+  const double rate = static_cast<double>(done) / taken;
+  std::string line = fmt::format("{} {}", label_, grouped(done));
+  if (total_ > 0) line += fmt::format("/{} {}", grouped(total_), unit_);
+  if (total_ == 0) line += " " + unit_;
+  if (total_ > 0 && terminal_) {
+    constexpr uint64_t kWidth = 24;
+    const uint64_t filled = std::min(kWidth, done * kWidth / total_);
+    line += " [" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "]";
+  }
+  line += fmt::format("  {:.{}f} {}/s", rate, rate < 100 ? 1 : 0, unit_);
+  if (last) {
+    line += "  in " + duration_text(taken);
+  } else if (total_ > done && done > 0) {
+    line += "  ETA " + duration_text(static_cast<double>(total_ - done) / rate);
+  }
+  if (!note_.empty()) line += "  " + note_;
+  std::fprintf(stderr, terminal_ ? "\r\033[K%s%s" : "%s%s", line.c_str(), last || !terminal_ ? "\n" : "");
+}
+
+}  // namespace packhorse

@@ -1,0 +1,56 @@
+// What a person sees while a stage runs: messages and progress on standard error, results on standard output.
+//
+// Rule: rank 0 speaks; other ranks speak only of trouble, and say who they are.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+namespace packhorse {
+
+/// Names this process's rank in what it prints from here on.
+void set_log_rank(int rank, int ranks);
+
+void log_info(const std::string& message);
+void log_warning(const std::string& message);
+void log_error(const std::string& message);
+
+/// "1,234,567".
+std::string grouped(uint64_t number);
+/// "17.6 kB", "250.0 GB": powers of ten, as disks are sold.
+std::string bytes_text(double bytes);
+/// "12.3 s", "4 min 05 s", "8 d 12 h".
+std::string duration_text(double seconds);
+
+/// Rate and time left: a bar on a terminal, a line every few seconds elsewhere. Threads may add at the same time.
+class Progress {
+ public:
+  /// `unit` is the plural ("images"); `total` of 0 means unknown; a silent one prints nothing.
+  Progress(std::string label, std::string unit, uint64_t total, bool silent = false);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  void add(uint64_t count = 1);
+  /// Text shown behind the rate ("loss 4.21").
+  void note(const std::string& text);
+  uint64_t done() const { return done_.load(); }
+  double seconds() const;
+
+ private:
+  void show(bool last);
+
+  using Clock = std::chrono::steady_clock;
+  const std::string label_, unit_;
+  const uint64_t total_;
+  const bool silent_, terminal_;
+  const Clock::time_point start_ = Clock::now();
+  std::atomic<uint64_t> done_{0};
+  std::atomic<int64_t> next_show_ns_;
+  std::mutex mutex_;
+  std::string note_;
+};
+
+}  // namespace packhorse

@@ -1,0 +1,160 @@
+#include "base/options.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <limits>
+
+#include "base/error.h"
+#include "base/version.h"
+
+namespace packhorse {
+
+struct Options::Impl {
+  struct Setting {
+    std::string name;
+    CLI::Option* option;
+    std::function<Json()> get;
+    std::function<void(const Json&)> set;
+    std::vector<std::string> words;                      // allowed values, where limited
+    double low = std::numeric_limits<double>::lowest();  // allowed numbers
+    double high = std::numeric_limits<double>::max();
+  };
+  CLI::App app;
+  std::vector<Setting> settings;
+
+  template <typename T>
+  void add(const std::string& name, T& value, const std::string& help) {
+    CLI::Option* option = nullptr;
+    if constexpr (std::is_same_v<T, bool>) {
+      option = app.add_flag("--" + name + ",!--no-" + name, value, help);
+    } else {
+      option = app.add_option("--" + name, value, help)->capture_default_str();
+    }
+    option->group("Settings (recorded in the manifest)");
+    settings.push_back(
+        {name, option, [&value] { return Json(value); }, [&value](const Json& given) { value = given.get<T>(); }, {}});
+  }
+
+  /// The limits hold wherever a value came from.
+  static void check(const Setting& setting, const std::string& from) {
+    const Json value = setting.get();
+    if (!setting.words.empty() &&
+        std::find(setting.words.begin(), setting.words.end(), value.get<std::string>()) == setting.words.end()) {
+      throw UsageError({"'" + setting.name + "' cannot be " + value.dump(), from, "one of " + joined(setting.words)});
+    }
+    if (value.is_number() && !(value.get<double>() >= setting.low && value.get<double>() <= setting.high)) {
+      throw UsageError({"'" + setting.name + "' cannot be " + value.dump(), from,
+                        fmt::format("a number from {:g} to {:g}", setting.low, setting.high)});
+    }
+  }
+
+  static std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
+    return text;
+  }
+};
+
+Options::Options(std::string program, std::string about, std::string example) : impl_(std::make_unique<Impl>()) {
+  CLI::App& app = impl_->app;
+  app.name(std::move(program));
+  app.description(std::move(about));
+  app.footer("Example:\n" + std::move(example));
+  app.get_formatter()->column_width(34);
+  app.set_config("--config", "", "settings from a TOML file (name = value)");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.set_version_flag("--version", std::string("packhorse ") + kVersion);
+}
+Options::~Options() = default;
+
+void Options::setting(const std::string& name, bool& value, const std::string& help) { impl_->add(name, value, help); }
+void Options::setting(const std::string& name, int& value, const std::string& help) { impl_->add(name, value, help); }
+void Options::setting(const std::string& name, int64_t& value, const std::string& help) {
+  impl_->add(name, value, help);
+}
+void Options::setting(const std::string& name, uint64_t& value, const std::string& help) {
+  impl_->add(name, value, help);
+}
+void Options::setting(const std::string& name, double& value, const std::string& help) {
+  impl_->add(name, value, help);
+}
+void Options::setting(const std::string& name, std::string& value, const std::string& help) {
+  impl_->add(name, value, help);
+}
+void Options::setting(const std::string& name, std::vector<std::string>& value, const std::string& help) {
+  impl_->add(name, value, help);
+  impl_->settings.back().option->delimiter(',');
+}
+
+void Options::one_of(const std::vector<std::string>& words) {
+  Impl::Setting& setting = impl_->settings.back();
+  setting.words = words;
+  setting.option->type_name("{" + Impl::joined(words) + "}");
+}
+void Options::between(double low, double high) {
+  impl_->settings.back().low = low;
+  impl_->settings.back().high = high;
+}
+
+void Options::run_option(const std::string& name, bool& value, const std::string& help) {
+  impl_->app.add_flag("--" + name, value, help);
+}
+void Options::run_option(const std::string& name, int& value, const std::string& help) {
+  impl_->app.add_option("--" + name, value, help)->capture_default_str();
+}
+void Options::run_option(const std::string& name, std::string& value, const std::string& help) {
+  impl_->app.add_option("--" + name, value, help);
+}
+void Options::argument(const std::string& name, std::string& value, const std::string& help, bool required) {
+  impl_->app.add_option(name, value, help)->required(required);
+}
+void Options::argument(const std::string& name, std::vector<std::string>& values, const std::string& help,
+                       bool required) {
+  impl_->app.add_option(name, values, help)->required(required);
+}
+
+void Options::parse(int argc, char** argv) {
+  command_.assign(argv, argv + argc);
+  try {
+    impl_->app.parse(argc, argv);
+  } catch (const CLI::Success& shown) {
+    impl_->app.exit(shown, std::cout, std::cerr);
+    throw HelpShown{};
+  } catch (const CLI::ParseError& error) {
+    throw UsageError({error.what(), "", impl_->app.get_name() + " --help"});
+  }
+  for (const auto& setting : impl_->settings) Impl::check(setting, "the command line or --config");
+}
+
+void Options::apply(const Json& settings, const std::string& from) {
+  for (const auto& [name, value] : settings.items()) {
+    const auto match = [&name = name](const Impl::Setting& setting) { return setting.name == name; };
+    const auto found = std::find_if(impl_->settings.begin(), impl_->settings.end(), match);
+    if (found == impl_->settings.end()) {
+      throw UsageError({"there is no setting '" + name + "'", from, impl_->app.get_name() + " --help lists them"});
+    }
+    if (found->option->count() > 0) continue;
+    try {
+      found->set(value);
+    } catch (const Json::exception&) {
+      throw UsageError({"the setting '" + name + "' has the wrong type: " + value.dump(), from, ""});
+    }
+    Impl::check(*found, from);
+  }
+}
+
+bool Options::given(const std::string& name) const {
+  return std::any_of(impl_->settings.begin(), impl_->settings.end(),
+                     [&](const Impl::Setting& setting) { return setting.name == name && setting.option->count() > 0; });
+}
+
+Json Options::settings() const {
+  Json all = Json::object();
+  for (const auto& setting : impl_->settings) all[setting.name] = setting.get();
+  return all;
+}
+
+}  // namespace packhorse

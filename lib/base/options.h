@@ -1,0 +1,72 @@
+// A stage's command line. Every setting has one name: on the command line (--name), in a TOML file (name = ...), in a
+// data set's description and in the manifest that records what was used.
+//
+// Precedence, highest first: command line, --config FILE.toml, the manifest or description given, the built-in value.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace packhorse {
+
+/// Thrown by parse() after --help or --version was printed; a stage then ends with exit code 0.
+struct HelpShown {};
+
+class Options {
+ public:
+  /// `example` is a complete command line, or several, shown at the end of --help.
+  Options(std::string program, std::string about, std::string example);
+  ~Options();
+  Options(const Options&) = delete;
+  Options& operator=(const Options&) = delete;
+
+  /// A setting that shapes the result: recorded in the manifest and taken from it. The value given is the built-in one.
+  void setting(const std::string& name, bool& value, const std::string& help);
+  void setting(const std::string& name, int& value, const std::string& help);
+  void setting(const std::string& name, int64_t& value, const std::string& help);
+  void setting(const std::string& name, uint64_t& value, const std::string& help);
+  void setting(const std::string& name, double& value, const std::string& help);
+  void setting(const std::string& name, std::string& value, const std::string& help);
+  void setting(const std::string& name, std::vector<std::string>& value, const std::string& help);
+  /// Limits the setting added last to the given words.
+  void one_of(const std::vector<std::string>& words);
+  /// Limits the number added last to [low, high].
+  void between(double low, double high);
+
+  /// An option of this one run (where to write, how many threads): not recorded, not part of the result.
+  void run_option(const std::string& name, bool& value, const std::string& help);
+  void run_option(const std::string& name, int& value, const std::string& help);
+  void run_option(const std::string& name, std::string& value, const std::string& help);
+  /// A positional argument.
+  void argument(const std::string& name, std::string& value, const std::string& help, bool required = true);
+  void argument(const std::string& name, std::vector<std::string>& values, const std::string& help,
+                bool required = true);
+
+  /// Throws UsageError for a bad command line or settings file, HelpShown after --help.
+  void parse(int argc, char** argv);
+
+  /// Fills the settings that neither the command line nor --config gave. `from` names the source in messages. A name
+  /// that this stage does not have is a UsageError.
+  void apply(const Json& settings, const std::string& from);
+
+  /// Whether the command line or --config gave it.
+  bool given(const std::string& name) const;
+
+  /// Every setting with the value used.
+  Json settings() const;
+
+  const std::vector<std::string>& command() const { return command_; }
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::vector<std::string> command_;
+};
+
+}  // namespace packhorse

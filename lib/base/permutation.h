@@ -1,0 +1,31 @@
+// A shuffle that is looked up, not carried out: a keyed bijection of [0, count), in O(1) time and memory.
+//
+// A balanced Feistel network of Philox rounds over the next power of four, walked until it lands inside [0, count)
+// (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002). Fewer than four steps are expected.
+#pragma once
+
+#include <cstdint>
+
+namespace packhorse {
+
+class Permutation {
+ public:
+  Permutation(uint64_t count, uint64_t seed, uint32_t use, uint64_t address);
+  uint64_t count() const { return count_; }
+  /// Which element stands at `position`.
+  uint64_t at(uint64_t position) const;
+  /// At which position `element` stands: inverse of at().
+  uint64_t position_of(uint64_t element) const;
+
+ private:
+  uint64_t round(uint64_t half, int index) const;
+  uint64_t forward(uint64_t x) const;
+  uint64_t backward(uint64_t x) const;
+
+  uint64_t count_;
+  int half_bits_;
+  uint64_t half_mask_;
+  uint32_t key0_, key1_;
+};
+
+}  // namespace packhorse

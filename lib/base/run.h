@@ -1,0 +1,8 @@
+// The outermost frame of every executable: what is thrown becomes a message on standard error and an exit code.
+#pragma once
+
+#include <functional>
+
+namespace packhorse {
+int run_stage(const std::function<int()>& body);
+}

@@ -1,0 +1,53 @@
+// JPEG through libjpeg-turbo. The only room that sees its headers.
+//
+// Pixels are 8-bit RGB, rows top to bottom, 3 bytes a pixel without gaps. Codecs are kept per thread: nothing is
+// allocated for a picture once the largest has been seen.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace packhorse {
+
+/// A decoded picture; `pixels` holds width * height * 3 bytes.
+struct Image {
+  int width = 0, height = 0;
+  std::vector<uint8_t> pixels;
+};
+
+/// What a JPEG's header says.
+struct JpegInfo {
+  int width = 0, height = 0;
+  int components = 0;  ///< 1 grey, 3 colour, 4 CMYK or YCCK
+  bool progressive = false;
+};
+
+/// A rectangle of pixels.
+struct Region {
+  int x = 0, y = 0, width = 0, height = 0;
+};
+
+/// Pictures larger than this on a side, or than kMaxPixels, are refused: they are a mistake or an attack.
+inline constexpr int kMaxSide = 32768;
+inline constexpr int64_t kMaxPixels = int64_t{1} << 28;
+
+/// Throws DamageError unless the bytes begin as a JPEG with a sane header.
+JpegInfo read_jpeg_info(std::span<const std::byte> bytes);
+
+/// Decodes a whole JPEG to RGB (grey is spread, CMYK and YCCK are converted), scaled by eighths/8 in the DCT (1 to 8;
+/// sizes round up). Throws DamageError, with the codec's words, for anything that is not whole and sound, warnings
+/// included.
+void decode_jpeg(std::span<const std::byte> bytes, Image& dst, int eighths = 8);
+
+/// As decode_jpeg, but only the rows and columns that `region` (in pixels of the scaled picture) needs; dst becomes
+/// that region, exactly the pixels that a whole decode would give there.
+void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, int eighths, Image& dst);
+
+/// Encodes RGB as baseline JPEG at the given quality (1 to 100), chroma 4:2:0, with tables optimised for nothing:
+/// speed.
+std::vector<std::byte> encode_jpeg(const Image& src, int quality);
+
+}  // namespace packhorse

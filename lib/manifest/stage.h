@@ -1,0 +1,58 @@
+// The frame that every stage's main stands in: options, what it was given, where it writes, errors into exit codes.
+//
+// A stage is given one of three things: a data set's description, the manifest of the stage before it, or its own old
+// manifest. Whichever it is, the settings come from there unless the command line says otherwise.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "base/options.h"
+#include "manifest/stage_manifest.h"
+
+namespace packhorse {
+
+class Stage {
+ public:
+  /// `name` is the verb ("pack"); `example` complete command lines.
+  Stage(std::string name, const std::string& about, const std::string& example);
+
+  Options options;
+
+  /// Reads the command line, then the manifest or description it names, and settles settings and folders. `upstream`
+  /// lists the stages whose manifests this one can start from ("list" for pack); a description is taken when it is
+  /// empty or contains "dataset".
+  void begin(int argc, char** argv, const std::vector<std::string>& upstream);
+
+  const std::string& name() const { return name_; }
+  /// What the stage starts from: outputs of the stage before. For a description it holds dataset and folder only.
+  const StageManifest& input() const { return input_; }
+  /// True when the stage was given its own old manifest: the run is repeated.
+  bool repeats() const { return repeats_; }
+  /// The folder it writes to: --out, or the old one when repeating, or `runs/NAME/STAGE` beside the input.
+  const std::filesystem::path& out() const { return out_; }
+  /// --plan: say what would be done, do nothing.
+  bool plan() const { return plan_; }
+
+  /// The record in the making, its inputs and settings filled in.
+  StageManifest& manifest() { return manifest_; }
+  /// Writes the manifest: the stage is done. `ranks` as it ran.
+  void finish(int ranks);
+  double seconds() const;
+
+ private:
+  void take(const std::filesystem::path& given, const std::vector<std::string>& upstream);
+
+  std::string name_, given_, out_text_;
+  bool plan_ = false, repeats_ = false;
+  std::filesystem::path out_;
+  StageManifest input_, manifest_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// The path that a description's text means: `${NAME}` replaced from the environment (an unset name is an error that
+/// says so), and a relative path taken from `folder`.
+std::filesystem::path described_path(const std::string& text, const std::filesystem::path& folder);
+
+}  // namespace packhorse

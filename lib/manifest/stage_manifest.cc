@@ -1,0 +1,156 @@
+#include "manifest/stage_manifest.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/version.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+std::string utc_text(std::chrono::system_clock::time_point when) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+}
+
+Json to_json(const FileEntry& entry, const fs::path& folder) {
+  Json json = {{"role", entry.role},
+               {"path", fs::proximate(entry.path, folder).generic_string()},
+               {"bytes", entry.bytes},
+               {"crc32c", crc32c_text(entry.crc32c)}};
+  if (entry.records > 0) json["records"] = entry.records;
+  return json;
+}
+
+std::vector<FileEntry> entries_from(const Json& list, const fs::path& manifest) {
+  std::vector<FileEntry> entries;
+  const std::string where = manifest.string();
+  for (const Json& json : list) {
+    FileEntry entry;
+    entry.role = json_member<std::string>(json, "role", where);
+    entry.path = (manifest.parent_path() / json_member<std::string>(json, "path", where)).lexically_normal();
+    entry.bytes = json_member<uint64_t>(json, "bytes", where);
+    entry.crc32c = static_cast<uint32_t>(std::stoul(json_member<std::string>(json, "crc32c", where), nullptr, 16));
+    if (json.contains("records")) entry.records = json_member<uint64_t>(json, "records", where);
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+}  // namespace
+
+StageManifest StageManifest::load(const fs::path& path) {
+  const Json json = read_json(path);
+  const std::string where = path.string();
+  if (json_member<std::string>(json, "schema", where) != kStageSchema) {
+    throw Error({"not a stage's manifest of schema " + std::string(kStageSchema), where,
+                 "give the manifest.json of a finished stage"});
+  }
+  StageManifest manifest;
+  manifest.path = fs::absolute(path).lexically_normal();
+  try {
+    manifest.stage = json_member<std::string>(json, "stage", where);
+    manifest.command = json.at("command").get<std::vector<std::string>>();
+    manifest.settings = json.at("settings");
+    manifest.dataset = json.at("dataset");
+    manifest.dataset_folder =
+        (manifest.path.parent_path() / json.at("dataset_folder").get<std::string>()).lexically_normal();
+    manifest.inputs = entries_from(json.at("inputs"), manifest.path);
+    manifest.outputs = entries_from(json.at("outputs"), manifest.path);
+    manifest.counts = json.at("counts");
+    manifest.classes_crc32c = json.at("classes_crc32c").get<std::string>();
+    manifest.seconds = json.at("seconds").get<double>();
+    manifest.ranks = json.at("ranks").get<int>();
+  } catch (const Json::exception& error) {
+    throw DamageError(
+        {std::string("a stage's manifest with a part missing or wrong (") + error.what() + ")", where, ""});
+  } catch (const std::logic_error& error) {
+    throw DamageError({std::string("a stage's manifest with a bad checksum field (") + error.what() + ")", where, ""});
+  }
+  return manifest;
+}
+
+void StageManifest::save(const fs::path& folder) const {
+  const fs::path home = fs::absolute(folder).lexically_normal();
+  const auto now = std::chrono::system_clock::now();
+  const auto began = now - std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  const char* job = std::getenv("SLURM_JOB_ID");
+  Json json = {{"schema", kStageSchema},
+               {"stage", stage},
+               {"version", kVersion},
+               {"command", command},
+               {"settings", settings},
+               {"counts", counts},
+               {"classes_crc32c", classes_crc32c},
+               {"inputs", Json::array()},
+               {"outputs", Json::array()},
+               {"started", utc_text(began)},
+               {"ended", utc_text(now)},
+               {"seconds", seconds},
+               {"ranks", ranks},
+               {"host", host_name()},
+               {"slurm_job", job != nullptr ? Json(job) : Json(nullptr)},
+               {"dataset_folder", fs::proximate(dataset_folder, home).generic_string()},
+               {"dataset", dataset}};
+  for (const FileEntry& entry : inputs) json["inputs"].push_back(to_json(entry, home));
+  for (const FileEntry& entry : outputs) json["outputs"].push_back(to_json(entry, home));
+  write_json(home / "manifest.json", json);
+}
+
+std::vector<FileEntry> StageManifest::outputs_of(const std::string& role) const {
+  std::vector<FileEntry> found;
+  std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(found),
+               [&](const FileEntry& entry) { return entry.role == role; });
+  return found;
+}
+
+FileEntry StageManifest::output_of(const std::string& role) const {
+  const auto found = outputs_of(role);
+  if (found.size() != 1) {
+    throw Error({"the manifest names " + std::to_string(found.size()) + " outputs of the kind '" + role + "', not one",
+                 path.string(), "give the manifest of a stage that makes it (this one is of '" + stage + "')"});
+  }
+  return found.front();
+}
+
+FileEntry describe_file(const std::string& role, const fs::path& path, uint64_t records) {
+  const FileFacts facts = file_facts(path);
+  return {role, fs::absolute(path).lexically_normal(), facts.bytes, facts.crc32c, records};
+}
+
+void check_file(const FileEntry& entry, const fs::path& manifest, bool whole) {
+  const std::string hint = "it changed after " + manifest.string() + " was written; run the stage that makes it again";
+  const InputFile file(entry.path);
+  if (file.bytes() != entry.bytes) {
+    throw DamageError(
+        {"the file has " + std::to_string(file.bytes()) + " bytes, its manifest says " + std::to_string(entry.bytes),
+         entry.path.string(), hint});
+  }
+  if (!whole) return;
+  const uint32_t found = file_facts(entry.path).crc32c;
+  if (found != entry.crc32c) {
+    throw DamageError(
+        {"the file's checksum is " + crc32c_text(found) + ", its manifest says " + crc32c_text(entry.crc32c),
+         entry.path.string(), hint});
+  }
+}
+
+}  // namespace packhorse

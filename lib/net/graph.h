@@ -1,0 +1,79 @@
+// A network as data: what is computed from what, and which parameters it has. No memory, no kernels.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tensor/types.h"
+
+namespace packhorse {
+
+/// How a parameter begins.
+enum class Init { he_normal, xavier_uniform, zeros, ones };
+
+/// A learnt tensor, a range of one flat array of f32. Ranges stand in forward order, so that backward completes the
+/// array from its end; a layer's gradients are ready in order of falling offset.
+struct Parameter {
+  std::string name;            ///< "3a/3x3/conv/weight"
+  std::vector<int64_t> shape;  ///< (O, C, K, K), (O, C) or (C)
+  size_t offset = 0, count = 0;
+  Init init = Init::zeros;
+  bool decay = false;  ///< weight decay applies (never on batch norm and biases)
+};
+
+/// A running mean or variance of a batch norm: a range of another flat array, never touched by the optimizer.
+struct Statistic {
+  std::string name;  ///< "3a/3x3/bn/mean", ".../variance"
+  size_t offset = 0, count = 0;
+  float start = 0;  ///< 0 for means, 1 for variances
+};
+
+enum class NodeKind {
+  input,
+  convolution,
+  batch_norm,
+  add,
+  max_pool,
+  average_pool,
+  global_average_pool,
+  concat,
+  fully_connected
+};
+
+/// One operation. Shapes are of one picture (n = 1).
+struct Node {
+  std::string name;
+  NodeKind kind = NodeKind::input;
+  std::vector<int> inputs;  ///< numbers of earlier nodes
+  Shape out;
+  int kernel = 1, stride = 1, pad = 0;
+  bool ceil = false;             ///< pooling: output size rounded up
+  bool relu = false;             ///< batch_norm, add: followed by ReLU
+  int weight = -1, bias = -1;    ///< parameters (batch norm: scale gamma, shift beta)
+  int mean = -1, variance = -1;  ///< statistics
+};
+
+struct Graph {
+  std::string name;
+  int64_t image_size = 0;  ///< pixels on a side of the input
+  int64_t classes = 0;
+  std::vector<Node> nodes;  ///< in order of computation; the last gives the logits
+  std::vector<Parameter> parameters;
+  std::vector<Statistic> statistics;
+  size_t parameter_count = 0, statistic_count = 0;  ///< lengths of the flat arrays
+
+  /// Multiply-adds of one forward pass over one picture.
+  int64_t macs() const;
+};
+
+/// Names that make_network() knows.
+std::vector<std::string> network_names();
+
+/// Builds a network; throws a UsageError for an unknown name or a picture size it cannot take.
+Graph make_network(const std::string& name, int64_t image_size, int64_t classes);
+
+/// The weights a training run starts from: a function of graph and seed alone, the same for any number of ranks.
+void initialise(const Graph& graph, uint64_t seed, float* parameters, float* statistics);
+
+}  // namespace packhorse

@@ -1,0 +1,87 @@
+// Runs a network on one device: memory planned before the first step, every primitive made once, then steps.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/graph.h"
+#include "tensor/types.h"
+
+namespace packhorse {
+
+/// "reference" (plain loops, the truth), "onednn" (CPU); a GPU build adds "cudnn". In order of preference, fastest
+/// first.
+std::vector<std::string> backend_names();
+
+struct ExecutorOptions {
+  std::string backend;  ///< one of backend_names(); empty: the first
+  int64_t batch = 1;    ///< pictures a step on this rank
+  Dtype dtype = Dtype::f32;
+  bool training = true;    ///< false: forward only, with running statistics
+  bool recompute = false;  ///< batch norm's outputs are computed again in backward instead of kept
+  int threads = 1;
+  float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit picture
+  float scale[3] = {1, 1, 1};       ///< then multiplied
+  float label_smoothing = 0;
+  float statistics_momentum = 0.9f;  ///< running = momentum * running + (1 - momentum) * batch (biased variance)
+};
+
+struct MemoryReport {
+  uint64_t activations = 0;            ///< bytes of the planned arena
+  uint64_t activations_unplanned = 0;  ///< what one buffer a tensor would take
+  uint64_t parameters = 0;             ///< masters, gradients, and the backend's packed copies
+  uint64_t workspace = 0;              ///< the backend's scratch
+};
+
+/// What one batch gave on this rank.
+struct BatchResult {
+  double loss_sum = 0;   ///< cross entropy summed over the counted pictures, label smoothing included
+  uint64_t counted = 0;  ///< pictures with a label
+  uint64_t top1 = 0, top5 = 0;
+};
+
+class Executor {
+ public:
+  /// Throws an Error before any step where the backend cannot honour the network, the type or the memory.
+  Executor(const Graph& graph, const ExecutorOptions& options);
+  ~Executor();
+
+  const Graph& graph() const;
+  MemoryReport memory() const;
+  std::string backend() const;
+
+  /// Flat arrays of the graph's parameters and statistics, f32, aligned to 64 bytes. After writing to parameters()
+  /// call parameters_changed(), which refreshes the backend's own copies.
+  std::span<float> parameters();
+  std::span<float> gradients();
+  std::span<float> statistics();
+  /// The last step's batch means and biased variances, in the layout of statistics().
+  std::span<float> batch_statistics();
+  void parameters_changed();
+
+  /// Forward and backward of one batch. `pixels` (N, S, S, 3) 8-bit RGB, `labels` (N), a label < 0 counts nothing.
+  /// gradients() becomes d(sum of losses)/dp * `gradient_scale`; `ready(first)` is called during backward each time
+  /// that gradients()[first..] have become final (first falls to 0); batch_statistics() is final before the first call.
+  /// Running statistics are left alone: see update_statistics().
+  BatchResult step(std::span<const uint8_t> pixels, std::span<const int32_t> labels, float gradient_scale,
+                   const std::function<void(size_t first)>& ready);
+
+  /// running = momentum * running + (1 - momentum) * batch_statistics() * batch_scale (1 / ranks after a sum over
+  /// ranks).
+  void update_statistics(float batch_scale);
+
+  /// Forward with running statistics. Logits (N, classes), f32, valid until the next call.
+  std::span<const float> infer(std::span<const uint8_t> pixels);
+  /// The pooled features of the last infer() or step(), (N, C), f32.
+  std::span<const float> features();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace packhorse

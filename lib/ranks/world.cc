@@ -1,0 +1,160 @@
+#include "ranks/world.h"
+
+#include <mpi.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/run.h"
+
+namespace packhorse {
+namespace {
+
+/// Whether a launcher started this process: mpirun names the size, a PMIx-speaking srun the rank.
+bool launched() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr; }
+
+void check(int code, const char* what) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw Error(
+      {std::string(what) + " failed (" + text + ")", "MPI", "see the launcher's own message; a rank may have died"});
+}
+
+int count_of(size_t size) {
+  if (size > static_cast<size_t>(std::numeric_limits<int>::max()))
+    throw Error({"one MPI message of over 2^31 items", "", ""});
+  return static_cast<int>(size);
+}
+
+}  // namespace
+
+World::World() {
+  if (!launched()) return;
+  int provided = MPI_THREAD_SINGLE;
+  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  mpi_ = true;
+  if (provided < MPI_THREAD_SERIALIZED) throw Error({"this MPI cannot be used from more than one thread", "MPI", ""});
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  MPI_Comm local = MPI_COMM_NULL;
+  check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
+  MPI_Comm_rank(local, &local_rank_);
+  MPI_Comm_size(local, &local_size_);
+  MPI_Comm_free(&local);
+  set_log_rank(rank_, size_);
+}
+
+World::~World() {
+  if (mpi_) MPI_Finalize();
+}
+
+void World::barrier() {
+  if (mpi_) check(MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier");
+}
+
+std::string World::broadcast(const std::string& text) {
+  if (!mpi_) return text;
+  uint64_t size = text.size();
+  check(MPI_Bcast(&size, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD), "MPI_Bcast");
+  std::string result = rank_ == 0 ? text : std::string(size, '\0');
+  check(MPI_Bcast(result.data(), count_of(size), MPI_CHAR, 0, MPI_COMM_WORLD), "MPI_Bcast");
+  return result;
+}
+
+std::vector<std::string> World::gather(const std::string& text) {
+  if (!mpi_) return {text};
+  if (rank_ != 0) {
+    const uint64_t size = text.size();
+    check(MPI_Send(&size, 1, MPI_UINT64_T, 0, 0, MPI_COMM_WORLD), "MPI_Send");
+    check(MPI_Send(text.data(), count_of(text.size()), MPI_CHAR, 0, 1, MPI_COMM_WORLD), "MPI_Send");
+    return {};
+  }
+  std::vector<std::string> all{text};
+  for (int from = 1; from < size_; ++from) {
+    uint64_t size = 0;
+    check(MPI_Recv(&size, 1, MPI_UINT64_T, from, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE), "MPI_Recv");
+    std::string part(size, '\0');
+    check(MPI_Recv(part.data(), count_of(size), MPI_CHAR, from, 1, MPI_COMM_WORLD, MPI_STATUS_IGNORE), "MPI_Recv");
+    all.push_back(std::move(part));
+  }
+  return all;
+}
+
+void World::sum(std::span<double> values) {
+  if (!mpi_) return;
+  check(MPI_Allreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD),
+        "MPI_Allreduce");
+}
+
+void World::sum(std::span<uint64_t> values) {
+  if (!mpi_) return;
+  check(MPI_Allreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD),
+        "MPI_Allreduce");
+}
+
+double World::max(double value) {
+  if (mpi_) check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD), "MPI_Allreduce");
+  return value;
+}
+
+struct World::Request::Impl {
+  MPI_Request request = MPI_REQUEST_NULL;
+};
+World::Request::Request() = default;
+World::Request::Request(Request&&) noexcept = default;
+World::Request& World::Request::operator=(Request&&) noexcept = default;
+World::Request::~Request() = default;
+
+bool World::Request::poll() {
+  if (impl_ == nullptr) return true;
+  int done = 0;
+  check(MPI_Test(&impl_->request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+  if (done != 0) impl_.reset();
+  return done != 0;
+}
+
+World::Request World::start_sum(std::span<float> values) {
+  Request request;
+  if (!mpi_ || size_ == 1) return request;
+  request.impl_ = std::make_unique<Request::Impl>();
+  check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD,
+                       &request.impl_->request),
+        "MPI_Iallreduce");
+  return request;
+}
+
+void World::abort(int exit_code) {
+  std::fflush(nullptr);
+  if (mpi_) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+int run_ranked_stage(const std::function<int(World&)>& body) {
+  World world;
+  const auto guarded = [&]() -> int {
+    try {
+      return body(world);
+    } catch (const HelpShown&) {
+      return kExitOk;
+    } catch (...) {
+      // What fails everywhere is rank 0's to tell: the others wait until its abort has ended them.
+      if (world.rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+      throw;
+    }
+  };
+  const int code = run_stage(guarded);
+  // kExitAgain is agreed on by all ranks; any other failure may be this rank's alone, and the rest would wait for ever.
+  if (code != kExitOk && code != kExitAgain && world.size() > 1) world.abort(code);
+  return code;
+}
+
+}  // namespace packhorse

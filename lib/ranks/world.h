@@ -1,0 +1,69 @@
+// The processes of one job: rank, size, and what they say to each other. The only room that sees mpi.h.
+//
+// Rule: one process without a launcher is a world of one and starts no MPI at all. A rank that fails ends the job.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace packhorse {
+
+class World {
+ public:
+  /// Joins the job that mpirun or srun started (MPI_THREAD_SERIALIZED at least), or stays alone.
+  World();
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  /// Ranks on this host, and this one's number among them.
+  int local_rank() const { return local_rank_; }
+  int local_size() const { return local_size_; }
+
+  void barrier();
+  /// Rank 0's text on every rank.
+  std::string broadcast(const std::string& text);
+  /// Every rank's text, in rank order, on rank 0; empty elsewhere.
+  std::vector<std::string> gather(const std::string& text);
+  /// Sums over the ranks, in place, on every rank.
+  void sum(std::span<double> values);
+  void sum(std::span<uint64_t> values);
+  /// Largest over the ranks, on every rank.
+  double max(double value);
+
+  /// A sum of floats under way; poll() is true once the result stands in place. Started in the same order on every
+  /// rank.
+  class Request {
+   public:
+    Request();
+    Request(Request&&) noexcept;
+    Request& operator=(Request&&) noexcept;
+    ~Request();
+    bool poll();
+
+   private:
+    friend class World;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+  };
+  Request start_sum(std::span<float> values);
+
+  /// Ends every rank of the job, now.
+  [[noreturn]] void abort(int exit_code);
+
+ private:
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  bool mpi_ = false;
+};
+
+/// run_stage() for a stage of many ranks: names the rank in messages; a rank that fails ends the whole job with its
+/// exit code; a failure that all ranks share is printed once.
+int run_ranked_stage(const std::function<int(World&)>& body);
+
+}  // namespace packhorse

@@ -1,0 +1,49 @@
+// What a tensor is, without its memory: element type, shape, and where a row of channels stands.
+//
+// Letters, fixed once: N pictures of the batch, H rows, W columns, C channels in, O channels out, K kernel side.
+// Activations are channels last, (N, H, W, C); parameters are f32 in (O, C, K, K), the order PyTorch and ONNX use.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace packhorse {
+
+enum class Dtype { f32, bf16 };
+
+constexpr size_t size_of(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 2; }
+inline std::string name_of(Dtype dtype) { return dtype == Dtype::f32 ? "f32" : "bf16"; }
+
+/// The upper half of an f32; rounds to nearest, ties to even; NaN stays NaN.
+struct Bf16 {
+  uint16_t bits = 0;
+  Bf16() = default;
+  explicit Bf16(float value) {
+    const auto word = std::bit_cast<uint32_t>(value);
+    const bool nan = (word & 0x7fffffff) > 0x7f800000;
+    bits = static_cast<uint16_t>(nan ? (word >> 16) | 0x40 : (word + 0x7fff + ((word >> 16) & 1)) >> 16);
+  }
+  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+};
+
+/// Shape of an activation, (N, H, W, C).
+struct Shape {
+  int64_t n = 0, h = 0, w = 0, c = 0;
+  int64_t pixels() const { return n * h * w; }
+  int64_t count() const { return n * h * w * c; }
+  bool operator==(const Shape&) const = default;
+};
+
+/// An activation in memory, or a range of the channels of a wider one: pixel (n, y, x) begins at
+/// data + ((n * h + y) * w + x) * pixel_stride elements.
+struct View {
+  void* data = nullptr;
+  Shape shape;
+  int64_t pixel_stride = 0;  ///< elements from one pixel to the next, >= shape.c
+  Dtype dtype = Dtype::f32;
+  bool dense() const { return pixel_stride == shape.c; }
+};
+
+}  // namespace packhorse
