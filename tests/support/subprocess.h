@@ -1,0 +1,75 @@
+// Runs other programs: to the end, or in the background to be signalled and waited for.
+//
+// Standard output and standard error go to files, never to pipes, so that a child cannot block on a reader. A child
+// leads its own process group; one that still runs when its owner goes is killed with its whole group.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "support/temp_dir.h"
+
+namespace packhorse::test {
+
+struct RunResult {
+  int exit_code = -1;  ///< 128 + signal where one ended it, as a shell says it
+  std::string out, err;
+  std::string all() const { return out + err; }
+};
+
+struct RunOptions {
+  std::filesystem::path folder;            ///< working folder; empty: this process's
+  std::map<std::string, std::string> env;  ///< set on top of this process's environment
+  std::vector<std::string> unset;          ///< removed from it
+  int timeout_s = 600;                     ///< then the whole group is killed and a std::runtime_error thrown
+};
+
+class Subprocess {
+ public:
+  explicit Subprocess(const std::vector<std::string>& command, RunOptions options = {});
+  ~Subprocess();
+  Subprocess(const Subprocess&) = delete;
+  Subprocess& operator=(const Subprocess&) = delete;
+
+  pid_t pid() const { return pid_; }
+  /// To the process itself, or to its whole group.
+  void signal(int number) const;
+  void signal_group(int number) const;
+  bool running();
+  /// What it wrote so far.
+  std::string out() const;
+  std::string err() const;
+  RunResult wait();
+
+ private:
+  std::vector<std::string> command_;
+  RunOptions options_;
+  TempDir files_;
+  pid_t pid_ = -1;
+  bool ended_ = false;
+  int status_ = 0;
+};
+
+/// Starts it and waits for it.
+RunResult run_command(const std::vector<std::string>& command, const RunOptions& options = {});
+
+/// `bash -c script`.
+RunResult run_shell(const std::string& script, const RunOptions& options = {});
+
+/// A file of the source tree ("jobs/pack.sbatch"), and an executable of the build ("packhorse-pack").
+std::filesystem::path source_path(const std::string& name);
+std::filesystem::path built_executable(const std::string& name);
+
+/// `packhorse-NAME arguments...`, under mpirun where ranks > 0.
+std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments,
+                                       int ranks = 0);
+
+/// Runs a stage to its end.
+RunResult run_stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0,
+                            const RunOptions& options = {});
+
+}  // namespace packhorse::test
