@@ -19,7 +19,7 @@ LINT_PACKAGES  := clang-format clang-tidy shellcheck
 # ---- Shelves: a room includes rooms of lower shelves only; `make layers` holds the code to this table ---------------
 ROOMS_0 := base
 ROOMS_1 := manifest record image ranks tensor metrics
-ROOMS_2 := source net
+ROOMS_2 := source device net
 ROOMS_3 := feed comm ops
 ROOMS_4 := train report
 ROOMS   := $(ROOMS_0) $(ROOMS_1) $(ROOMS_2) $(ROOMS_3) $(ROOMS_4)
@@ -32,16 +32,17 @@ USES_ranks    := base
 USES_tensor   := base
 USES_metrics  := base
 USES_source   := manifest image base
+USES_device   := base
 USES_net      := tensor base
 USES_feed     := record image manifest base
 USES_comm     := ranks base
-USES_ops      := net tensor base
+USES_ops      := net device tensor base
 USES_train    := ops net comm feed metrics record manifest ranks tensor base
 USES_report   := metrics manifest image base
 
 # A vendor's headers have one home each, and a stage links only what its rooms need.
 HDF5_INCLUDE := /usr/include/hdf5/serial
-MPI_CFLAGS    = $(shell pkg-config --cflags ompi-cxx 2>/dev/null || pkg-config --cflags ompi 2>/dev/null)
+MPI_CFLAGS    = -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi 2>/dev/null))
 MPI_LIBS      = $(shell pkg-config --libs ompi 2>/dev/null || echo -lmpi)
 LIBS_base    := -lfmt
 LIBS_image   := -lturbojpeg -ljpeg -lpng
@@ -79,13 +80,14 @@ libs_of  = $(sort $(foreach r,$(call closure,$(1)),$(LIBS_$(r)))) $(if $(filter 
 
 OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
+DEMO_DATA_TOOL := $(BUILD)/bin/packhorse-demo-data
 
 .PHONY: all test demo bench lint layers install help clean deps deps-test deps-bench deps-lint test-interop unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
 .PHONY: stages
-stages: $(STAGE_BINARIES)
+stages: $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
@@ -107,6 +109,12 @@ $(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(1).o $(call archives,$(STAGE_$(1)
 endef
 $(foreach s,$(STAGES),$(eval $(call stage_rules,$(s))))
 
+# The demo's data, in the ImageNet release's form.
+$(BUILD)/bin/packhorse-demo-data: $(BUILD)/data_manifests/demo_data.o $(call archives,source)
+	@mkdir -p $(@D)
+	@echo "  tool  demo-data"
+	@$(CXX) $(LDFLAGS) $^ $(call libs_of,source) -lz -o $@
+
 # ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults and cluster -------------------------------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
 TEST_RUNS  := $(foreach t,pipeline faults cluster,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
@@ -121,7 +129,7 @@ $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) base)))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
-$(TEST_RUNS:%=$(BUILD)/tests/%_test): $(STAGE_BINARIES)
+$(TEST_RUNS:%=$(BUILD)/tests/%_test): $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
 
 unit-tests: $(TEST_BINARIES)

@@ -1,0 +1,143 @@
+#include "base/options.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+using test::TempDir;
+
+/// A stage-like set of options and what came of one command line.
+struct Sample {
+  Options options{"packhorse-sample", "about", "packhorse-sample x"};
+  int64_t shards = 4;
+  double limit = 0.5;
+  std::string mode = "fast";
+  bool mirror = true;
+  std::vector<std::string> list{"a"};
+  std::string input;
+  int threads = 2;
+
+  Sample() {
+    options.argument("input", input, "what to read");
+    options.setting("shards", shards, "how many");
+    options.between(1, 100);
+    options.setting("limit", limit, "how much");
+    options.setting("mode", mode, "which");
+    options.one_of({"fast", "safe"});
+    options.setting("mirror", mirror, "whether");
+    options.setting("list", list, "several");
+    options.run_option("threads", threads, "at once");
+  }
+  void parse(std::vector<std::string> words) {
+    words.insert(words.begin(), "packhorse-sample");
+    std::vector<char*> pointers;
+    for (auto& word : words) pointers.push_back(word.data());
+    options.parse(static_cast<int>(pointers.size()), pointers.data());
+  }
+};
+
+TEST(Options, TakeTheCommandLineFirst) {
+  Sample sample;
+  sample.parse({"in.json", "--shards", "8", "--no-mirror", "--list", "x,y", "--threads", "3"});
+  sample.options.apply({{"shards", 16}, {"limit", 0.25}, {"mirror", true}, {"mode", "safe"}}, "old manifest");
+  EXPECT_EQ(sample.input, "in.json");
+  EXPECT_EQ(sample.shards, 8) << "the command line wins over a manifest";
+  EXPECT_FALSE(sample.mirror);
+  EXPECT_EQ(sample.limit, 0.25) << "a manifest wins over the built-in value";
+  EXPECT_EQ(sample.mode, "safe");
+  EXPECT_EQ(sample.list, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(sample.threads, 3);
+}
+
+TEST(Options, TakeAFileBetweenCommandLineAndManifest) {
+  const TempDir folder;
+  write_text(folder.path() / "s.toml", "shards = 12\nlimit = 0.75\nmirror = false\nlist = [\"p\", \"q\"]\n");
+  Sample sample;
+  sample.parse({"in", "--config", (folder.path() / "s.toml").string(), "--limit", "0.125"});
+  sample.options.apply({{"shards", 16}, {"limit", 0.25}}, "manifest");
+  EXPECT_EQ(sample.shards, 12);
+  EXPECT_EQ(sample.limit, 0.125);
+  EXPECT_FALSE(sample.mirror);
+  EXPECT_EQ(sample.list, (std::vector<std::string>{"p", "q"}));
+}
+
+TEST(Options, RecordEverySettingButNoRunOption) {
+  Sample sample;
+  sample.parse({"in", "--threads", "9"});
+  const Json settings = sample.options.settings();
+  EXPECT_EQ(settings, (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"mirror", true}, {"list", {"a"}}}));
+}
+
+TEST(Options, GiveBackWhatTheyRecorded) {
+  Sample first, second;
+  first.parse({"in", "--shards", "7", "--mode", "safe", "--no-mirror", "--list", "u,v"});
+  second.parse({"in"});
+  second.options.apply(first.options.settings(), "manifest");
+  EXPECT_EQ(second.options.settings(), first.options.settings());
+}
+
+TEST(Options, RefuseWhatIsWrong) {
+  const TempDir folder;
+  write_text(folder.path() / "s.toml", "shardz = 12\n");
+  const std::vector<std::vector<std::string>> lines = {{"in", "--shardz", "3"},
+                                                       {"in", "--shards", "many"},
+                                                       {"in", "--shards", "0"},
+                                                       {"in", "--shards", "101"},
+                                                       {"in", "--mode", "odd"},
+                                                       {"in", "extra", "more"},
+                                                       {},
+                                                       {"in", "--shards"},
+                                                       {"in", "--config", (folder.path() / "s.toml").string()},
+                                                       {"in", "--config", "/nonexistent.toml"}};
+  for (const auto& line : lines) {
+    Sample sample;
+    try {
+      sample.parse(line);
+      ADD_FAILURE() << "taken: " << testing::PrintToString(line);
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.exit_code(), kExitUsage);
+      EXPECT_FALSE(error.text().hint.empty());
+    }
+  }
+}
+
+TEST(Options, RefuseAManifestWithWrongSettings) {
+  for (const Json& settings :
+       {Json{{"shardz", 3}}, Json{{"shards", "many"}}, Json{{"shards", 0}}, Json{{"mode", "odd"}}}) {
+    Sample sample;
+    sample.parse({"in"});
+    EXPECT_THROW(sample.options.apply(settings, "manifest"), UsageError) << settings;
+  }
+}
+
+TEST(Options, ShowHelpWithAnExample) {
+  Sample sample;
+  testing::internal::CaptureStdout();
+  EXPECT_THROW(sample.parse({"--help"}), HelpShown);
+  const std::string help = testing::internal::GetCapturedStdout();
+  for (const char* part : {"packhorse-sample x", "--shards", "{fast, safe}", "--config", "--threads"}) {
+    EXPECT_NE(help.find(part), std::string::npos) << part << " is missing from\n" << help;
+  }
+}
+
+TEST(Text, IsWrittenForPeople) {
+  EXPECT_EQ(grouped(0), "0");
+  EXPECT_EQ(grouped(999), "999");
+  EXPECT_EQ(grouped(1000), "1,000");
+  EXPECT_EQ(grouped(14197087), "14,197,087");
+  EXPECT_EQ(bytes_text(999), "999 B");
+  EXPECT_EQ(bytes_text(17600), "17.6 kB");
+  EXPECT_EQ(bytes_text(2.5e11), "250.0 GB");
+  EXPECT_EQ(duration_text(12.34), "12.3 s");
+  EXPECT_EQ(duration_text(245), "4 min 05 s");
+  EXPECT_EQ(duration_text(8.5 * 86400), "8 d 12 h");
+}
+
+}  // namespace
+}  // namespace packhorse
