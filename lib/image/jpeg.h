@@ -50,4 +50,7 @@ void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, 
 /// speed.
 std::vector<std::byte> encode_jpeg(const Image& src, int quality);
 
+/// Encodes one byte a pixel (width * height of them) as a baseline grey JPEG.
+std::vector<std::byte> encode_grey_jpeg(std::span<const uint8_t> pixels, int width, int height, int quality);
+
 }  // namespace packhorse
