@@ -1,0 +1,111 @@
+// The tests named Ranked run inside mpirun, started by the tests above them: several processes, each a World.
+#include "ranks/world.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "support/subprocess.h"
+
+namespace packhorse {
+namespace {
+
+test::RunResult run_ranked(const std::string& name, int ranks) {
+  test::RunOptions options;
+  options.timeout_s = 60;
+  return test::run_command({"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n",
+                            std::to_string(ranks), std::filesystem::read_symlink("/proc/self/exe").string(),
+                            "--gtest_also_run_disabled_tests", "--gtest_filter=DISABLED_Ranked." + name},
+                           options);
+}
+
+TEST(World, AloneNeedsNoMpi) {
+  World world;
+  EXPECT_EQ(world.rank(), 0);
+  EXPECT_EQ(world.size(), 1);
+  EXPECT_EQ(world.local_rank(), 0);
+  EXPECT_EQ(world.local_size(), 1);
+  world.barrier();
+  EXPECT_EQ(world.broadcast("text"), "text");
+  EXPECT_EQ(world.gather("mine"), std::vector<std::string>{"mine"});
+  std::array<double, 2> values{1, 2};
+  world.sum(values);
+  EXPECT_EQ(values, (std::array<double, 2>{1, 2}));
+  EXPECT_EQ(world.max(-3), -3);
+  std::array<float, 1> one{5};
+  EXPECT_TRUE(world.start_sum(one).poll());
+  EXPECT_EQ(one[0], 5);
+}
+
+TEST(World, TalksBetweenRanks) {
+  for (const int ranks : {1, 2, 4}) {
+    const auto result = run_ranked("Talk", ranks);
+    EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
+  }
+}
+
+TEST(World, EndsTheJobWhenOneRankFails) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto result = run_ranked("OneFails", 3);
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.all().find("[rank 2] error: this rank alone"), std::string::npos) << result.all();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30)) << "the promise of the design";
+}
+
+TEST(World, SaysASharedFailureOnce) {
+  const auto result = run_ranked("AllFail", 3);
+  EXPECT_NE(result.exit_code, 0);
+  const std::string text = result.all();
+  const size_t first = text.find("error: every rank");
+  ASSERT_NE(first, std::string::npos) << text;
+  EXPECT_EQ(text.find("error: every rank", first + 1), std::string::npos) << text;
+}
+
+TEST(DISABLED_Ranked, Talk) {
+  World world;
+  const int rank = world.rank(), size = world.size();
+  EXPECT_EQ(world.local_size(), size);
+  EXPECT_EQ(world.local_rank(), rank);
+  EXPECT_EQ(world.broadcast(rank == 0 ? std::string("from\0rank 0", 11) : "other"), std::string("from\0rank 0", 11));
+  const auto all = world.gather("r" + std::to_string(rank));
+  ASSERT_EQ(all.size(), rank == 0 ? size_t(size) : size_t{0});
+  for (int i = 0; rank == 0 && i < size; ++i) EXPECT_EQ(all[size_t(i)], "r" + std::to_string(i));
+  std::array<uint64_t, 2> counts{uint64_t{1} << 40, uint64_t(rank)};
+  world.sum(counts);
+  EXPECT_EQ(counts[0], uint64_t(size) << 40);
+  EXPECT_EQ(counts[1], uint64_t(size) * (size - 1) / 2);
+  EXPECT_EQ(world.max(rank), size - 1);
+
+  // Sums under way at the same time, each of exact small whole numbers.
+  std::vector<std::vector<float>> parts;
+  std::vector<World::Request> requests;
+  for (size_t part = 0; part < 5; ++part) parts.emplace_back(1000 + part, float(rank + 1) * float(part + 1));
+  for (auto& part : parts) requests.push_back(world.start_sum(part));
+  for (size_t part = 0; part < 5; ++part) {
+    while (!requests[part].poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    for (const float value : parts[part]) ASSERT_EQ(value, float(part + 1) * float(size * (size + 1) / 2));
+  }
+  world.barrier();
+}
+
+TEST(DISABLED_Ranked, OneFails) {
+  const int code = run_ranked_stage([](World& world) -> int {
+    if (world.rank() == 2) throw Error({"this rank alone", "", ""});
+    world.barrier();  // for ever, were the job not ended
+    return 0;
+  });
+  FAIL() << "the job went on with code " << code;
+}
+
+TEST(DISABLED_Ranked, AllFail) {
+  const int code = run_ranked_stage([](World&) -> int { throw Error({"every rank", "", ""}); });
+  FAIL() << "the job went on with code " << code;
+}
+
+}  // namespace
+}  // namespace packhorse
