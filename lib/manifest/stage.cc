@@ -46,7 +46,10 @@ void Stage::take(const fs::path& given, const std::vector<std::string>& upstream
   } else if (StageManifest old = StageManifest::load(given); old.stage == name_) {
     repeats_ = true;
     options.apply(old.settings, where);
-    for (const FileEntry& entry : old.inputs) check_file(entry, given, true);
+    // The description may have been edited since: what this run needs of it stands in the old manifest.
+    for (const FileEntry& entry : old.inputs) {
+      if (entry.role != "description") check_file(entry, given, true);
+    }
     const auto before = std::find_if(old.inputs.begin(), old.inputs.end(),
                                      [](const FileEntry& entry) { return entry.role == "manifest"; });
     if (before != old.inputs.end()) {
