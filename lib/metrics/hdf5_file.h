@@ -1,7 +1,11 @@
 // HDF5 with owners and errors: the only place that sees hdf5.h. Names are paths ("steps/loss"); groups are made as
 // needed.
 //
-// Writing goes to `PATH.part`; commit() flushes and renames, so a reader sees the old file or the new one, whole.
+// Rules: a file is built in memory and written beside its place, so a reader sees the old file or the new one, whole,
+// and a full disk is met by our own writes, never by HDF5 in the middle of a flush. Its first 512 bytes (HDF5's "user
+// block", which every tool skips) state size and CRC32C of all that follows; a file that does not match is refused
+// before HDF5 looks at it, as damaged structures can send the library round for ever. A plain HDF5 file of another tool
+// has no such block and is read as it is. One thread at a time: Debian's library takes no locks.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +13,8 @@
 #include <span>
 #include <string>
 #include <vector>
+
+#include "base/files.h"
 
 namespace packhorse {
 
@@ -18,36 +24,44 @@ class Hdf5Writer {
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
-  /// Datasets of the given shape (row-major); the product of `shape` must equal the number of values.
+  /// Datasets of the given shape (row-major); the product of `shape` must equal the number of values. A name can be
+  /// written once.
   void write(const std::string& name, std::span<const float> values, const std::vector<int64_t>& shape);
   void write(const std::string& name, std::span<const double> values, const std::vector<int64_t>& shape);
   void write(const std::string& name, std::span<const int64_t> values, const std::vector<int64_t>& shape);
   void write(const std::string& name, std::span<const uint32_t> values, const std::vector<int64_t>& shape);
+  void write(const std::string& name, std::span<const uint8_t> values, const std::vector<int64_t>& shape);
+  /// UTF-8 texts of any length, without a zero byte.
   void write(const std::string& name, const std::vector<std::string>& values);
-  /// Attributes of a dataset, of a group, or of the root ("").
+  /// Attributes of a dataset, of a group (made where there is none), or of the root (""). The last value given holds.
   void attribute(const std::string& object, const std::string& name, const std::string& value);
   void attribute(const std::string& object, const std::string& name, int64_t value);
   void attribute(const std::string& object, const std::string& name, double value);
+  /// Writes, flushes and renames; without it nothing remains.
   void commit();
 
  private:
-  std::filesystem::path path_, part_;
+  friend void copy_hdf5(const class Hdf5Reader&, const std::string&, Hdf5Writer&, const std::string&);
+
+  OutputFile output_;
+  std::filesystem::path path_;
   int64_t file_ = -1;
-  bool committed_ = false;
 };
 
 class Hdf5Reader {
  public:
-  /// Throws DamageError for a file that HDF5 cannot open.
+  /// Reads the whole file once to check it; throws DamageError for one that is damaged or is no HDF5 file.
   explicit Hdf5Reader(const std::filesystem::path& path);
   ~Hdf5Reader();
   Hdf5Reader(const Hdf5Reader&) = delete;
   Hdf5Reader& operator=(const Hdf5Reader&) = delete;
   bool has(const std::string& name) const;
   std::vector<int64_t> shape(const std::string& name) const;
+  /// Values in row-major order, converted to the type asked for. Texts are not numbers: DamageError.
   std::vector<float> floats(const std::string& name) const;
   std::vector<double> doubles(const std::string& name) const;
   std::vector<int64_t> integers(const std::string& name) const;
+  std::vector<uint8_t> bytes(const std::string& name) const;
   std::vector<std::string> strings(const std::string& name) const;
   std::string text_attribute(const std::string& object, const std::string& name) const;
   int64_t integer_attribute(const std::string& object, const std::string& name) const;
@@ -57,8 +71,13 @@ class Hdf5Reader {
   std::vector<std::string> names(const std::string& group) const;
 
  private:
+  friend void copy_hdf5(const Hdf5Reader&, const std::string&, Hdf5Writer&, const std::string&);
+
   std::filesystem::path path_;
   int64_t file_ = -1;
 };
+
+/// Copies `from` of the reader (a group or a dataset, attributes included) to `to` of the writer.
+void copy_hdf5(const Hdf5Reader& reader, const std::string& from, Hdf5Writer& writer, const std::string& to);
 
 }  // namespace packhorse

@@ -1,0 +1,85 @@
+#include "metrics/journal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+/// Text that is not UTF-8 (a file name, say) must not stop training: its bytes are replaced.
+std::string one_line(const Json& line) { return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+DamageError damage(size_t number, const std::string& why, const std::filesystem::path& path) {
+  return DamageError({"line " + std::to_string(number) + " of the journal " + why, path.string(),
+                      "take the line out with an editor, or start the run again from an older copy"});
+}
+
+}  // namespace
+
+Journal::Journal(const std::filesystem::path& path)
+    : path_(path), file_(open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  if (file_.get() < 0) throw_errno("cannot open the journal", path.string());
+  const std::string text = read_text(path);
+  const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  if (whole < text.size() && ftruncate(file_.get(), static_cast<off_t>(whole)) != 0) {
+    throw_errno("cannot take the unfinished last line from the journal", path.string());
+  }
+}
+
+void Journal::append(const Json& line) {
+  const std::string text = one_line(line);
+  const off_t before = lseek(file_.get(), 0, SEEK_END);
+  if (before < 0) throw_errno("cannot find the journal's end", path_.string());
+  ssize_t put = 0;
+  do {
+    put = write(file_.get(), text.data(), text.size());
+  } while (put < 0 && errno == EINTR);
+  if (put == static_cast<ssize_t>(text.size())) return;
+  const int code = put < 0 ? errno : ENOSPC;  // a short write to a file means that the space ran out
+  // Should this fail too, the half line stays; it has no line end, so reading drops it all the same.
+  [[maybe_unused]] const int cut = ftruncate(file_.get(), before);
+  errno = code;
+  throw_errno("cannot write to the journal", path_.string());
+}
+
+void Journal::sync() {
+  if (fsync(file_.get()) != 0 && errno != EINVAL) throw_errno("cannot flush the journal to disk", path_.string());
+}
+
+std::vector<Json> read_journal(const std::filesystem::path& path) {
+  const std::string text = read_text(path);
+  std::vector<Json> lines;
+  size_t number = 0;
+  for (size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+    ++number;
+    Json line = Json::parse(text.begin() + static_cast<ptrdiff_t>(at), text.begin() + static_cast<ptrdiff_t>(end),
+                            nullptr, false);
+    if (line.is_discarded()) throw damage(number, "is not valid JSON", path);
+    if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string()) {
+      throw damage(number, "is not an object with a \"kind\"", path);
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+void cut_journal(const std::filesystem::path& path, int64_t step) {
+  std::string kept;
+  size_t number = 0;
+  for (const Json& line : read_journal(path)) {
+    ++number;
+    if (line["kind"] != "run") {
+      if (!line.contains("step") || !line["step"].is_number_integer()) throw damage(number, "has no \"step\"", path);
+      if (line["step"].get<int64_t>() > step) continue;
+    }
+    kept += one_line(line);
+  }
+  write_text(path, kept);
+}
+
+}  // namespace packhorse
