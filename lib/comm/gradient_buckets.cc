@@ -1,0 +1,38 @@
+#include "comm/gradient_buckets.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace packhorse {
+
+GradientBuckets::GradientBuckets(Allreduce& allreduce, std::span<float> gradients, size_t bucket_bytes)
+    : allreduce_(allreduce), gradients_(gradients) {
+  const size_t length = std::max<size_t>(1, bucket_bytes / sizeof(float));
+  for (size_t end = gradients.size(); end > 0;) {
+    end -= std::min(end, length);
+    starts_.push_back(end);
+  }
+}
+
+void GradientBuckets::begin_up_to(size_t first) {
+  for (; next_ < starts_.size() && starts_[next_] >= first; ++next_) {
+    const size_t end = next_ == 0 ? gradients_.size() : starts_[next_ - 1];
+    allreduce_.start(gradients_.subspan(starts_[next_], end - starts_[next_]));
+  }
+}
+
+void GradientBuckets::ready(size_t first) { begin_up_to(first); }
+
+void GradientBuckets::also(std::span<float> values) {
+  if (!values.empty()) allreduce_.start(values);
+}
+
+void GradientBuckets::finish() {
+  const auto before = std::chrono::steady_clock::now();
+  begin_up_to(0);
+  allreduce_.wait();
+  next_ = 0;
+  exposed_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+}
+
+}  // namespace packhorse

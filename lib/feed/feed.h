@@ -1,0 +1,53 @@
+// From shards to batches, ahead of the computation: read, check, decode, crop, straight into the batch's final place.
+//
+// Rule: what comes out is a function of the options, never of timing or threads. Memory is bounded: `depth` batches
+// that go round. A record that is damaged or does not decode is an Error that names it, never skipped.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "feed/augment.h"
+#include "feed/batch_ring.h"
+#include "feed/sample_order.h"
+#include "record/shard_reader.h"
+
+namespace packhorse {
+
+struct FeedOptions {
+  BatchPlan plan;
+  ShuffleOptions shuffle;
+  AugmentOptions augment;
+  bool training = true;      ///< false: every record once, in the shards' order, centre crops, the last step padded
+  uint64_t first_epoch = 0;  ///< where training begins: O(1), however far
+  uint64_t first_step = 0;   ///< within that epoch
+  uint64_t end_epoch = 1;    ///< training ends before this epoch
+  int64_t classes = 0;       ///< labels must lie below
+  int threads = 1;
+  int depth = 3;  ///< batches in the ring: one in use, the others decoded ahead
+};
+
+class Feed {
+ public:
+  /// `shards` must outlive the feed. Decoding begins at once.
+  Feed(const ShardReader& shards, const FeedOptions& options);
+  ~Feed();
+  Feed(const Feed&) = delete;
+  Feed& operator=(const Feed&) = delete;
+
+  /// The next batch, nullptr after the last one; valid until the next call. Throws what decoding threw.
+  const Batch* next();
+
+  /// Seconds that next() has waited so far.
+  double waited_seconds() const { return waited_; }
+  /// Bytes of the ring's batches.
+  static uint64_t memory_bytes(const FeedOptions& options);
+
+ private:
+  struct Filler;
+  std::unique_ptr<Filler> filler_;
+  std::unique_ptr<BatchRing> ring_;
+  double waited_ = 0;
+};
+
+}  // namespace packhorse
