@@ -6,13 +6,13 @@
 // header: u32 flag, f32 label, u64 image_id[0], u64 image_id[1]; flag > 0 is the number of f32 labels that follow it.
 // All little-endian. (Source: dmlc-core recordio.h and MXNet image_recordio.h.)
 //
-// Ours: image_id[1], unused by MXNet, holds kChecksumTag in its upper half and in its lower half the CRC32C of the
-// other 16 header bytes and the payload. Rule: every bit of a shard is covered, by the checksum or by the framing.
+// Ours: image_id[1], which MXNet's tools leave 0, holds kChecksumTag in its upper half and in its lower half the CRC32C
+// of the other 16 header bytes and the payload. Rule: every bit of a shard is covered, by the checksum or by the
+// framing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +22,13 @@ namespace packhorse {
 inline constexpr uint32_t kRecordMagic = 0xced7230a;
 inline constexpr uint32_t kChecksumTag = 0x43524350;  // "PCRC" on disk
 
+/// The header that stands before each picture.
+inline constexpr size_t kRecordHeaderBytes = 24;
+/// A part's length has 29 bits; MXNet takes no longer record, cut or not.
+inline constexpr size_t kMaxRecordBytes = (size_t{1} << 29) - 1;
+/// Labels travel as f32, which counts exactly up to here.
+inline constexpr uint32_t kMaxLabel = uint32_t{1} << 24;
+
 /// One image as it stands in a shard.
 struct Record {
   uint64_t id = 0;  ///< image_id[0]: the image's number in its list
@@ -30,7 +37,7 @@ struct Record {
   std::span<const std::byte> image;  ///< the encoded picture, inside the buffer it was read into
 };
 
-/// Appends one record in its on-disk form to `dst`.
+/// Appends one record in its on-disk form to `dst`. Throws for a picture too long or a label too large for the format.
 void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image, std::vector<std::byte>& dst);
 
 /// Parses the record that begins at bytes[0] and must end at bytes.size() (so framing, padding and length are all

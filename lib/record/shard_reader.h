@@ -1,4 +1,5 @@
-// Shards for reading: one numbering of records over all of them, any record in one read.
+// Shards for reading: one numbering of records over all of them, any record in one read. An index of 8 bytes a record
+// is all that is kept in memory.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,8 @@ class ShardReader {
   size_t shards() const { return files_.size(); }
   /// Reads record `index` of [0, records()) into `buffer` (grown as needed) and checks it. Any number of threads.
   Record read(uint64_t index, std::vector<std::byte>& buffer) const;
+  /// Number of the first record of a shard; first_of(shards()) is records().
+  uint64_t first_of(size_t shard) const { return first_[shard]; }
   /// Tells the kernel that records [first, first + count) are due soon.
   void will_need(uint64_t first, uint64_t count) const;
   /// "train-00003-of-00064.rec record 17", for messages.
@@ -34,6 +37,8 @@ class ShardReader {
 
  private:
   size_t shard_of(uint64_t index) const;
+  /// Where record `index` of `shard` ends inside it.
+  uint64_t end_of(size_t shard, uint64_t index) const;
 
   std::vector<InputFile> files_;
   std::vector<uint64_t> first_;    ///< number of the first record of each shard, and the total

@@ -1,0 +1,115 @@
+#include "record/shard_reader.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+/// What the longest record can take on disk when every second word of it is the magic.
+constexpr uint64_t kMaxSpan = 3 * uint64_t{kMaxRecordBytes};
+
+/// The offset of an index's line, `key TAB offset`.
+bool parse_line(std::string_view line, uint64_t& offset) {
+  const size_t tab = line.find('\t');
+  if (tab == std::string_view::npos || tab == 0) return false;
+  line.remove_prefix(tab + 1);
+  const auto [end, code] = std::from_chars(line.data(), line.data() + line.size(), offset);
+  return code == std::errc() && end == line.data() + line.size();
+}
+
+void append_offsets(const std::filesystem::path& idx, std::vector<uint64_t>& offsets) {
+  const std::string text = read_text(idx);
+  std::string_view rest = text;
+  for (size_t number = 1; !rest.empty(); ++number) {
+    const size_t end = rest.find('\n');
+    std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    uint64_t offset = 0;
+    if (!parse_line(line, offset)) {
+      throw DamageError({"line " + std::to_string(number) + " is not 'key TAB offset'", idx.string(),
+                         "the index is damaged: copy it again, or pack again"});
+    }
+    offsets.push_back(offset);
+  }
+}
+
+/// Records stand in the shard without a gap, so ascending offsets from 0 cover every byte of it.
+void check_offsets(std::span<const uint64_t> offsets, const InputFile& rec, const std::filesystem::path& idx) {
+  const auto refuse = [&](const std::string& what) {
+    throw DamageError({"the index does not fit its shard: " + what, idx.string(),
+                       "shard and index belong together: copy both again, or pack again"});
+  };
+  if (offsets.empty()) {
+    if (rec.bytes() != 0) refuse("it is empty and the shard is not");
+    return;
+  }
+  if (offsets.front() != 0) refuse("the first record does not begin at byte 0");
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    const uint64_t end = i + 1 < offsets.size() ? offsets[i + 1] : rec.bytes();
+    if (end <= offsets[i]) refuse("record " + std::to_string(i) + " ends at byte " + std::to_string(end));
+    if (offsets[i] % 4 != 0) refuse("record " + std::to_string(i) + " begins off a multiple of four");
+    if (end - offsets[i] > kMaxSpan) refuse("record " + std::to_string(i) + " is longer than records can be");
+  }
+  if (offsets.back() >= rec.bytes()) refuse("it points behind the shard's end");
+}
+
+}  // namespace
+
+ShardReader::ShardReader(const std::vector<ShardPath>& shards) {
+  first_.push_back(0);
+  for (const ShardPath& shard : shards) {
+    files_.emplace_back(shard.rec);
+    append_offsets(shard.idx, offsets_);
+    auto own = std::span(offsets_).subspan(first_.back());
+    std::sort(own.begin(), own.end());  // MXNet's tools may list records in the order their workers finished
+    check_offsets(own, files_.back(), shard.idx);
+    first_.push_back(offsets_.size());
+  }
+  offsets_.shrink_to_fit();
+}
+
+size_t ShardReader::shard_of(uint64_t index) const {
+  return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), index) - first_.begin()) - 1;
+}
+
+uint64_t ShardReader::end_of(size_t shard, uint64_t index) const {
+  return index + 1 < first_[shard + 1] ? offsets_[index + 1] : files_[shard].bytes();
+}
+
+Record ShardReader::read(uint64_t index, std::vector<std::byte>& buffer) const {
+  if (index >= records()) {
+    throw Error({"record " + std::to_string(index) + " was asked for; there are " + std::to_string(records()), "", ""});
+  }
+  const size_t shard = shard_of(index);
+  const uint64_t bytes = end_of(shard, index) - offsets_[index];
+  if (buffer.size() < bytes) buffer.resize(bytes);
+  const auto span = std::span(buffer).first(bytes);
+  files_[shard].read_at(offsets_[index], span);
+  return parse_record(span, name_of(index));
+}
+
+void ShardReader::will_need(uint64_t first, uint64_t count) const {
+  const uint64_t last = std::min(first + count, records());
+  while (first < last) {
+    const size_t shard = shard_of(first);
+    const uint64_t stop = std::min(last, first_[shard + 1]);
+    files_[shard].will_need(offsets_[first], end_of(shard, stop - 1) - offsets_[first]);
+    first = stop;
+  }
+}
+
+std::string ShardReader::name_of(uint64_t index) const {
+  const size_t shard = shard_of(index);
+  return files_[shard].path().filename().string() + " record " + std::to_string(index - first_[shard]);
+}
+
+uint64_t ShardReader::index_bytes() const {
+  return offsets_.capacity() * sizeof(uint64_t) + first_.capacity() * sizeof(uint64_t);
+}
+
+}  // namespace packhorse
