@@ -1,0 +1,60 @@
+#include "net/networks.h"
+
+#include <array>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace packhorse {
+
+namespace {
+
+struct Network {
+  std::string_view name;
+  Graph (*make)(int64_t image_size, int64_t classes);
+  int64_t smallest, largest;  ///< picture sizes it is meant for
+};
+
+constexpr std::array kNetworks = {
+    Network{"inception-bn-21k", inception_bn_21k, 64, 1024}, Network{"inception-bn", inception_bn, 64, 1024},
+    Network{"resnet-50", resnet_50, 64, 1024}, Network{"inception-bn-small", inception_bn_small, 16, 128}};
+
+}  // namespace
+
+std::vector<std::string> network_names() {
+  std::vector<std::string> names;
+  for (const Network& network : kNetworks) names.emplace_back(network.name);
+  return names;
+}
+
+Graph make_network(const std::string& name, int64_t image_size, int64_t classes) {
+  std::string known;
+  for (const Network& network : kNetworks) {
+    known += (known.empty() ? "" : ", ") + std::string(network.name);
+    if (network.name != name) continue;
+    if (classes < 1)
+      throw UsageError({.what = "a network needs at least one class, not " + std::to_string(classes),
+                        .where = "classes",
+                        .hint = "give the number of classes of the data set"});
+    if (image_size < network.smallest || image_size > network.largest)
+      throw UsageError({.what = name + " takes pictures of " + std::to_string(network.smallest) + " to " +
+                                std::to_string(network.largest) + " pixels, not " + std::to_string(image_size),
+                        .where = "image size",
+                        .hint = image_size < network.smallest ? "use inception-bn-small for small pictures"
+                                                              : "resize the pictures"});
+    return network.make(image_size, classes);
+  }
+  throw UsageError({.what = "there is no network '" + name + "'", .where = "network", .hint = "known are " + known});
+}
+
+int64_t Graph::macs() const {
+  int64_t sum = 0;
+  for (const Node& node : nodes) {
+    if (node.kind != NodeKind::convolution && node.kind != NodeKind::fully_connected) continue;
+    const int64_t channels_in = nodes[static_cast<size_t>(node.inputs.front())].out.c;
+    sum += node.out.count() * channels_in * node.kernel * node.kernel;
+  }
+  return sum;
+}
+
+}  // namespace packhorse
