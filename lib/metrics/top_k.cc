@@ -1,0 +1,136 @@
+#include "metrics/top_k.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+constexpr double kLossUnits = 1 << 24;
+constexpr double kMostLoss = 1 << 16;  // of one image, in nats: so that 2^24 of the worst still fit in 64 bits
+
+/// log of the sum of exp over the chosen logits, in double: exact to far more than the logits are.
+double log_sum(std::span<const float> logits, const ClassChoice& choice) {
+  float top = logits[choice.members().front()];
+  for (const uint32_t label : choice.members()) top = std::max(top, logits[label]);
+  double sum = 0;
+  for (const uint32_t label : choice.members()) sum += std::exp(static_cast<double>(logits[label]) - top);
+  return top + std::log(sum);
+}
+
+bool all_finite(std::span<const float> logits, const ClassChoice& choice) {
+  return std::all_of(choice.members().begin(), choice.members().end(),
+                     [&](uint32_t label) { return std::isfinite(logits[label]); });
+}
+
+void check_width(std::span<const float> logits, const ClassChoice& choice) {
+  if (logits.size() == choice.classes()) return;
+  throw Error({"the network gives " + std::to_string(logits.size()) + " values, its classes are " +
+                   std::to_string(choice.classes()),
+               "", ""});
+}
+
+}  // namespace
+
+ClassChoice::ClassChoice(size_t classes) : members_(classes), taken_(classes, true) {
+  std::iota(members_.begin(), members_.end(), 0u);
+}
+
+ClassChoice::ClassChoice(size_t classes, std::vector<uint32_t> chosen) : taken_(classes, false) {
+  for (const uint32_t label : chosen) {
+    if (label >= classes) {
+      throw Error({"class " + std::to_string(label) + " was chosen, there are " + std::to_string(classes), "", ""});
+    }
+    taken_[label] = true;
+  }
+  for (size_t label = 0; label < classes; ++label) {
+    if (taken_[label]) members_.push_back(static_cast<uint32_t>(label));
+  }
+  if (members_.empty()) {
+    throw UsageError({"none of the network's classes was chosen", "", "compare the ids with the class table's"});
+  }
+}
+
+std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count) {
+  check_width(logits, choice);
+  std::vector<uint32_t> order = choice.members();
+  count = std::min(count, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(count), order.end(),
+                    [&](uint32_t a, uint32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
+  const double base = log_sum(logits, choice);
+  std::vector<ScoredClass> best;
+  for (size_t i = 0; i < count; ++i) best.push_back({order[i], std::exp(logits[order[i]] - base)});
+  return best;
+}
+
+size_t rank_of(std::span<const float> logits, const ClassChoice& choice, uint32_t label) {
+  size_t before = 0;
+  const float own = logits[label];
+  for (const uint32_t other : choice.members()) {
+    before += logits[other] > own || (logits[other] == own && other < label) ? 1 : 0;
+  }
+  return before;
+}
+
+AccuracyCounters::AccuracyCounters(ClassChoice choice)
+    : choice_(std::move(choice)), counts_(per_class(choice_.classes()), 0) {}
+
+void AccuracyCounters::add(std::span<const float> logits, int64_t label) {
+  check_width(logits, choice_);
+  if (!choice_.has(label)) {
+    ++counts_[kOutside];
+    return;
+  }
+  if (!all_finite(logits, choice_)) {
+    ++counts_[kNotFinite];
+    return;
+  }
+  const auto own = static_cast<uint32_t>(label);
+  const size_t rank = rank_of(logits, choice_, own);
+  ++counts_[kImages];
+  // By rounding alone the loss could come out below 0.
+  const double loss = std::clamp(log_sum(logits, choice_) - logits[own], 0.0, kMostLoss);
+  counts_[kLoss] += static_cast<uint64_t>(std::llround(loss * kLossUnits));
+  for (size_t k = 0; k < kTopK.size(); ++k) counts_[kRight + k] += rank < kTopK[k] ? 1 : 0;
+  ++counts_[per_class(own)];
+  counts_[per_class(own) + 1] += rank < 1 ? 1 : 0;
+  counts_[per_class(own) + 2] += rank < 5 ? 1 : 0;
+  if (rank == 0) return;
+  uint32_t first = choice_.members().front();
+  for (const uint32_t other : choice_.members()) first = logits[other] > logits[first] ? other : first;
+  ++pairs_[{own, first}];
+}
+
+double AccuracyCounters::accuracy(size_t k) const {
+  return images() == 0 ? 0 : static_cast<double>(right(k)) / static_cast<double>(images());
+}
+
+double AccuracyCounters::loss() const {
+  return images() == 0 ? 0 : static_cast<double>(counts_[kLoss]) / kLossUnits / static_cast<double>(images());
+}
+
+std::vector<AccuracyCounters::Pair> AccuracyCounters::confusions() const {
+  std::vector<Pair> pairs;
+  for (const auto& [key, images] : pairs_) pairs.push_back({key.first, key.second, images});
+  std::stable_sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.images > b.images; });
+  return pairs;
+}
+
+std::string AccuracyCounters::pairs_text() const {
+  std::ostringstream text;
+  for (const auto& [key, images] : pairs_) text << key.first << ' ' << key.second << ' ' << images << '\n';
+  return text.str();
+}
+
+void AccuracyCounters::add_pairs(const std::string& text) {
+  std::istringstream lines(text);
+  uint32_t label = 0, predicted = 0;
+  uint64_t images = 0;
+  while (lines >> label >> predicted >> images) pairs_[{label, predicted}] += images;
+}
+
+}  // namespace packhorse

@@ -1,0 +1,100 @@
+// How right a classifier is: top-1, top-5 and top-20 over all classes or over some of them, per class and per pair.
+//
+// Rules. A class stands before another if its logit is higher, or equal and its number lower: no tie is left to chance.
+// Every image given is counted in exactly one of images, outside and not_finite. All counts are whole numbers, the loss
+// in units of 2^-24 nat (at most 65,536 nats an image), so that sums do not depend on how the images were dealt to
+// ranks.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace packhorse {
+
+inline constexpr std::array<size_t, 3> kTopK{1, 5, 20};
+
+/// Which of a network's classes take part.
+class ClassChoice {
+ public:
+  /// All of them.
+  explicit ClassChoice(size_t classes);
+  /// Some of them, at least one; doubles are taken once.
+  ClassChoice(size_t classes, std::vector<uint32_t> chosen);
+  /// Classes of the network.
+  size_t classes() const { return taken_.size(); }
+  /// Those that take part, rising.
+  const std::vector<uint32_t>& members() const { return members_; }
+  bool has(int64_t label) const { return label >= 0 && static_cast<size_t>(label) < taken_.size() && taken_[label]; }
+  bool all() const { return members_.size() == taken_.size(); }
+
+ private:
+  std::vector<uint32_t> members_;
+  std::vector<bool> taken_;
+};
+
+/// A class and its share of the softmax over the chosen classes.
+struct ScoredClass {
+  uint32_t label = 0;
+  double probability = 0;
+};
+
+/// The `count` best of the chosen classes, best first.
+std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count);
+
+/// How many of the chosen classes stand before `label` (0: it is the first choice).
+size_t rank_of(std::span<const float> logits, const ClassChoice& choice, uint32_t label);
+
+/// Counts over images. Ranks of a job add theirs up: sum() over counts(), then the texts of pairs_text() merged.
+class AccuracyCounters {
+ public:
+  explicit AccuracyCounters(ClassChoice choice);
+
+  /// `logits` (classes). A label that does not take part is counted as outside; an image whose chosen logits are not
+  /// all finite, as not_finite.
+  void add(std::span<const float> logits, int64_t label);
+
+  const ClassChoice& choice() const { return choice_; }
+  uint64_t images() const { return counts_[kImages]; }
+  uint64_t outside() const { return counts_[kOutside]; }
+  uint64_t not_finite() const { return counts_[kNotFinite]; }
+  /// Images whose label is among the first kTopK[k] choices.
+  uint64_t right(size_t k) const { return counts_[kRight + k]; }
+  /// right(k) as a share of images; 0 where there are none.
+  double accuracy(size_t k) const;
+  /// Mean cross entropy over images, in nats.
+  double loss() const;
+
+  /// Per class of the network.
+  uint64_t class_images(size_t label) const { return counts_[per_class(label)]; }
+  uint64_t class_top1(size_t label) const { return counts_[per_class(label) + 1]; }
+  uint64_t class_top5(size_t label) const { return counts_[per_class(label) + 2]; }
+
+  struct Pair {
+    uint32_t label = 0, predicted = 0;
+    uint64_t images = 0;
+  };
+  /// Wrong first choices, most frequent first, then by label and prediction.
+  std::vector<Pair> confusions() const;
+
+  /// All counts but the pairs, to be summed in place.
+  std::span<uint64_t> counts() { return counts_; }
+  /// The pairs as a text, and the addition of another rank's.
+  std::string pairs_text() const;
+  void add_pairs(const std::string& text);
+
+ private:
+  enum Place : size_t { kImages, kOutside, kNotFinite, kLoss, kRight, kClasses = kRight + kTopK.size() };
+  static size_t per_class(size_t label) { return kClasses + 3 * label; }
+
+  ClassChoice choice_;
+  std::vector<uint64_t> counts_;
+  std::map<std::pair<uint32_t, uint32_t>, uint64_t> pairs_;
+};
+
+}  // namespace packhorse
