@@ -52,8 +52,10 @@ LIBS_source  := -larchive -ltbb
 LIBS_feed    := -ltbb
 LIBS_ops     := -ldnnl
 FLAGS_ranks   = $(MPI_CFLAGS)
+FLAGS_image   := -O3
 FLAGS_metrics := -isystem $(HDF5_INCLUDE)
 FLAGS_ops    := -fopenmp
+FLAGS_train  := -fopenmp
 
 # ---- Stages: one executable a verb, and the rooms each uses ---------------------------------------------------------
 STAGES := list pack verify train evaluate export predict

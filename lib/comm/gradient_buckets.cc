@@ -24,6 +24,7 @@ void GradientBuckets::begin_up_to(size_t first) {
 void GradientBuckets::ready(size_t first) { begin_up_to(first); }
 
 void GradientBuckets::also(std::span<float> values) {
+  begin_up_to(0);
   if (!values.empty()) allreduce_.start(values);
 }
 

@@ -23,10 +23,10 @@ class GradientBuckets {
   /// gradients[first..] are final; `first` falls from call to call.
   void ready(size_t first);
 
-  /// Also sums `values`, after what was begun before: for what is small and known last.
+  /// After backward: begins what ready() did not reach, then the sum of `values`, which are small and known last.
   void also(std::span<float> values);
 
-  /// Begins what ready() did not reach, waits for all sums, and stands ready for the next step.
+  /// Begins what is left, waits for all sums, and stands ready for the next step.
   void finish();
 
   size_t buckets() const { return starts_.size(); }

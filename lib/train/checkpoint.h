@@ -1,7 +1,8 @@
 // The whole state of training in one HDF5 file: weights, statistics, momentum, the step, and what they belong to.
 //
 // Layout: /parameters/NAME and /momentum/NAME (f32, the parameter's shape), /statistics/NAME (f32), root attributes
-// schema, network, image_size, classes, classes_crc32c, epoch, step, settings (JSON). Written beside, flushed, renamed.
+// schema, network, image_size, classes, classes_crc32c, data_crc32c, epoch, step, settings and results (JSON). Written
+// beside, flushed, renamed.
 // Each array's CRC32C is an attribute of its dataset: a damaged checkpoint is refused, never loaded.
 #pragma once
 
@@ -22,6 +23,7 @@ struct CheckpointInfo {
   std::string network;
   int64_t image_size = 0, classes = 0;
   std::string classes_crc32c;
+  std::string data_crc32c;         ///< of the shards it was trained on; empty where nobody said
   int64_t epoch = 0;               ///< whole passes finished
   int64_t step = 0;                ///< steps finished since the beginning
   Json settings = Json::object();  ///< the training stage's settings
