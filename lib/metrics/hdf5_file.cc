@@ -365,6 +365,20 @@ bool Hdf5Reader::has_attribute(const std::string& object, const std::string& nam
          H5Aexists_by_name(file_, object.empty() ? "/" : object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
+std::vector<std::string> Hdf5Reader::attribute_names(const std::string& object) const {
+  std::vector<std::string> names;
+  const auto visit = [](hid_t, const char* name, const H5A_info_t*, void* into) -> herr_t {
+    static_cast<std::vector<std::string>*>(into)->emplace_back(name);
+    return 0;
+  };
+  const char* owner = object.empty() ? "/" : object.c_str();
+  if (H5Aiterate_by_name(file_, owner, H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &names, H5P_DEFAULT) < 0) {
+    cannot_read("there is no such object", place(path_, object));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 std::vector<std::string> Hdf5Reader::names(const std::string& group) const {
   std::vector<std::string> names;
   const auto visit = [](hid_t, const char* name, const H5L_info_t*, void* into) -> herr_t {

@@ -67,6 +67,8 @@ class Hdf5Reader {
   int64_t integer_attribute(const std::string& object, const std::string& name) const;
   double real_attribute(const std::string& object, const std::string& name) const;
   bool has_attribute(const std::string& object, const std::string& name) const;
+  /// Names of an object's attributes, in alphabetical order.
+  std::vector<std::string> attribute_names(const std::string& object) const;
   /// Names directly inside a group ("" is the root), in alphabetical order.
   std::vector<std::string> names(const std::string& group) const;
 
