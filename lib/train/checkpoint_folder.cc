@@ -62,8 +62,7 @@ std::optional<fs::path> CheckpointFolder::load_newest(const std::function<void(c
       load(path);
       return path;
     } catch (const DamageError& error) {
-      log_warning(std::string(error.what()) + "
-  this checkpoint is left out, the one before it is looked for");
+      log_warning(std::string(error.what()) + "\n  this checkpoint is left out, the one before it is looked for");
     }
   }
   throw DamageError({"no checkpoint in the folder is sound", folder_.string(),

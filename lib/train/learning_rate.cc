@@ -6,7 +6,7 @@
 
 namespace packhorse {
 
-double Schedule::at(int64_t step) const {
+double RateSchedule::at(int64_t step) const {
   if (step < warmup_steps) return base * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
   if (kind == Kind::cosine) {
     const double length = static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));

@@ -7,7 +7,7 @@
 
 namespace packhorse {
 
-struct Schedule {
+struct RateSchedule {
   enum class Kind { cosine, steps };
   Kind kind = Kind::cosine;
   double base = 0.1;                ///< for the whole global batch

@@ -32,7 +32,7 @@ struct StepReport {
 };
 
 struct TrainerOptions {
-  Schedule schedule;
+  RateSchedule schedule;
   float momentum = 0.9f, weight_decay = 1e-4f;
   uint64_t global_batch = 1;
   int threads = 1;

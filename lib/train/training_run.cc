@@ -1,0 +1,408 @@
+#include "train/training_run.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "metrics/journal.h"
+#include "train/checkpoint.h"
+#include "train/checkpoint_folder.h"
+#include "train/stop_request.h"
+#include "train/validation.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  /// Seconds since it was made or last asked this.
+  double lap() {
+    const double taken = seconds();
+    start_ = Clock::now();
+    return taken;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+}
+
+/// Sums over the steps since the last journal line.
+struct Tally {
+  int64_t steps = 0;
+  uint64_t images = 0, top1 = 0;
+  double loss = 0, seconds = 0, feed_wait = 0, exposed = 0;
+
+  void add(const Tally& other) {
+    steps += other.steps;
+    images += other.images;
+    top1 += other.top1;
+    loss += other.loss;
+    seconds += other.seconds;
+    feed_wait += other.feed_wait;
+    exposed += other.exposed;
+  }
+  double mean_loss() const { return steps > 0 ? loss / static_cast<double>(steps) : 0; }
+  double accuracy() const { return images > 0 ? static_cast<double>(top1) / static_cast<double>(images) : 0; }
+  double rate() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
+};
+
+class TrainingRun {
+ public:
+  TrainingRun(World& world, const TrainingJob& job, const ShardReader& training, const ShardReader* validation)
+      : world_(world),
+        job_(job),
+        training_(training),
+        validation_(validation),
+        plan_(plan_over(training.records())),
+        graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
+        executor_(graph_, job.settings.executor(static_cast<int64_t>(plan_.rank_batch()), job.threads)),
+        allreduce_(make_host_allreduce(world)),
+        trainer_(executor_, *allreduce_, trainer_options()),
+        folder_(job.folder / "checkpoints", job.keep) {
+    last_step_ = job.settings.last_step(steps_per_epoch());
+  }
+
+  TrainingSummary run() {
+    report_memory();
+    begin();
+    Feed feed(training_, feed_options());
+    Progress progress("train", "images", remaining_images());
+    Stopwatch clock;
+    while (trainer_.steps() < last_step_ && !summary_.stopped) {
+      const StepReport step = one_step(feed, clock);
+      progress.add(job_.settings.global_batch);
+      progress.note(fmt::format("epoch {} loss {:.3f}{}", step.step / steps_per_epoch() + 1, step.loss, shown_top1()));
+      after_step(step);
+      clock.lap();  // validation and checkpoints are no part of a step's time
+    }
+    return finish();
+  }
+
+ private:
+  int64_t steps_per_epoch() const { return static_cast<int64_t>(plan_.training_steps()); }
+  bool speaks() const { return world_.rank() == 0; }
+  uint64_t remaining_images() const {
+    return static_cast<uint64_t>(std::max<int64_t>(0, last_step_ - trainer_.steps()) * job_.settings.global_batch);
+  }
+  std::string shown_top1() const {
+    return summary_.top1 ? fmt::format(", validation top-1 {:.2f} %", 100 * *summary_.top1) : "";
+  }
+
+  BatchPlan plan_over(uint64_t records) const {
+    BatchPlan plan{records, static_cast<uint64_t>(job_.settings.global_batch), world_.size(), world_.rank()};
+    plan.check(true);
+    return plan;
+  }
+
+  TrainerOptions trainer_options() const {
+    return {job_.settings.rate(steps_per_epoch()), static_cast<float>(job_.settings.momentum),
+            static_cast<float>(job_.settings.weight_decay), plan_.global_batch, job_.threads};
+  }
+
+  FeedOptions feed_options() const {
+    FeedOptions options = job_.settings.feed(plan_, job_.classes, job_.feed_threads, true);
+    options.first_epoch = static_cast<uint64_t>(trainer_.steps() / steps_per_epoch());
+    options.first_step = static_cast<uint64_t>(trainer_.steps() % steps_per_epoch());
+    return options;
+  }
+
+  void report_memory() const {
+    const MemoryReport memory = executor_.memory();
+    const uint64_t feed = Feed::memory_bytes(feed_options()) + training_.index_bytes();
+    const uint64_t optimizer = graph_.parameter_count * sizeof(float);
+    log_info(fmt::format(
+        "{} on {}: {} parameters, {} a picture; memory a rank: activations {} ({} without a plan), "
+        "parameters {}, momentum {}, workspace {}, feed {}: {} in all",
+        graph_.name, executor_.backend(), grouped(graph_.parameter_count),
+        fmt::format("{:.2f} GMAC", static_cast<double>(graph_.macs()) * 1e-9),
+        bytes_text(static_cast<double>(memory.activations)),
+        bytes_text(static_cast<double>(memory.activations_unplanned)),
+        bytes_text(static_cast<double>(memory.parameters)), bytes_text(static_cast<double>(optimizer)),
+        bytes_text(static_cast<double>(memory.workspace)), bytes_text(static_cast<double>(feed)),
+        bytes_text(static_cast<double>(memory.activations + memory.parameters + optimizer + memory.workspace + feed))));
+    if (plan_.dropped() > 0) {
+      log_info(
+          fmt::format("{} steps an epoch; the {} images that do not fill a global batch sit out, others each epoch",
+                      steps_per_epoch(), plan_.dropped()));
+    }
+  }
+
+  // ---- Where to begin
+  // ------------------------------------------------------------------------------------------------
+
+  void begin() {
+    std::string from;
+    if (speaks()) {
+      make_folder(folder_.path());
+      if (job_.restart) {
+        folder_.clear();
+        fs::remove(journal_path());
+      }
+      const auto path = folder_.load_newest([this](const fs::path& newest) { load(newest); });
+      if (path) from = path->string();
+    }
+    from = world_.broadcast(from);
+    if (from.empty()) {
+      initialise(graph_, job_.settings.seed, executor_.parameters().data(), executor_.statistics().data());
+      std::fill(trainer_.momentum().begin(), trainer_.momentum().end(), 0.0f);
+    } else if (!speaks()) {
+      load(from);
+    }
+    executor_.parameters_changed();
+    if (speaks()) open_journal(from);
+    since_checkpoint_.lap();
+  }
+
+  void load(const fs::path& path) {
+    const CheckpointInfo info = read_checkpoint_info(path);
+    const std::string hint = "the same settings as before, another --out, or --restart to begin anew";
+    if (info.classes_crc32c != job_.classes_crc32c || info.data_crc32c != job_.data_crc32c) {
+      throw Error({std::string("the checkpoint was trained on other ") +
+                       (info.classes_crc32c != job_.classes_crc32c ? "classes" : "shards"),
+                   path.string(), hint});
+    }
+    std::string names;
+    for (const auto& name : differing_settings(info.settings, job_.recorded_settings))
+      names += (names.empty() ? "" : ", ") + name;
+    if (!names.empty())
+      throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
+    load_checkpoint(path, graph_, executor_.parameters(), executor_.statistics(), trainer_.momentum());
+    trainer_.set_steps(info.step);
+    results_ = info.results;
+    take_results();
+  }
+
+  void open_journal(const std::string& from) {
+    if (fs::exists(journal_path())) cut_journal(journal_path(), trainer_.steps());
+    journal_ = std::make_unique<Journal>(journal_path());
+    if (!from.empty()) log_info(fmt::format("goes on after step {} from {}", grouped(trainer_.steps()), from));
+    best_top1_ = best_so_far();
+    journal_->append({{"kind", "run"},
+                      {"time", unix_seconds()},
+                      {"step", trainer_.steps()},
+                      {"epoch", trainer_.steps() / steps_per_epoch()},
+                      {"resumed", !from.empty()},
+                      {"version", kVersion},
+                      {"host", host_name()},
+                      {"ranks", world_.size()},
+                      {"threads", job_.threads},
+                      {"backend", executor_.backend()},
+                      {"steps_per_epoch", steps_per_epoch()},
+                      {"last_step", last_step_},
+                      {"training_images", plan_.records},
+                      {"validation_images", validation_ != nullptr ? validation_->records() : 0},
+                      {"parameters", graph_.parameter_count},
+                      {"macs", graph_.macs()},
+                      {"settings", job_.recorded_settings}});
+  }
+
+  /// The accuracy of best.h5, where that is a part of this run's past.
+  double best_so_far() const {
+    if (!fs::exists(folder_.best_path())) return -1;
+    try {
+      const CheckpointInfo info = read_checkpoint_info(folder_.best_path());
+      return info.step <= trainer_.steps() ? info.results.value("top1", -1.0) : -1;
+    } catch (const DamageError& error) {
+      log_warning(std::string(error.what()) + "\n  the next validation writes it anew");
+      return -1;
+    }
+  }
+
+  // ---- Steps
+  // ---------------------------------------------------------------------------------------------------------
+
+  StepReport one_step(Feed& feed, Stopwatch& clock) {
+    const double waited = feed.waited_seconds();
+    const Batch* batch = feed.next();
+    if (batch == nullptr) throw Error({"the feed ended before the training", job_.folder.string(), ""});
+    Wishes mine;
+    mine.stop = stop_.asked();
+    mine.checkpoint = speaks() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
+    const StepReport report = trainer_.step(*batch, mine);
+    Tally now{1, report.counted, report.top1, report.loss, 0, feed.waited_seconds() - waited, report.exposed_seconds};
+    now.seconds = clock.lap();
+    lately_.add(now);
+    all_.add(now);
+    epoch_.add(now);
+    return report;
+  }
+
+  void after_step(const StepReport& step) {
+    const bool epoch_ends = step.step % steps_per_epoch() == 0;
+    const bool last = step.step == last_step_;
+    if (epoch_ends || last || step.step % job_.log_steps == 0) log_step(step);
+    results_ = Json::object();
+    if (epoch_ends || last) {
+      log_epoch(step);
+      check_validation();
+    }
+    const bool due = job_.checkpoint_steps > 0 && step.step % job_.checkpoint_steps == 0;
+    if (epoch_ends || last || due || step.wishes.checkpoint || step.wishes.stop) save();
+    if (step.wishes.stop && !last) {
+      summary_.stopped = true;
+      log_line({{"kind", "stop"}, {"time", unix_seconds()}, {"step", step.step}, {"reason", "requested"}});
+    }
+  }
+
+  void log_line(const Json& line) {
+    if (journal_ != nullptr) journal_->append(line);
+  }
+
+  void log_step(const StepReport& step) {
+    log_line({{"kind", "step"},
+              {"time", unix_seconds()},
+              {"step", step.step},
+              {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
+              {"loss", lately_.mean_loss()},
+              {"top1", lately_.accuracy()},
+              {"learning_rate", step.learning_rate},
+              {"gradient_norm", step.gradient_norm},
+              {"images_per_second", lately_.rate()},
+              {"step_seconds", lately_.seconds / static_cast<double>(lately_.steps)},
+              {"feed_wait_seconds", lately_.feed_wait / static_cast<double>(lately_.steps)},
+              {"communication_exposed_seconds", lately_.exposed / static_cast<double>(lately_.steps)}});
+    lately_ = {};
+  }
+
+  void log_epoch(const StepReport& step) {
+    log_line({{"kind", "epoch"},
+              {"time", unix_seconds()},
+              {"step", step.step},
+              {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
+              {"loss", epoch_.mean_loss()},
+              {"top1", epoch_.accuracy()},
+              {"images", epoch_.images},
+              {"seconds", epoch_.seconds},
+              {"images_per_second", epoch_.rate()},
+              {"feed_wait_seconds", epoch_.feed_wait},
+              {"communication_exposed_seconds", epoch_.exposed}});
+    epoch_ = {};
+  }
+
+  // ---- Validation and checkpoints
+  // ------------------------------------------------------------------------------------
+
+  void check_validation() {
+    if (validation_ == nullptr) return;
+    Stopwatch clock;
+    BatchPlan plan = plan_;
+    plan.records = validation_->records();
+    Feed feed(*validation_, job_.settings.feed(plan, job_.classes, job_.feed_threads, false));
+    const AccuracyCounters counters = validate(executor_, feed, world_, plan.records);
+    results_ = {{"top1", counters.accuracy(0)},
+                {"top5", counters.accuracy(1)},
+                {"loss", counters.loss()},
+                {"images", counters.images()}};
+    take_results();
+    const double seconds = clock.seconds();
+    Json line = {{"kind", "validation"},
+                 {"time", unix_seconds()},
+                 {"step", trainer_.steps()},
+                 {"epoch", static_cast<double>(trainer_.steps()) / static_cast<double>(steps_per_epoch())}};
+    line.update(results_);
+    line["seconds"] = seconds;
+    line["images_per_second"] = static_cast<double>(plan.records) / seconds;
+    log_line(line);
+    if (speaks() && *summary_.top1 > best_top1_) {
+      // Before the step's own checkpoint: a run killed in between comes by here again.
+      best_top1_ = *summary_.top1;
+      save_to(folder_.best_path());
+    }
+  }
+
+  void take_results() {
+    if (!results_.contains("top1")) return;
+    summary_.top1 = results_.at("top1").get<double>();
+    summary_.top5 = results_.at("top5").get<double>();
+  }
+
+  void save() {
+    if (speaks()) {
+      journal_->sync();  // its lines up to this step must not be younger than the state
+      save_to(folder_.step_path(trainer_.steps()));
+      folder_.prune();
+    }
+    since_checkpoint_.lap();
+  }
+
+  void save_to(const fs::path& path) {
+    CheckpointInfo info;
+    info.network = graph_.name;
+    info.image_size = graph_.image_size;
+    info.classes = graph_.classes;
+    info.classes_crc32c = job_.classes_crc32c;
+    info.data_crc32c = job_.data_crc32c;
+    info.step = trainer_.steps();
+    info.epoch = info.step / steps_per_epoch();
+    info.settings = job_.recorded_settings;
+    info.results = results_;
+    save_checkpoint(path, info, graph_, executor_.parameters(), executor_.statistics(), trainer_.momentum());
+  }
+
+  TrainingSummary finish() {
+    summary_.step = trainer_.steps();
+    summary_.epochs = summary_.step / steps_per_epoch();
+    summary_.images = static_cast<uint64_t>(summary_.step * job_.settings.global_batch);
+    summary_.images_per_second = all_.rate();
+    summary_.feed_wait_share = all_.seconds > 0 ? all_.feed_wait / all_.seconds : 0;
+    summary_.best_top1 = std::max(0.0, best_top1_);
+    summary_.last_checkpoint = folder_.step_path(summary_.step);
+    summary_.best_checkpoint = validation_ != nullptr ? folder_.best_path() : summary_.last_checkpoint;
+    summary_.journal = journal_path();
+    if (!summary_.stopped)
+      log_line({{"kind", "stop"}, {"time", unix_seconds()}, {"step", summary_.step}, {"reason", "finished"}});
+    if (journal_ != nullptr) journal_->sync();
+    return summary_;
+  }
+
+  fs::path journal_path() const { return job_.folder / "metrics.jsonl"; }
+
+  World& world_;
+  const TrainingJob& job_;
+  const ShardReader& training_;
+  const ShardReader* validation_;
+  StopRequest stop_;
+  BatchPlan plan_;
+  Graph graph_;
+  Executor executor_;
+  std::unique_ptr<Allreduce> allreduce_;
+  Trainer trainer_;
+  CheckpointFolder folder_;
+  std::unique_ptr<Journal> journal_;  // rank 0's
+  int64_t last_step_ = 0;
+  double best_top1_ = -1;
+  Json results_ = Json::object();  // of the validation after this very step
+  Stopwatch since_checkpoint_;
+  Tally lately_, epoch_, all_;
+  TrainingSummary summary_;
+};
+
+}  // namespace
+
+TrainingSummary run_training(World& world, const TrainingJob& job, const ShardReader& training,
+                             const ShardReader* validation) {
+  return TrainingRun(world, job, training, validation).run();
+}
+
+}  // namespace packhorse
