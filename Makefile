@@ -84,7 +84,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 DEMO_DATA_TOOL := $(BUILD)/bin/packhorse-demo-data
 
-.PHONY: all test demo bench lint layers install help clean deps deps-test deps-bench deps-lint test-interop unit-tests print-rooms
+.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-bench deps-lint test-interop unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
@@ -131,7 +131,7 @@ $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) base)))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
-$(TEST_RUNS:%=$(BUILD)/tests/%_test): $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
+$(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
 
 unit-tests: $(TEST_BINARIES)
@@ -149,13 +149,75 @@ deps-lint:  ; @tests/deps $(LINT_PACKAGES)
 demo: all
 	@jobs/demo.sh
 
+bench: deps-bench all
+	@for script in tests/bench/*.sh; do [ ! -e "$$script" ] || bash "$$script" || exit 1; done
+
+test-interop: all
+	@for script in tests/interop/*.sh; do [ ! -e "$$script" ] || bash "$$script" || exit 1; done
+
 layers:
 	@tests/layers
+
+# Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
+SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc data_manifests/*.cc tests/*/*.cc)
+HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/*/*.sh .ci/run)
+lint: deps deps-lint layers
+	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+	@shellcheck -x $(SCRIPTS)
+	@$(MAKE) -j$(JOBS) $(SOURCES:%.cc=$(BUILD)/lint/%.tidy)
+	@echo "lint: $(words $(SOURCES)) sources, $(words $(HEADERS)) headers and $(words $(SCRIPTS)) scripts are clean"
+
+# A source is looked at again when it or a header that it includes has changed since.
+$(BUILD)/lint/%.tidy: %.cc .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  tidy  $<"
+	@$(CXX) $(CXXFLAGS) $(LINT_FLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MM -MP -MT $@ -MF $(@:.tidy=.d) $<
+	@clang-tidy --quiet -p /nonexistent $< -- $(CXXFLAGS) $(LINT_FLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) 2>/dev/null
+	@touch $@
+LINT_FLAGS = -Itests -DPACKHORSE_ROOT='""'
+
+# PREFIX/bin has the stages, PREFIX/share/packhorse what to run and on which data; the job files find the stages.
+PREFIX ?= /usr/local
+install: all
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/packhorse/jobs \
+	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests $(DESTDIR)$(PREFIX)/share/doc/packhorse
+	@install -m 755 $(STAGE_BINARIES) $(DEMO_DATA_TOOL) $(DESTDIR)$(PREFIX)/bin
+	@install -m 755 $(wildcard jobs/*.sbatch jobs/*.sh) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
+	@install -m 644 $(wildcard data_manifests/*.json data_manifests/*.tsv data_manifests/README.md) \
+	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests
+	@install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/packhorse
+	@echo "installed in $(DESTDIR)$(PREFIX): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
+
+# The GPU backend is not built yet: its seam is there (lib/device, lib/comm, the list of backends in lib/ops).
+gpu-check:
+	@echo "No GPU backend is built yet. Once there is one, this checks each operation on the GPU against lib/ops/reference,"
+	@echo "a training step against the CPU's, and a sum over ranks on several GPUs."
 
 print-rooms:
 	@$(foreach r,$(ROOMS),echo "$(r): $(USES_$(r))";)
 
 clean:
 	@rm -rf $(BUILD)
+
+define HELP
+make                 installs what is missing, then builds the stages: build/bin/packhorse-list, -pack, -train, ...
+make demo            the whole pipeline on real pictures, on this machine: list, pack, train, evaluate, export, predict
+make test            builds and runs every test
+make test-interop    PyTorch and MXNet as referees, in a virtual environment of their own
+make bench           speed, beside the same work done by other tools
+make lint            style, clang-tidy, shellcheck, and the order of the shelves
+make layers          only the last: every room includes lower shelves only
+make install         the stages and job files, under PREFIX=/usr/local (and DESTDIR)
+make deps            only installs what is missing (Debian packages; without root it prints the command)
+make gpu-check       what a GPU would be checked for
+make clean           removes build/
+
+JOBS=N               compiles N files at a time (all cores)
+OPTIMISE=-O0         how to compile (-O2)
+endef
+export HELP
+help:
+	@echo "$$HELP"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

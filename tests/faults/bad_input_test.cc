@@ -1,0 +1,191 @@
+// What is wrong is refused: with a message that names it and a non-zero exit code, never a crash, a hang or a skip.
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include "base/crc32c.h"
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Changes one bit in the middle of a file.
+void flip_bit(const fs::path& path) {
+  std::string bytes = read_text(path);
+  bytes[bytes.size() / 2] ^= 4;
+  write_text(path, bytes);
+}
+
+class BadInput : public ::testing::Test {
+ protected:
+  RunResult stage(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0) {
+    return run_stage_command(name, arguments, ranks, project_.options({}, 120));
+  }
+  /// The stage fails by itself (no signal) and its message holds each of the words.
+  void refused(const RunResult& result, const std::vector<std::string>& words) {
+    EXPECT_GT(result.exit_code, 0) << result.all();
+    EXPECT_LT(result.exit_code, 128) << result.all();
+    for (const std::string& word : words)
+      EXPECT_NE(result.err.find(word), std::string::npos) << word << " is not in:\n" << result.err;
+  }
+  void runs(const std::string& name, const std::vector<std::string>& arguments) {
+    const RunResult result = stage(name, arguments);
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+  }
+  std::string describe(const std::string& source) {
+    return project_.describe("bad", {{"source", source}}, {{"per_class", 2}});
+  }
+  void list() {
+    write_folders(project_ / "pictures", {.classes = 4, .per_class = 12});
+    runs("list", {describe("pictures")});
+  }
+  void pack() {
+    list();
+    runs("pack", {kList});
+  }
+  void train() {
+    pack();
+    runs("train", {kPack});
+  }
+
+  static constexpr const char* kList = "runs/bad/list/manifest.json";
+  static constexpr const char* kPack = "runs/bad/pack/manifest.json";
+  static constexpr const char* kTrain = "runs/bad/train/manifest.json";
+  Project project_;
+};
+
+TEST_F(BadInput, MissingPath) {
+  refused(stage("list", {"not-there.json"}), {"not-there.json"});
+  refused(stage("list", {describe("not-there")}), {"not-there"});
+  refused(stage("pack", {"runs/not-there/manifest.json"}), {"runs/not-there/manifest.json"});
+  refused(project_.shell("bash jobs/pack.sbatch not-there.json"), {"not-there.json"});
+}
+
+TEST_F(BadInput, VariableThatIsNotSet) {
+  refused(stage("list", {describe("${NO_SUCH_VARIABLE}/x")}), {"NO_SUCH_VARIABLE"});
+}
+
+TEST_F(BadInput, DescriptionThatIsNotJson) {
+  write_text(project_ / "bad.json", "{\"schema\": \"packhorse/dataset/1\",\n  name: }");
+  refused(stage("list", {"bad.json"}), {"bad.json", "line 2"});
+}
+
+TEST_F(BadInput, EmptyClassFolder) {
+  write_folders(project_ / "pictures", {.classes = 3, .per_class = 6});
+  make_folder(project_ / "pictures/class_empty");
+  refused(stage("list", {describe("pictures")}), {"class_empty"});
+}
+
+TEST_F(BadInput, TarCutShort) {
+  write_tar_of_tars(project_ / "pictures.tar", {.classes = 3, .per_class = 8});
+  for (const double part : {0.2, 0.5, 0.9}) {
+    const fs::path cut = project_ / "cut.tar";
+    fs::copy_file(project_ / "pictures.tar", cut, fs::copy_options::overwrite_existing);
+    // On a member's boundary as well as inside one: both must be seen.
+    const auto bytes = static_cast<uint64_t>(part * static_cast<double>(fs::file_size(cut)));
+    for (const uint64_t size : {bytes, bytes / 512 * 512}) {
+      fs::resize_file(cut, size);
+      refused(stage("list", {describe("cut.tar")}), {"cut.tar"});
+    }
+  }
+}
+
+TEST_F(BadInput, InputChangedSince) {
+  list();
+  write_text(project_ / "runs/bad/list/train.lst", read_text(project_ / "runs/bad/list/train.lst") + "\n");
+  refused(stage("pack", {kList}), {"train.lst"});
+}
+
+TEST_F(BadInput, ClassTableThatDoesNotMatch) {
+  pack();
+  // Two classes change places, and the manifest is made to agree with the file: only the table's own checksum is left.
+  const fs::path table = project_ / "runs/bad/pack/classes.tsv", manifest = project_ / kPack;
+  std::string text = read_text(table);
+  std::swap(text[text.find("class_0000") + 9], text[text.find("class_0001") + 9]);
+  write_text(table, text);
+  Json json = read_json(manifest);
+  for (Json& entry : json["outputs"]) {
+    if (entry["role"] != "class-table") continue;
+    const FileFacts facts = file_facts(table);
+    entry["bytes"] = facts.bytes;
+    entry["crc32c"] = crc32c_text(facts.crc32c);
+  }
+  write_json(manifest, json);
+  refused(stage("train", {kPack}), {"class"});
+}
+
+TEST_F(BadInput, ShardWithAFlippedBit) {
+  pack();
+  const fs::path shard = project_.manifest("bad", "pack").outputs_of("train-shard").front().path;
+  flip_bit(shard);
+  refused(stage("verify", {kPack}), {shard.filename().string()});
+  refused(stage("train", {kPack}), {shard.filename().string()});
+}
+
+TEST_F(BadInput, CheckpointOfAnotherNetwork) {
+  train();
+  // The same folder, told to go on with another network: its checkpoint does not fit.
+  fs::remove(project_ / kTrain);
+  refused(stage("train", {kPack, "--network", "resnet-50", "--image-size", "64"}), {"inception-bn-small", "resnet-50"});
+}
+
+TEST_F(BadInput, UnknownOptionOrSetting) {
+  for (const char* name : {"list", "pack", "verify", "train", "evaluate", "export", "predict"}) {
+    const RunResult result = stage(name, {"x.json", "--no-such-option"});
+    refused(result, {"no-such-option"});
+    EXPECT_EQ(result.exit_code, 2);
+  }
+  write_folders(project_ / "pictures", {.classes = 2, .per_class = 6});
+  const std::string file =
+      project_.describe("bad", {{"source", "pictures"}}, {{"per_class", 2}}, {{"list", {{"no-such-setting", 1}}}});
+  refused(stage("list", {file}), {"no-such-setting"});
+}
+
+TEST_F(BadInput, ManifestOfTheWrongStage) {
+  list();
+  refused(stage("train", {kList}), {"train", "list"});
+  refused(stage("export", {kList}), {"export", "list"});
+}
+
+TEST_F(BadInput, FolderThatCannotBeWritten) {
+  list();
+  // A file stands where the folder should be: that stops root as well, whom permissions do not.
+  write_text(project_ / "taken", "");
+  refused(stage("pack", {kList, "--out", "taken/pack"}), {"taken/pack"});
+  refused(stage("pack", {kList, "--out", "/proc/packhorse"}), {"/proc/packhorse"});
+}
+
+/// A file system of 1 MB, where this process may mount one.
+class SmallDisk {
+ public:
+  explicit SmallDisk(const fs::path& where) : where_(where) {
+    make_folder(where);
+    mounted_ = mount("none", where.c_str(), "tmpfs", 0, "size=1m") == 0;
+  }
+  ~SmallDisk() {
+    if (mounted_) umount2(where_.c_str(), MNT_DETACH);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+  bool mounted() const { return mounted_; }
+
+ private:
+  fs::path where_;
+  bool mounted_ = false;
+};
+
+TEST_F(BadInput, FullDisk) {
+  write_folders(project_ / "pictures", {.classes = 4, .per_class = 20, .smallest = 200, .largest = 200});
+  runs("list", {describe("pictures")});
+  const SmallDisk disk(project_ / "small");
+  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
+  for (const int ranks : {0, 2}) {
+    refused(stage("pack", {kList, "--out", "small/pack"}, ranks), {"small/pack", "No space left"});
+    EXPECT_FALSE(fs::exists(project_ / "small/pack/manifest.json")) << "a stage that failed is not done";
+  }
+}
+
+}  // namespace
+}  // namespace packhorse::test

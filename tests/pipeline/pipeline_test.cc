@@ -1,0 +1,128 @@
+// The whole way, from pictures of any form to an evaluated and exported network, through the job files as plain bash.
+#include <gtest/gtest.h>
+
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A data set in one form of source, and what must come out of it.
+struct Form {
+  std::string name;
+  PictureSet set;
+  void (*write)(const fs::path&, const PictureSet&);
+  std::string source;  ///< as it stands in the description
+  std::string target;  ///< what `write` is given
+};
+
+std::ostream& operator<<(std::ostream& out, const Form& form) { return out << form.name; }
+
+class AnySource : public ::testing::TestWithParam<Form> {};
+
+TEST_P(AnySource, GoesTheWholeWayWithANewDescriptionAndNothingElse) {
+  const Form& form = GetParam();
+  const Project project;
+  form.write(project / form.target, form.set);
+  const std::string file = project.describe(form.name, {{"source", form.source}}, {{"per_class", 2}},
+                                            {{"pack", {{"max-quarantined", 0.5}}}});
+  const RunResult result = project.shell("jobs/pipeline.sh " + file + " --local", {{"PACKHORSE_RANKS", "2"}});
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+
+  const StageManifest list = project.manifest(form.name, "list"), pack = project.manifest(form.name, "pack");
+  const int64_t images = int64_t{form.set.classes} * form.set.per_class;
+  EXPECT_EQ(count_of(list, "listed"), images);
+  EXPECT_EQ(count_of(list, "validation"), 2 * int64_t{form.set.classes});
+  EXPECT_EQ(count_of(list, "classes"), int64_t{form.set.classes});
+  EXPECT_EQ(count_of(pack, "listed"), images);
+  EXPECT_EQ(count_of(pack, "quarantined"), int64_t{form.set.broken});
+  EXPECT_EQ(count_of(pack, "packed"), images - int64_t{form.set.broken});
+  for (const char* stage : {"train", "evaluate", "export"}) {
+    EXPECT_EQ(project.manifest(form.name, stage).stage, stage);
+  }
+  EXPECT_TRUE(fs::exists(project / ("runs/" + form.name + "/export/metrics.h5")));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, AnySource,
+    ::testing::Values(
+        Form{"folders",
+             {.classes = 12, .per_class = 16, .smallest = 32, .largest = 500, .some_grey = true, .broken = 3},
+             &write_folders,
+             "pictures",
+             "pictures"},
+        Form{"tars",
+             {.classes = 300, .per_class = 4, .smallest = 32, .largest = 64, .some_grey = true, .broken = 2},
+             &write_tar_of_tars,
+             "pictures.tar",
+             "pictures.tar"},
+        Form{"listing",
+             {.classes = 10, .per_class = 16, .smallest = 40, .largest = 200},
+             &write_listing,
+             "data/listing.tsv",
+             "data"}),
+    [](const auto& form) { return form.param.name; });
+
+/// One small data set, packed (and for some tests trained on) by the executables themselves.
+class Repeat : public ::testing::Test {
+ protected:
+  void pack(const std::string& name) {
+    write_tar_of_tars(project_ / "pictures.tar", {.classes = 10, .per_class = 20, .smallest = 28, .largest = 60});
+    const std::string file = project_.describe(name, {{"source", "pictures.tar"}}, {{"per_class", 2}});
+    run("list", {file});
+    run("pack", {"runs/" + name + "/list/manifest.json"});
+  }
+  void run(const std::string& stage, const std::vector<std::string>& arguments, int ranks = 0) {
+    const RunResult result = run_stage_command(stage, arguments, ranks, project_.options());
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+  }
+
+  Project project_;
+};
+
+TEST_F(Repeat, EveryStageFromItsOwnManifestGivesTheSameBytes) {
+  pack("twice");
+  run("train", {"runs/twice/pack/manifest.json"});
+  const auto lists = contents_of(project_.manifest("twice", "list"), kListRoles);
+  const auto shards = contents_of(project_.manifest("twice", "pack"), kShardRoles);
+  const auto weights = contents_of(project_.manifest("twice", "train"), {"checkpoint-last"});
+  ASSERT_EQ(lists.size(), 3U);
+  ASSERT_GE(shards.size(), 9U);
+  ASSERT_EQ(weights.size(), 1U);
+
+  run("list", {"runs/twice/list/manifest.json"});
+  EXPECT_TRUE(lists == contents_of(project_.manifest("twice", "list"), kListRoles));
+  run("pack", {"runs/twice/pack/manifest.json"});
+  EXPECT_TRUE(shards == contents_of(project_.manifest("twice", "pack"), kShardRoles));
+  run("train", {"runs/twice/train/manifest.json"});
+  EXPECT_TRUE(weights == contents_of(project_.manifest("twice", "train"), {"checkpoint-last"}));
+}
+
+TEST_F(Repeat, AnyNumberOfRanksPacksTheSameShards) {
+  pack("ranks");
+  const auto one = contents_of(project_.manifest("ranks", "pack"), kShardRoles);
+  for (const int ranks : {1, 2, 4}) {
+    const std::string out = "packed-by-" + std::to_string(ranks);
+    run("pack", {"runs/ranks/list/manifest.json", "--out", out}, ranks);
+    const StageManifest manifest = StageManifest::load(project_ / (out + "/manifest.json"));
+    EXPECT_EQ(manifest.ranks, ranks);
+    EXPECT_TRUE(one == contents_of(manifest, kShardRoles)) << ranks << " ranks";
+  }
+}
+
+TEST_F(Repeat, AMovedRunGoesOnWhereItLies) {
+  pack("moved");
+  fs::create_directory(project_ / "elsewhere");
+  fs::rename(project_ / "runs/moved", project_ / "elsewhere/moved");
+  run("verify", {"elsewhere/moved/pack/manifest.json"});
+  run("train", {"elsewhere/moved/pack/manifest.json"});
+  fs::rename(project_ / "elsewhere", project_ / "third-place");
+  run("evaluate", {"third-place/moved/train/manifest.json"});
+  run("export", {"third-place/moved/evaluate/manifest.json"});
+  EXPECT_TRUE(fs::exists(project_ / "third-place/moved/export/metrics.h5"));
+}
+
+}  // namespace
+}  // namespace packhorse::test
