@@ -1,0 +1,33 @@
+// What stands where in a tar, so that its members can be read in place: nothing is unpacked.
+//
+// Rule: a tar is whole (every member inside the file, the end mark there) or it is an error. Only plain tars: in a
+// compressed one no member has a place of its own.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+
+namespace packhorse {
+
+struct TarMember {
+  std::string name;     ///< as stored, without a leading "./"
+  uint64_t offset = 0;  ///< of its first byte in the file
+  uint64_t bytes = 0;
+};
+
+struct TarContents {
+  std::vector<TarMember> members;  ///< the regular files, in the tar's order
+  uint64_t others = 0;             ///< links, devices and the like (folders are not counted)
+};
+
+/// Reads the headers of the tar that fills [offset, offset + bytes) of `file`: a whole file, or a tar inside a tar.
+/// `where` names it in errors.
+TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, const std::string& where);
+
+/// What kind of compressed file the first bytes announce ("gzip", "zip", ...), or nothing.
+std::string compression_of(std::span<const std::byte> bytes);
+
+}  // namespace packhorse
