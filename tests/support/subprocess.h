@@ -22,10 +22,10 @@ struct RunResult {
 };
 
 struct RunOptions {
-  std::filesystem::path folder;            ///< working folder; empty: this process's
-  std::map<std::string, std::string> env;  ///< set on top of this process's environment
-  std::vector<std::string> unset;          ///< removed from it
-  int timeout_s = 600;                     ///< then the whole group is killed and a std::runtime_error thrown
+  std::filesystem::path folder{};            ///< working folder; empty: this process's
+  std::map<std::string, std::string> env{};  ///< set on top of this process's environment
+  std::vector<std::string> unset{};          ///< removed from it
+  int timeout_s = 600;                       ///< then the whole group is killed and a std::runtime_error thrown
 };
 
 class Subprocess {
