@@ -30,7 +30,7 @@ uint64_t pixels_per_picture(const FeedOptions& options) {
 /// Runs on the ring's thread; its pictures are decoded by the arena's threads, of which that thread is one.
 struct Feed::Filler {
   Filler(const ShardReader& reader, const FeedOptions& given)
-      : shards(reader), options(given), arena(std::max(1, given.threads)) {
+      : shards(reader), options(given), arena(std::clamp(given.threads, 1, tbb::this_task_arena::max_concurrency())) {
     epoch = options.first_epoch;
     step = options.first_step;
   }

@@ -1,0 +1,79 @@
+#include "feed/batch_ring.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <set>
+#include <stdexcept>
+#include <string>
+
+namespace packhorse {
+namespace {
+
+std::vector<std::unique_ptr<Batch>> batches(int count) {
+  std::vector<std::unique_ptr<Batch>> made;
+  for (int i = 0; i < count; ++i) made.push_back(std::make_unique<Batch>());
+  return made;
+}
+
+TEST(BatchRing, HandsOverEveryBatchInOrderAndRecycles) {
+  uint64_t next = 0;
+  BatchRing ring(batches(3), [&](Batch& batch) {
+    if (next == 1000) return false;
+    batch.step = next++;
+    return true;
+  });
+  std::set<const Batch*> seen;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const Batch* batch = ring.next();
+    ASSERT_NE(batch, nullptr);
+    ASSERT_EQ(batch->step, i);
+    seen.insert(batch);
+  }
+  EXPECT_EQ(seen.size(), 3u);
+  EXPECT_EQ(ring.next(), nullptr);
+  EXPECT_EQ(ring.next(), nullptr);  // and again: no hang at the end
+}
+
+TEST(BatchRing, IsBounded) {
+  std::atomic<int> filled{0};
+  BatchRing ring(batches(3), [&](Batch&) {
+    ++filled;
+    return true;
+  });
+  for (int i = 0; i < 50; ++i) ring.next();
+  // 50 were taken, of which one is still held; at most the two others can be ahead.
+  EXPECT_LE(filled, 52);
+}
+
+class ThrowAt : public ::testing::TestWithParam<int> {};
+
+TEST_P(ThrowAt, ArrivesInItsTurn) {
+  int next = 0;
+  BatchRing ring(batches(2), [&](Batch& batch) {
+    if (next == GetParam()) throw std::runtime_error("picture " + std::to_string(next));
+    batch.step = static_cast<uint64_t>(next++);
+    return true;
+  });
+  for (int i = 0; i < GetParam(); ++i) ASSERT_EQ(ring.next()->step, static_cast<uint64_t>(i));
+  for (int again = 0; again < 2; ++again) {
+    try {
+      ring.next();
+      FAIL() << "the exception got lost";
+    } catch (const std::runtime_error& error) {
+      EXPECT_EQ(error.what(), "picture " + std::to_string(GetParam()));
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Places, ThrowAt, ::testing::Values(0, 1, 2, 3, 10));
+
+TEST(BatchRing, StopsAtAnyMoment) {
+  for (int taken = 0; taken < 6; ++taken) {
+    BatchRing ring(batches(2), [](Batch&) { return true; });
+    for (int i = 0; i < taken; ++i) ring.next();
+  }
+  BatchRing unread(batches(2), [](Batch&) -> bool { throw std::runtime_error("nobody asked"); });
+}
+
+}  // namespace
+}  // namespace packhorse
