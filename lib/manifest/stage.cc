@@ -106,4 +106,11 @@ fs::path described_path(const std::string& text, const fs::path& folder) {
   return (fs::path(full).is_absolute() ? fs::path(full) : folder / full).lexically_normal();
 }
 
+fs::path settle_path(Stage& stage, const std::string& setting, const std::string& text) {
+  const fs::path home = stage.manifest().dataset_folder;
+  const fs::path path = described_path(text, stage.options.given(setting) ? fs::current_path() : home);
+  stage.manifest().settings[setting] = fs::proximate(path, home).generic_string();
+  return path;
+}
+
 }  // namespace packhorse

@@ -55,4 +55,9 @@ class Stage {
 /// says so), and a relative path taken from `folder`.
 std::filesystem::path described_path(const std::string& text, const std::filesystem::path& folder);
 
+/// The path that a stage's setting names: one that was typed is taken from the current folder, one from a description
+/// or an old manifest from the description's folder. It is recorded relative to the latter, so that the run can be
+/// repeated from anywhere.
+std::filesystem::path settle_path(Stage& stage, const std::string& setting, const std::string& text);
+
 }  // namespace packhorse

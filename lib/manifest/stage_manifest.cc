@@ -131,6 +131,20 @@ FileEntry StageManifest::output_of(const std::string& role) const {
   return found.front();
 }
 
+StageManifest earlier_stage(const StageManifest& manifest, const std::string& stage) {
+  StageManifest at = manifest;
+  while (at.stage != stage) {
+    const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
+                                     [](const FileEntry& entry) { return entry.role == "manifest"; });
+    if (before == at.inputs.end()) {
+      throw Error({"no stage '" + stage + "' stands behind this manifest", manifest.path.string(),
+                   "give the manifest of a later stage"});
+    }
+    at = StageManifest::load(before->path);
+  }
+  return at;
+}
+
 FileEntry describe_file(const std::string& role, const fs::path& path, uint64_t records) {
   const FileFacts facts = file_facts(path);
   return {role, fs::absolute(path).lexically_normal(), facts.bytes, facts.crc32c, records};

@@ -53,6 +53,9 @@ struct StageManifest {
   FileEntry output_of(const std::string& role) const;
 };
 
+/// The manifest of an earlier stage ("pack"), found by going from input to input; throws where none of them is.
+StageManifest earlier_stage(const StageManifest& manifest, const std::string& stage);
+
 /// Adds size and checksum to a path. For files just written whose checksum is known, fill FileEntry in place.
 FileEntry describe_file(const std::string& role, const std::filesystem::path& path, uint64_t records = 0);
 

@@ -57,6 +57,7 @@ ClassChoice::ClassChoice(size_t classes, std::vector<uint32_t> chosen) : taken_(
 
 std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count) {
   check_width(logits, choice);
+  if (!all_finite(logits, choice)) throw Error({"the network gives values that are not finite", "", ""});
   std::vector<uint32_t> order = choice.members();
   count = std::min(count, order.size());
   std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(count), order.end(),

@@ -44,7 +44,7 @@ struct ScoredClass {
   double probability = 0;
 };
 
-/// The `count` best of the chosen classes, best first.
+/// The `count` best of the chosen classes, best first. Throws where their logits are not all finite.
 std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count);
 
 /// How many of the chosen classes stand before `label` (0: it is the first choice).

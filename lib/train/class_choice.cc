@@ -1,0 +1,122 @@
+#include "train/class_choice.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "manifest/wordnet.h"
+
+namespace packhorse {
+namespace {
+
+/// The id on a line of a list; empty where the line has none.
+std::string id_of(const std::string& line) {
+  if (line.empty() || line.front() == '#') return "";
+  const size_t tab = line.find('\t');
+  const bool numbered = tab != std::string::npos && tab > 0 &&
+                        std::all_of(line.begin(), line.begin() + static_cast<ptrdiff_t>(tab),
+                                    [](char c) { return c >= '0' && c <= '9'; });
+  std::istringstream words(numbered ? line.substr(tab + 1) : line);
+  std::string id;
+  if (numbered || tab != std::string::npos) {
+    std::getline(words, id, '\t');
+  } else {
+    words >> id;
+  }
+  return id;
+}
+
+/// Remembers ancestors, as the same few classes are asked for again and again.
+class Kinship {
+ public:
+  bool related(const std::string& a, const std::string& b) {
+    return a == b || ancestors(a).contains(b) || ancestors(b).contains(a);
+  }
+
+ private:
+  const std::set<std::string>& ancestors(const std::string& id) {
+    const auto known = known_.find(id);
+    if (known != known_.end()) return known->second;
+    const auto above = wordnet_.ancestors(id);
+    return known_.emplace(id, std::set<std::string>(above.begin(), above.end())).first->second;
+  }
+
+  WordNet wordnet_;
+  std::map<std::string, std::set<std::string>> known_;
+};
+
+}  // namespace
+
+NamedChoice all_classes(const ClassTable& table) {
+  return {ClassChoice(table.size()), "all " + grouped(table.size()) + " classes", {}};
+}
+
+NamedChoice listed_classes(const ClassTable& table, const std::filesystem::path& list) {
+  std::istringstream lines(read_text(list));
+  std::vector<uint32_t> chosen;
+  std::vector<std::string> missing;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    const std::string id = id_of(line);
+    if (id.empty()) continue;
+    if (const auto label = table.label_of(id)) {
+      chosen.push_back(*label);
+    } else if (std::find(missing.begin(), missing.end(), id) == missing.end()) {
+      missing.push_back(id);
+    }
+  }
+  if (chosen.empty()) {
+    throw UsageError({"none of the list's classes is one of the network's", list.string(),
+                      "a line begins with a class id (n01440764), or is `index TAB id TAB names`"});
+  }
+  ClassChoice choice(table.size(), chosen);
+  std::string title = "the " + grouped(choice.members().size()) + " classes of " + list.filename().string();
+  return {std::move(choice), std::move(title), std::move(missing)};
+}
+
+NamedChoice classes_under(const ClassTable& table, const std::string& root) {
+  const WordNet wordnet;
+  const auto synset = wordnet.find(root);
+  if (!synset) throw UsageError({"there is no noun of that id in WordNet", root, "an id such as n02084071 (dog)"});
+  std::vector<uint32_t> chosen;
+  for (size_t label = 0; label < table.size(); ++label) {
+    if (wordnet.is_under(table[label].id, root)) chosen.push_back(static_cast<uint32_t>(label));
+  }
+  const std::string name = synset->names.substr(0, synset->names.find(','));
+  if (chosen.empty()) {
+    throw UsageError(
+        {"none of the network's classes lies under it", root + " (" + name + ")", "a more general synset"});
+  }
+  ClassChoice choice(table.size(), chosen);
+  std::string title = "the " + grouped(choice.members().size()) + " classes under " + root + " (" + name + ")";
+  return {std::move(choice), std::move(title), {}};
+}
+
+std::vector<int64_t> label_map(const ClassTable& from, const ClassTable& to) {
+  std::vector<int64_t> map;
+  for (size_t label = 0; label < from.size(); ++label) {
+    const auto found = to.label_of(from[label].id);
+    map.push_back(found ? static_cast<int64_t>(*found) : -1);
+  }
+  return map;
+}
+
+double hierarchical_accuracy(const AccuracyCounters& counters, const ClassTable& table) {
+  if (counters.images() == 0 || !std::filesystem::exists(kWordNetNouns)) return -1;
+  for (size_t label = 0; label < table.size(); ++label) {
+    if (!WordNet::is_id(table[label].id)) return -1;
+  }
+  Kinship kinship;
+  uint64_t right = counters.right(0);
+  for (const auto& pair : counters.confusions()) {
+    if (kinship.related(table[pair.label].id, table[pair.predicted].id)) right += pair.images;
+  }
+  return static_cast<double>(right) / static_cast<double>(counters.images());
+}
+
+}  // namespace packhorse
