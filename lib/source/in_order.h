@@ -1,0 +1,36 @@
+// Work done on many threads, its results taken in order: bounded, and an exception from either side ends it and comes
+// out to the caller.
+#pragma once
+
+#include <cstdint>
+
+#include <tbb/parallel_pipeline.h>
+#include <tbb/task_arena.h>
+
+namespace packhorse {
+
+/// Items under way for each thread, at most; each holds one picture.
+inline constexpr int kInFlightPerThread = 4;
+
+/// Calls make(i) for each i of [0, count) on up to `threads` threads, and take(result) in the order of i, one call at a
+/// time.
+template <typename Make, typename Take>
+void for_each_in_order(uint64_t count, int threads, const Make& make, const Take& take) {
+  using Item = decltype(make(uint64_t{0}));
+  uint64_t next = 0;
+  tbb::task_arena arena(threads);
+  arena.execute([&] {
+    const auto number = tbb::make_filter<void, uint64_t>(tbb::filter_mode::serial_in_order,
+                                                         [&](tbb::flow_control& control) -> uint64_t {
+                                                           if (next == count) control.stop();
+                                                           return next == count ? 0 : next++;
+                                                         });
+    const auto work =
+        tbb::make_filter<uint64_t, Item>(tbb::filter_mode::parallel, [&](uint64_t index) { return make(index); });
+    const auto hand_over =
+        tbb::make_filter<Item, void>(tbb::filter_mode::serial_in_order, [&](const Item& item) { take(item); });
+    tbb::parallel_pipeline(static_cast<size_t>(threads) * kInFlightPerThread, number & work & hand_over);
+  });
+}
+
+}  // namespace packhorse
