@@ -67,7 +67,7 @@ class Cluster : public ::testing::Test {
   std::string wait_for(const std::string& job, int seconds = 240) const {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     while (std::chrono::steady_clock::now() < deadline) {
-      const std::string state = state_of(job);
+      std::string state = state_of(job);
       if (state != "PENDING" && state != "RUNNING" && state != "COMPLETING" && state != "CONFIGURING" &&
           state != "REQUEUED" && state != "REQUEUE_HOLD") {
         return state;
