@@ -21,7 +21,9 @@ struct ExecutorOptions {
   std::string backend;  ///< one of backend_names(); empty: the first
   int64_t batch = 1;    ///< pictures a step on this rank
   Dtype dtype = Dtype::f32;
-  bool training = true;    ///< false: forward only, with running statistics
+  bool training = true;  ///< false: forward only, with running statistics
+  bool merge_siblings =
+      true;                ///< sibling 1×1 convolutions run as one where the backend gains by it; false is for tests
   bool recompute = false;  ///< batch norm's outputs are computed again in backward instead of kept
   int threads = 1;
   float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit picture
@@ -74,7 +76,8 @@ class Executor {
   /// ranks).
   void update_statistics(float batch_scale);
 
-  /// Forward with running statistics. Logits (N, classes), f32, valid until the next call.
+  /// Forward with running statistics, of a whole batch or the first pictures of one (the others' logits mean nothing).
+  /// Logits (N, classes), f32, valid until the next call.
   std::span<const float> infer(std::span<const uint8_t> pixels);
   /// The pooled features of the last infer() or step(), (N, C), f32.
   std::span<const float> features();

@@ -1,0 +1,47 @@
+#include "ops/backends.h"
+
+#include <array>
+#include <string_view>
+
+#include "base/error.h"
+#include "ops/onednn/backend.h"
+#include "ops/reference/backend.h"
+
+namespace packhorse {
+
+namespace {
+
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
+  bool merges_siblings;
+};
+
+constexpr std::array kBackends = {Entry{"onednn", onednn::make_backend, true},
+                                  Entry{"reference", reference::make_backend, false}};
+
+const Entry& entry(const std::string& name) {
+  std::string known;
+  for (const Entry& candidate : kBackends) {
+    if (candidate.name == name || name.empty()) return candidate;
+    known += (known.empty() ? "" : ", ") + std::string(candidate.name);
+  }
+  throw UsageError(
+      {.what = "there is no backend '" + name + "' in this build", .where = "backend", .hint = "built are " + known});
+}
+
+}  // namespace
+
+std::vector<std::string> backend_names() {
+  std::vector<std::string> names;
+  for (const Entry& candidate : kBackends) names.emplace_back(candidate.name);
+  return names;
+}
+
+std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training) {
+  return entry(name).make(dtype, threads, training);
+}
+
+bool merges_siblings(const std::string& name) { return entry(name).merges_siblings; }
+
+}  // namespace packhorse

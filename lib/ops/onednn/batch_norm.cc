@@ -1,0 +1,122 @@
+#include <cmath>
+#include <vector>
+
+#include "ops/onednn/backend.h"
+#include "ops/onednn/context.h"
+
+namespace packhorse::onednn {
+
+namespace {
+
+class BatchNorm : public Operation {
+ public:
+  BatchNorm(Context& context, const BatchNormTask& task)
+      : context_(context),
+        task_(task),
+        chunks_(task.src.shape.pixels(), task.src.shape.c),
+        a_(static_cast<size_t>(task.src.shape.c)),
+        b_(a_.size()),
+        k_(a_.size()),
+        l_(a_.size()) {
+    if (context.training())
+      context.want_scratch(2 * sizeof(float) * static_cast<size_t>(chunks_.count() * channels()),
+                           [this](std::byte* scratch) { partial_ = reinterpret_cast<float*>(scratch); });
+  }
+
+  void forward(Pass pass) override {
+    if (pass == Pass::training) {
+      take_statistics();
+      coefficients(task_.batch_mean, task_.batch_variance);
+    } else {
+      coefficients(task_.running_mean, task_.running_variance);
+    }
+    apply();
+  }
+
+  void forward_again() override { apply(); }
+
+  void backward() override {
+    take_sums();
+    if (task_.src_grad.view.data != nullptr) write_gradient();
+  }
+
+ private:
+  int64_t channels() const { return task_.src.shape.c; }
+  float* first_partial(int64_t chunk) { return partial_ + 2 * chunk * channels(); }
+  float* second_partial(int64_t chunk) { return first_partial(chunk) + channels(); }
+
+  void take_statistics() {
+    context_.each(chunks_.count(), [&](int64_t chunk) {
+      channel_moments(task_.src.dtype, rows_from(task_.src, chunks_.first(chunk)), chunks_.size(chunk), channels(),
+                      first_partial(chunk), second_partial(chunk));
+    });
+    for (int64_t chunk = 1; chunk < chunks_.count(); ++chunk)
+      join_moments(channels(), first_partial(0), second_partial(0), static_cast<float>(chunks_.first(chunk)),
+                   first_partial(chunk), second_partial(chunk), static_cast<float>(chunks_.size(chunk)));
+    const auto count = static_cast<float>(task_.src.shape.pixels());
+    for (int64_t c = 0; c < channels(); ++c) {
+      task_.batch_mean[c] = first_partial(0)[c];
+      task_.batch_variance[c] = std::max(second_partial(0)[c] / count, 0.0f);
+    }
+  }
+
+  // scale * (src - mean) / root + shift = src * a + b.
+  void coefficients(const float* mean, const float* variance) {
+    for (size_t c = 0; c < a_.size(); ++c) {
+      a_[c] = task_.scale[c] / std::sqrt(variance[c] + kBatchNormEpsilon);
+      b_[c] = task_.shift[c] - mean[c] * a_[c];
+    }
+  }
+
+  void apply() {
+    context_.each(chunks_.count(), [&](int64_t chunk) {
+      const int64_t first = chunks_.first(chunk);
+      scale_shift(task_.src.dtype, rows_from(task_.src, first), rows_from(task_.dst, first), chunks_.size(chunk),
+                  channels(), a_.data(), b_.data(), task_.relu);
+    });
+  }
+
+  void take_sums() {
+    context_.each(chunks_.count(), [&](int64_t chunk) {
+      const int64_t first = chunks_.first(chunk);
+      gradient_sums(task_.src.dtype, rows_from(task_.src, first), rows_from(task_.dst_grad, first), chunks_.size(chunk),
+                    channels(), a_.data(), b_.data(), task_.batch_mean, task_.relu, first_partial(chunk),
+                    second_partial(chunk));
+    });
+    for (int64_t chunk = 1; chunk < chunks_.count(); ++chunk)
+      for (int64_t i = 0; i < 2 * channels(); ++i) partial_[i] += first_partial(chunk)[i];
+    const float share = 1.0f / static_cast<float>(task_.src.shape.pixels());
+    for (int64_t c = 0; c < channels(); ++c) {
+      const float sum = partial_[c], product = partial_[channels() + c];
+      const float inverse = 1.0f / std::sqrt(task_.batch_variance[c] + kBatchNormEpsilon);
+      const auto i = static_cast<size_t>(c);
+      task_.shift_grad[c] = sum;
+      task_.scale_grad[c] = product * inverse;
+      k_[i] = -a_[i] * product * inverse * inverse * share;
+      l_[i] = -a_[i] * sum * share;
+    }
+  }
+
+  void write_gradient() {
+    context_.each(chunks_.count(), [&](int64_t chunk) {
+      const int64_t first = chunks_.first(chunk);
+      normalised_gradient(task_.src.dtype, rows_from(task_.src, first), rows_from(task_.dst_grad, first),
+                          rows_from(task_.src_grad.view, first), chunks_.size(chunk), channels(), a_.data(), b_.data(),
+                          task_.batch_mean, k_.data(), l_.data(), task_.relu, task_.src_grad.accumulate);
+    });
+  }
+
+  Context& context_;
+  const BatchNormTask task_;
+  const Chunks chunks_;
+  std::vector<float> a_, b_, k_, l_;  // (C)
+  float* partial_ = nullptr;          // (chunks, 2, C)
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> make(Context& context, const BatchNormTask& task) {
+  return std::make_unique<BatchNorm>(context, task);
+}
+
+}  // namespace packhorse::onednn

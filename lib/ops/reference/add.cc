@@ -1,0 +1,62 @@
+#include <algorithm>
+
+#include "ops/reference/backend.h"
+
+namespace packhorse::reference {
+
+namespace {
+
+class Add : public Operation {
+ public:
+  explicit Add(const AddTask& task) : task_(task) {}
+
+  void forward(Pass /*pass*/) override {
+    each([&](int64_t p, int64_t c) {
+      const float sum = at(task_.a, p)[c] + at(task_.b, p)[c];
+      at(task_.dst, p)[c] = task_.relu ? std::max(sum, 0.0f) : sum;
+    });
+  }
+
+  void backward() override {
+    for (const Gradient& gradient : {task_.a_grad, task_.b_grad}) {
+      if (gradient.view.data == nullptr) continue;
+      begin(gradient);
+      each([&](int64_t p, int64_t c) {
+        if (!task_.relu || at(task_.dst, p)[c] > 0) at(gradient.view, p)[c] += at(task_.dst_grad, p)[c];
+      });
+    }
+  }
+
+ private:
+  template <typename Visit>
+  void each(const Visit& visit) const {
+    for (int64_t p = 0; p < task_.dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < task_.dst.shape.c; ++c) visit(p, c);
+  }
+
+  const AddTask task_;
+};
+
+class SubtractMean : public Input {
+ public:
+  explicit SubtractMean(const InputTask& task) : task_(task) {}
+
+  void run(std::span<const uint8_t> pixels) override {
+    for (int64_t p = 0; p < task_.dst.shape.pixels(); ++p)
+      for (size_t c = 0; c < 3; ++c) {
+        const size_t place = static_cast<size_t>(p) * 3 + c;
+        at(task_.dst, p)[c] =
+            place < pixels.size() ? (static_cast<float>(pixels[place]) - task_.mean[c]) * task_.scale[c] : 0.0f;
+      }
+  }
+
+ private:
+  const InputTask task_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> make(const AddTask& task) { return std::make_unique<Add>(task); }
+std::unique_ptr<Input> make(const InputTask& task) { return std::make_unique<SubtractMean>(task); }
+
+}  // namespace packhorse::reference
