@@ -31,7 +31,7 @@ USES_image    := base
 USES_ranks    := base
 USES_tensor   := base
 USES_metrics  := base
-USES_source   := manifest image base
+USES_source   := record manifest image base
 USES_device   := base
 USES_net      := tensor base
 USES_feed     := record image manifest base
@@ -64,7 +64,7 @@ STAGE_pack     := source record manifest ranks
 STAGE_verify   := record metrics manifest ranks
 STAGE_train    := train
 STAGE_evaluate := train
-STAGE_export   := report train
+STAGE_export   := report
 STAGE_predict  := report train
 
 # ---- How things are compiled ----------------------------------------------------------------------------------------
@@ -130,10 +130,11 @@ define test_rules
 $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call archives,$(2))
 	@mkdir -p $$(@D)
 	@echo "  test  $(1)"
-	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) -lgtest_main -lgtest -o $$@
+	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) $$(LDLIBS) -lgtest_main -lgtest -o $$@
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) base)))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
+$(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
 

@@ -34,3 +34,25 @@ step pack bash "$jobs/pack.sbatch" data_manifests/demo.json
 step train bash "$jobs/train.sbatch" $run/pack/manifest.json
 tar -C "$log" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG
 step predict bash "$jobs/predict.sbatch" $run/train/manifest.json "$log"/FashionMNIST_val_*.JPEG
+
+# ---- The table ------------------------------------------------------------------------------------------------------
+# The first number of a name among a stage's counts, or after them.
+number() {
+  local text pattern="\"$2\": ([-0-9.e]+)"
+  text=$(<"$run/$1/manifest.json")
+  [[ ${text#*\"counts\"} =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+}
+# Images a second: a count of a stage by the stage's whole time.
+rate() { awk "BEGIN {printf \"%.0f images/s\", $(number "$1" "$2") / $(number "$1" seconds)}"; }
+percent() { awk "BEGIN {printf \"%.2f %%\", 100 * $(number "$1" "$2")}"; }
+row() { printf '  %-12s %s\n' "$1" "$2"; }
+
+printf '\n== the demo took %d s\n' $((SECONDS - began))
+row listed "$(number list listed) images, $(rate list listed)"
+row packed "$(number pack packed) images, $(rate pack packed); quarantined: $(number pack quarantined)"
+row trained "$(number train images) images in $(number train epochs) passes, $(number train images_per_second | cut -d . -f 1) images/s"
+row evaluated "$(number evaluate listed) images, $(rate evaluate listed)"
+row accuracy "top-1 $(percent evaluate top1), top-5 $(percent evaluate top5) of the validation images"
+row metrics "$run/export/metrics.h5"
+row page "$run/export/report.html"
+row model "$run/train/checkpoints/best.h5"
