@@ -1,0 +1,45 @@
+// A range of a list made into one shard, on many threads.
+//
+// Rules: the shard's bytes depend on the list and the preparation alone, never on threads or timing; every listed image
+// is either in the shard or among the refused, with its reason.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "manifest/image_list.h"
+#include "record/shard_reader.h"
+#include "source/image_reader.h"
+#include "source/prepare.h"
+
+namespace packhorse {
+
+/// An image that was not packed, and why.
+struct Refused {
+  uint64_t id = 0;
+  uint32_t label = 0;
+  std::string name, reason;
+};
+
+struct PackedShard {
+  uint64_t records = 0;
+  FileFacts rec, idx;
+  std::vector<Refused> refused;  ///< in the list's order
+};
+
+/// Memory that packing with so many threads holds at most, for pictures of so many bytes and pixels.
+uint64_t packing_memory(int threads, uint64_t picture_bytes, uint64_t picture_pixels);
+
+/// Reads, prepares and writes `images`; counts each into `progress`.
+PackedShard pack_shard(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation,
+                       int threads, const ShardPath& to, Progress& progress);
+
+/// A picture's bytes as they would go into a shard, or a DamageError or Error that is this picture's alone.
+std::vector<std::byte> read_and_prepare(const ImageEntry& image, const ImageReader& reader,
+                                        const Preparation& preparation);
+
+}  // namespace packhorse
