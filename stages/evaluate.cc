@@ -43,27 +43,6 @@ struct Settings {
   }
 };
 
-ClassTable load_classes(const StageManifest& manifest, const std::string& crc32c) {
-  const fs::path path = manifest.output_of("class-table").path;
-  ClassTable table = ClassTable::load(path);
-  if (table.crc32c() != crc32c) {
-    throw DamageError({"the class table is not the one that the labels belong to", path.string(),
-                       "it changed since; run the stage that made it again"});
-  }
-  return table;
-}
-
-std::optional<NamedChoice> choose_subset(Stage& stage, const Settings& settings, const ClassTable& classes) {
-  if (!settings.subset.empty() && !settings.under.empty()) {
-    throw UsageError({"--subset and --under were both given", "", "one of them"});
-  }
-  if (!settings.under.empty()) return classes_under(classes, settings.under);
-  if (settings.subset.empty()) return std::nullopt;
-  const fs::path list = settle_path(stage, "subset", settings.subset);
-  stage.manifest().inputs.push_back(describe_file("subset", list));
-  return listed_classes(classes, list);
-}
-
 std::string joined(const std::vector<std::string>& ids) {
   std::string text;
   for (const auto& id : ids) text += (text.empty() ? "" : ", ") + id;
@@ -140,7 +119,7 @@ int run(World& world, int argc, char** argv) {
   EvaluationJob job;
   job.classes = load_classes(train, inference.info().classes_crc32c);
   job.data_classes = load_classes(pack, pack.classes_crc32c);
-  job.subset = choose_subset(stage, settings, job.classes);
+  job.subset = chosen_classes(stage, settings.subset, settings.under, job.classes);
   job.batch = settings.batch;
   job.feed_threads = feed_threads > 0 ? feed_threads : share.feed;
 

@@ -32,6 +32,8 @@ class Stage {
   bool repeats() const { return repeats_; }
   /// The folder it writes to: --out, or the old one when repeating, or `runs/NAME/STAGE` beside the input.
   const std::filesystem::path& out() const { return out_; }
+  /// Whether --out named it.
+  bool out_given() const { return !out_text_.empty(); }
   /// --plan: say what would be done, do nothing.
   bool plan() const { return plan_; }
 

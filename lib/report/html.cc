@@ -5,13 +5,14 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "image/jpeg.h"
+#include "image/picture.h"
 #include "image/resample.h"
 
 namespace packhorse {
 namespace {
 
 constexpr int kThumbnailQuality = 88;
+constexpr size_t kLargeFile = 40'000;  // bytes: a small picture's file above this holds more than the picture
 
 /// Bytes of the UTF-8 character that begins at text[0], 0 where none does. (RFC 3629: no overlong forms, no
 /// surrogates, nothing above U+10FFFF.)
@@ -73,17 +74,17 @@ std::string base64(std::span<const uint8_t> bytes) {
   return text;
 }
 
-std::string picture_url(std::span<const uint8_t> jpeg, int edge) {
+std::string picture_url(std::span<const uint8_t> bytes, int edge) {
   try {
-    const auto bytes = std::as_bytes(jpeg);
-    const JpegInfo info = read_jpeg_info(bytes);
-    const Size small = shrunk_to_short_edge({info.width, info.height}, edge);
+    const auto raw = std::as_bytes(bytes);
     Image picture, thumbnail;
-    decode_jpeg(bytes, picture);
-    if (small == Size{info.width, info.height}) return data_url(jpeg);
+    decode_picture_for(raw, edge, picture);
+    const Size size{picture.width, picture.height};
+    const Size small = shrunk_to_short_edge(size, edge);
+    if (small == size && picture_format(raw) == "JPEG" && bytes.size() < kLargeFile) return data_url(bytes);
     resample(picture, small, thumbnail);
-    const auto encoded = encode_jpeg(thumbnail, kThumbnailQuality);
-    return data_url({reinterpret_cast<const uint8_t*>(encoded.data()), encoded.size()});
+    const auto jpeg = encode_jpeg(thumbnail, kThumbnailQuality);
+    return data_url({reinterpret_cast<const uint8_t*>(jpeg.data()), jpeg.size()});
   } catch (const DamageError&) {
     return "";  // the page says what was predicted all the same
   }

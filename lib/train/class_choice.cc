@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 #include <sstream>
 
@@ -95,6 +94,28 @@ NamedChoice classes_under(const ClassTable& table, const std::string& root) {
   ClassChoice choice(table.size(), chosen);
   std::string title = "the " + grouped(choice.members().size()) + " classes under " + root + " (" + name + ")";
   return {std::move(choice), std::move(title), {}};
+}
+
+std::optional<NamedChoice> chosen_classes(Stage& stage, const std::string& subset, const std::string& under,
+                                          const ClassTable& table) {
+  if (!subset.empty() && !under.empty()) {
+    throw UsageError({"--subset and --under were both given", "", "one of them"});
+  }
+  if (!under.empty()) return classes_under(table, under);
+  if (subset.empty()) return std::nullopt;
+  const std::filesystem::path list = settle_path(stage, "subset", subset);
+  stage.manifest().inputs.push_back(describe_file("subset", list));
+  return listed_classes(table, list);
+}
+
+ClassTable load_classes(const StageManifest& manifest, const std::string& crc32c) {
+  const std::filesystem::path path = manifest.output_of("class-table").path;
+  ClassTable table = ClassTable::load(path);
+  if (table.crc32c() != crc32c) {
+    throw DamageError({"the class table is not the one that the labels belong to", path.string(),
+                       "it changed since; run the stage that made it again"});
+  }
+  return table;
 }
 
 std::vector<int64_t> label_map(const ClassTable& from, const ClassTable& to) {

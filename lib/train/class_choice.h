@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "manifest/class_table.h"
+#include "manifest/stage.h"
 #include "metrics/top_k.h"
 
 namespace packhorse {
@@ -28,6 +30,14 @@ NamedChoice listed_classes(const ClassTable& table, const std::filesystem::path&
 
 /// The classes whose ids lie under a WordNet id, itself included.
 NamedChoice classes_under(const ClassTable& table, const std::string& root);
+
+/// What a stage's settings `subset` (a list's path) and `under` (a WordNet id) choose: nothing where both are empty.
+/// The list becomes one of the stage's inputs.
+std::optional<NamedChoice> chosen_classes(Stage& stage, const std::string& subset, const std::string& under,
+                                          const ClassTable& table);
+
+/// The class table of a stage's outputs; throws unless its checksum is the given one.
+ClassTable load_classes(const StageManifest& manifest, const std::string& crc32c);
 
 /// For each class of `from` its number in `to`, -1 where it has none.
 std::vector<int64_t> label_map(const ClassTable& from, const ClassTable& to);
