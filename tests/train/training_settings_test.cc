@@ -1,0 +1,78 @@
+#include "train/training_settings.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+TEST(TrainingSettings, ShortEdgeFollowsThePicture) {
+  TrainingSettings settings;
+  settings.image_size = 224;
+  EXPECT_EQ(settings.short_edge(), 256);
+  settings.image_size = 28;
+  EXPECT_EQ(settings.short_edge(), 28);
+  settings.resize = 32;
+  EXPECT_EQ(settings.short_edge(), 32);
+  settings.resize = 20;
+  EXPECT_THROW(settings.check(), UsageError);
+}
+
+TEST(TrainingSettings, EpochsBecomeSteps) {
+  TrainingSettings settings;
+  settings.epochs = 10;
+  settings.warmup_epochs = 0.5;
+  settings.schedule = "steps";
+  settings.milestones = {"5", "7.5"};
+  const RateSchedule rate = settings.rate(100);
+  EXPECT_EQ(rate.warmup_steps, 50);
+  EXPECT_EQ(rate.total_steps, 1000);
+  EXPECT_EQ(rate.milestones, (std::vector<int64_t>{500, 750}));
+  EXPECT_EQ(settings.last_step(100), 1000);
+  settings.limit_steps = 30;
+  EXPECT_EQ(settings.last_step(100), 30);
+  EXPECT_EQ(settings.rate(100).total_steps, 1000);  // a limit cuts the run short, it does not squeeze the schedule
+}
+
+TEST(TrainingSettings, ChannelsAreOneOrThree) {
+  float channels[3];
+  parse_channels({"117"}, "mean", channels);
+  EXPECT_EQ(channels[2], 117);
+  parse_channels({"1", "2.5", "-3"}, "mean", channels);
+  EXPECT_EQ(channels[1], 2.5);
+  EXPECT_THROW(parse_channels({"1", "2"}, "mean", channels), UsageError);
+  EXPECT_THROW(parse_channels({"one"}, "mean", channels), UsageError);
+  EXPECT_THROW(parse_channels({}, "mean", channels), UsageError);
+  EXPECT_THROW(parse_channels({"nan"}, "mean", channels), UsageError);
+}
+
+TEST(TrainingSettings, NonsenseIsRefused) {
+  const auto refused = [](auto change) {
+    TrainingSettings settings;
+    settings.check();
+    change(settings);
+    EXPECT_THROW(settings.check(), UsageError);
+  };
+  refused([](auto& s) { s.schedule = "steps"; });
+  refused([](auto& s) { s.warmup_epochs = 60; });
+  refused([](auto& s) { s.backend = "abacus"; });
+  refused([](auto& s) { s.mean = {"1", "2"}; });
+  refused([](auto& s) { s.milestones = {"x"}; });
+}
+
+TEST(TrainingSettings, OnlyWhatAltersTheResultCounts) {
+  const Json before = {{"lr", 0.1}, {"backend", "a"}, {"recompute", false}, {"limit-steps", 0}};
+  Json now = before;
+  EXPECT_TRUE(differing_settings(before, now).empty());
+  now["backend"] = "b";
+  now["recompute"] = true;
+  now["limit-steps"] = 5;
+  EXPECT_TRUE(differing_settings(before, now).empty());
+  now["lr"] = 0.2;
+  now["seed"] = 1;
+  EXPECT_EQ(differing_settings(before, now), (std::vector<std::string>{"lr", "seed"}));
+}
+
+}  // namespace
+}  // namespace packhorse
