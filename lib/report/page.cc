@@ -77,9 +77,9 @@ std::string facts_table(const Facts& facts) {
 
 // ---- Learning curves ------------------------------------------------------------------------------------------------
 
-Curve curve_of(const Table& table, const std::string& member, const std::string& title, bool points, bool secondary) {
-  Curve curve{title, {}, {}, points, secondary};
-  const Column* x = table.find("step");
+/// The values of a member over another, as far as both are numbers.
+Curve curve_of(const Table& table, const std::string& over, const std::string& member, Curve curve) {
+  const Column* x = table.find(over);
   const Column* y = table.find(member);
   if (x == nullptr || y == nullptr || x->kind == Column::Kind::text || y->kind == Column::Kind::text) return curve;
   curve.x = x->numbers();
@@ -91,19 +91,29 @@ std::string curves(const std::vector<Table>& tables) {
   const Table& steps = table_of(tables, "steps");
   const Table& epochs = table_of(tables, "epochs");
   const Table& validation = table_of(tables, "validation");
-  std::vector<Plot> plots(4);
-  plots[0] = {"Loss", "step", "nats", {}, false, false};
-  plots[0].curves = {curve_of(steps, "loss", "training", false, true),
-                     curve_of(validation, "loss", "validation", true, false)};
-  plots[1] = {"Accuracy", "step", "", {}, false, true};
-  plots[1].curves = {curve_of(steps, "top1", "training top-1", false, true),
-                     curve_of(validation, "top1", "validation top-1", true, false),
-                     curve_of(validation, "top5", "validation top-5", true, false)};
-  plots[2] = {"Throughput", "step", "images/s", {}, true, false};
-  plots[2].curves = {curve_of(steps, "images_per_second", "training", false, false),
-                     curve_of(epochs, "images_per_second", "mean of an epoch", true, false)};
-  plots[3] = {"Learning rate", "step", "", {}, true, false};
-  plots[3].curves = {curve_of(steps, "learning_rate", "learning rate", false, false)};
+  const std::string over = steps.find("epoch") != nullptr ? "epoch" : "step";
+  const auto thin = [&](const std::string& member, const std::string& title) {
+    return curve_of(steps, over, member, {title, {}, {}, false, true});
+  };
+  const auto marked = [&](const Table& table, const std::string& member, const std::string& title) {
+    return curve_of(table, over, member, {title, {}, {}, true, false});
+  };
+  const std::vector<Plot> plots{
+      {"Loss", over, "nats", {thin("loss", "training"), marked(validation, "loss", "validation")}, false, false},
+      {"Accuracy",
+       over,
+       "",
+       {thin("top1", "training top-1"), marked(validation, "top1", "validation top-1"),
+        marked(validation, "top5", "validation top-5")},
+       false,
+       true},
+      {"Throughput",
+       over,
+       "images/s",
+       {thin("images_per_second", "training"), marked(epochs, "images_per_second", "mean of an epoch")},
+       true,
+       false},
+      {"Learning rate", over, "", {thin("learning_rate", "learning rate")}, true, false}};
   std::string body;
   for (const std::string& svg : draw_plots(plots)) {
     if (!svg.empty()) body += "<div class=\"box plot\">" + svg + "</div>\n";
@@ -212,10 +222,10 @@ std::string samples(const Evaluation& evaluation, bool mistakes) {
 
 std::string confusion_table(const Evaluation& evaluation, const ScopeResult& scope) {
   if (scope.confusions.empty()) return "";
-  std::string rows = header({"What it is", "taken for", "images"});
+  std::string rows = "<tr><th>What it is</th><th>taken for</th><th class=\"n\">images</th></tr>\n";
   for (size_t i = 0; i < std::min(kMostPairs, scope.confusions.size()); ++i) {
     const auto& pair = scope.confusions[i];
-    rows += "<tr>" + cell(class_name(evaluation, pair.label)) + cell(class_name(evaluation, pair.predicted), true) +
+    rows += "<tr>" + cell(class_name(evaluation, pair.label)) + cell(class_name(evaluation, pair.predicted)) +
             cell(grouped(pair.images), true) + "</tr>\n";
   }
   return "<div class=\"box\"><table>\n" + rows + "</table></div>";
@@ -230,7 +240,7 @@ std::string class_table(const Evaluation& evaluation, const ScopeResult& scope, 
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return worst ? share(a) < share(b) : share(a) > share(b); });
-  order.resize(std::min(order.size(), kMostClasses));
+  order.resize(std::min((order.size() + 1) / 2, kMostClasses));  // few classes: each in one of the two tables
   std::string rows = header({worst ? "Hardest classes" : "Easiest classes", "images", "top-1", "top-5"});
   for (const size_t i : order) {
     rows += "<tr>" + cell(class_name(evaluation, scope.members[i])) +

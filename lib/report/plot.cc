@@ -85,14 +85,15 @@ bool has_points(const Plot& plot) {
 std::string script_of(const Plot& plot, const std::string& name, const fs::path& output) {
   std::string script = fmt::format(
       "reset\nset terminal svg size {},{} dynamic font 'sans-serif,13' noenhanced name '{}'\nset output '{}'\n"
-      "set title '{}' textcolor '#222222'\nset xlabel '{}' textcolor '#555555'\nset ylabel '{}' textcolor '#555555'\n"
+      "set title '{}' textcolor '#222222'\nset xlabel '{}' offset 0,0.4 textcolor '#555555'\nset ylabel '{}' textcolor "
+      "'#555555'\n"
       "set border 3 linecolor '#999999'\nset tics nomirror textcolor '#555555'\nset grid ytics linecolor '#e4e4e4'\n"
-      "set key top right noopaque samplen 1.5 textcolor '#333333'\nset format x '%.10g'\n",
+      "set key below center horizontal noopaque samplen 1.5 textcolor '#333333'\nset format x '%.10g'\n",
       kWidth, kHeight, name, output.string(), plot.title, plot.x_label, plot.y_label);
   if (plot.from_zero) script += "set yrange [0:*]\n";
-  if (plot.percent) script += "set format y '%g %%'\nset key bottom right\n";
+  if (plot.percent) script += "set format y '%g %%'\nset yrange [0:100]\n";
   // A curve of one value, or at one x, has no range of its own.
-  script += "set autoscale xfix\nset offsets graph 0.02, graph 0.02, graph 0.05, 0\n";
+  script += "set autoscale xfix\nset offsets graph 0.02, graph 0.02, 0, 0\n";
   std::string uses;
   for (size_t c = 0; c < plot.curves.size(); ++c) {
     const Curve curve = thinned(plot.curves[c], kMostPoints);
