@@ -42,7 +42,7 @@ class Cluster : public ::testing::Test {
 
   std::string description(const std::string& name, const Json& train = Json::object()) const {
     return project_.describe(name, {{"source", "pictures.tar"}}, {{"per_class", 4}},
-                             {{"train", train}, {"pack", {{"max-quarantined", 0.1}}}});
+                             {{"train", train}, {"pack", {{"quarantine-limit", 0.1}}}});
   }
 
   /// Types a command line, which submits one job or several; returns their numbers.

@@ -27,7 +27,7 @@ TEST_P(AnySource, GoesTheWholeWayWithANewDescriptionAndNothingElse) {
   const Project project;
   form.write(project / form.target, form.set);
   const std::string file = project.describe(form.name, {{"source", form.source}}, {{"per_class", 2}},
-                                            {{"pack", {{"max-quarantined", 0.5}}}});
+                                            {{"pack", {{"quarantine-limit", 0.5}}}});
   const RunResult result = project.shell("jobs/pipeline.sh " + file + " --local", {{"PACKHORSE_RANKS", "2"}});
   ASSERT_EQ(result.exit_code, 0) << result.all();
 
