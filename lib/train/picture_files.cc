@@ -63,7 +63,6 @@ PreparedPicture prepare(const fs::path& path, const AugmentOptions& options, Ima
 std::vector<fs::path> picture_paths(const std::vector<std::string>& named) {
   std::vector<fs::path> paths;
   for (const std::string& name : named) {
-    if (!fs::exists(name)) throw UsageError({"there is no such picture or folder", name, "check the path"});
     if (fs::is_directory(name)) {
       add_folder(name, paths);
     } else {

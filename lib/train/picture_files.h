@@ -12,7 +12,7 @@
 namespace packhorse {
 
 /// The pictures that paths name: a file is itself, a folder all .jpg, .jpeg and .png files in it and below, sorted.
-/// Throws a UsageError for a path that is not there and for a folder without pictures.
+/// Throws a UsageError for a folder without pictures; a file that is not there is found out when it is read.
 std::vector<std::filesystem::path> picture_paths(const std::vector<std::string>& named);
 
 /// What became of one file.
