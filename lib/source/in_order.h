@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include <tbb/global_control.h>
 #include <tbb/parallel_pipeline.h>
 #include <tbb/task_arena.h>
 
@@ -18,6 +19,8 @@ template <typename Make, typename Take>
 void for_each_in_order(uint64_t count, int threads, const Make& make, const Take& take) {
   using Item = decltype(make(uint64_t{0}));
   uint64_t next = 0;
+  // More threads than cores, where asked for: disks of a cluster answer late.
+  const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads));
   tbb::task_arena arena(threads);
   arena.execute([&] {
     const auto number = tbb::make_filter<void, uint64_t>(tbb::filter_mode::serial_in_order,

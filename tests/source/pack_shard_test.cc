@@ -1,0 +1,192 @@
+#include "source/pack_shard.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "base/error.h"
+#include "image/jpeg_samples.h"
+#include "image/picture.h"
+#include "record/recordio.h"
+#include "source/in_order.h"
+#include "support/pictures.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+using test::write_bytes;
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes_of(const std::string& text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+ImageEntry entry(uint64_t id, const std::string& path) {
+  ImageEntry image;
+  image.id = id;
+  image.label = static_cast<uint32_t>(id % 5);
+  image.path = path;
+  return image;
+}
+
+PackedShard pack(const TempDir& folder, const std::vector<ImageEntry>& images, const Preparation& preparation,
+                 int threads, const std::string& name) {
+  const ImageReader reader(folder.path());
+  Progress progress("", "", 0, true);
+  return pack_shard(images, reader, preparation, threads, {folder / (name + ".rec"), folder / (name + ".idx")},
+                    progress);
+}
+
+TEST(PackShard, PassThroughKeepsEachPicturesBytes) {
+  const TempDir folder;
+  std::vector<ImageEntry> images;
+  std::vector<Bytes> want;
+  for (uint64_t id = 0; id < 40; ++id) {
+    want.push_back(make_jpeg({.width = 20 + static_cast<int>(id), .height = 30, .progressive = id % 2 == 0}));
+    images.push_back(entry(id, std::to_string(id) + ".jpg"));
+    write_bytes(folder / images.back().path, want.back());
+  }
+  const PackedShard packed = pack(folder, images, {}, 3, "a");
+  EXPECT_EQ(packed.records, 40u);
+  EXPECT_TRUE(packed.refused.empty());
+  const ShardReader reader({{folder / "a.rec", folder / "a.idx"}});
+  Bytes buffer;
+  for (uint64_t i = 0; i < 40; ++i) {
+    const Record record = reader.read(i, buffer);
+    EXPECT_EQ(record.id, i);
+    EXPECT_EQ(record.label, i % 5);
+    EXPECT_EQ(Bytes(record.image.begin(), record.image.end()), want[i]);
+  }
+}
+
+TEST(PackShard, SameBytesForAnyNumberOfThreads) {
+  const TempDir folder;
+  std::vector<ImageEntry> images;
+  for (uint64_t id = 0; id < 60; ++id) {
+    images.push_back(entry(id, std::to_string(id) + ".jpg"));
+    write_bytes(folder / images.back().path,
+                make_jpeg({.width = 50 + static_cast<int>(id), .height = 60, .noisy = true}));
+  }
+  const Preparation shrink{.short_edge = 24};
+  const PackedShard one = pack(folder, images, shrink, 1, "one");
+  for (const int threads : {2, 3, 8}) {
+    const PackedShard other = pack(folder, images, shrink, threads, "other");
+    EXPECT_EQ(read_text(folder / "other.rec"), read_text(folder / "one.rec"));
+    EXPECT_EQ(other.rec.crc32c, one.rec.crc32c);
+    EXPECT_EQ(other.idx.crc32c, one.idx.crc32c);
+  }
+  EXPECT_EQ(file_facts(folder / "one.rec").crc32c, one.rec.crc32c);
+}
+
+TEST(PackShard, WhatIsBrokenIsNamedWithItsReason) {
+  const TempDir folder;
+  const Bytes good = make_jpeg({.width = 80, .height = 60, .noisy = true});
+  const std::vector<std::pair<Bytes, std::string>> cases = {
+      {good, ""},
+      {Bytes(good.begin(), good.begin() + 400), "not a sound JPEG"},
+      {bytes_of("GIF89a and more"), "GIF"},
+      {bytes_of("<html>no longer available</html>"), "HTML"},
+      {{}, "empty"},
+      {good, ""}};
+  std::vector<ImageEntry> images;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    images.push_back(entry(10 + i, std::to_string(i) + ".jpg"));
+    write_bytes(folder / images.back().path, cases[i].first);
+  }
+  images.push_back(entry(16, "missing.jpg"));
+  for (const int edge : {0, 32}) {
+    const PackedShard packed = pack(folder, images, {.short_edge = edge}, 2, "a");
+    EXPECT_EQ(packed.records, 2u);
+    ASSERT_EQ(packed.refused.size(), 5u);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(packed.refused[i].id, 11 + i);
+      EXPECT_EQ(packed.refused[i].name, std::to_string(i + 1) + ".jpg");
+      EXPECT_NE(packed.refused[i].reason.find(cases[i + 1].second), std::string::npos) << packed.refused[i].reason;
+    }
+    EXPECT_NE(packed.refused[4].reason.find("No such file"), std::string::npos);
+  }
+}
+
+TEST(PackShard, AMissingArchiveEndsTheRun) {
+  const TempDir folder;
+  ImageEntry image = entry(0, "gone.tar");
+  image.member = "a.jpg";
+  image.bytes = 10;
+  EXPECT_THROW(pack(folder, {image}, {}, 2, "a"), ArchiveError);
+  EXPECT_FALSE(fs::exists(folder / "a.rec"));
+  EXPECT_FALSE(fs::exists(folder / "a.rec.part"));
+}
+
+TEST(Prepare, LargerPicturesShrinkAndSmallerKeepTheirBytes) {
+  const Bytes large = make_jpeg({.width = 300, .height = 200}), small = make_jpeg({.width = 60, .height = 40});
+  Bytes bytes = large;
+  prepare_picture(bytes, {.short_edge = 50});
+  EXPECT_EQ(read_jpeg_info(bytes).width, 75);
+  EXPECT_EQ(read_jpeg_info(bytes).height, 50);
+  bytes = small;
+  prepare_picture(bytes, {.short_edge = 50});
+  EXPECT_EQ(bytes, small);
+  bytes = make_jpeg({.width = 90, .height = 60, .kind = JpegKind::cmyk});
+  prepare_picture(bytes, {.short_edge = 30});
+  EXPECT_EQ(read_jpeg_info(bytes).components, 3);
+}
+
+TEST(Prepare, AShrunkPictureLooksLikeItsSource) {
+  Bytes bytes = make_jpeg({.width = 400, .height = 300, .quality = 95});
+  for (const int edge : {299, 200, 151, 150, 75, 40}) {
+    Bytes small = bytes;
+    prepare_picture(small, {.short_edge = edge});
+    Image image;
+    decode_picture(small, image);
+    const Image want = smooth_picture(image.width, image.height);
+    double sum = 0;
+    for (size_t i = 0; i < want.pixels.size(); ++i) sum += std::abs(int{want.pixels[i]} - int{image.pixels[i]});
+    EXPECT_LT(sum / static_cast<double>(want.pixels.size()), 4) << edge;
+  }
+}
+
+TEST(Prepare, TheHeaderCheckIsCheaperAndLooser) {
+  const Bytes good = make_jpeg({.width = 80, .height = 60, .noisy = true});
+  Bytes short_one(good.begin(), good.begin() + static_cast<ptrdiff_t>(good.size() / 2));
+  EXPECT_THROW(prepare_picture(short_one, {.decode_check = false}), DamageError);
+  Bytes holed = good;
+  std::fill(holed.begin() + static_cast<ptrdiff_t>(good.size() / 2), holed.end() - 300, std::byte{0xff});
+  Bytes copy = holed;
+  EXPECT_THROW(prepare_picture(copy, {}), DamageError);
+  EXPECT_NO_THROW(prepare_picture(holed, {.decode_check = false}));
+}
+
+TEST(InOrder, ResultsComeInOrderAndAreBounded) {
+  std::atomic<int> under_way = 0, most = 0;
+  uint64_t next = 0;
+  for_each_in_order(
+      500, 4,
+      [&](uint64_t i) {
+        const int now = ++under_way;
+        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+        }
+        return i;
+      },
+      [&](uint64_t i) {
+        EXPECT_EQ(i, next++);
+        --under_way;
+      });
+  EXPECT_EQ(next, 500u);
+  EXPECT_LE(most, 4 * kInFlightPerThread);
+  for_each_in_order(
+      0, 2, [](uint64_t i) { return i; }, [](uint64_t) { FAIL(); });
+}
+
+TEST(InOrder, AnErrorOnEitherSideComesOut) {
+  const auto number = [](uint64_t i) { return i; };
+  const auto fail_at_9 = [](uint64_t i) -> uint64_t { return i == 9 ? throw Error({"made", "", ""}) : i; };
+  EXPECT_THROW(for_each_in_order(100, 3, fail_at_9, [](uint64_t) {}), Error);
+  EXPECT_THROW(for_each_in_order(100, 3, number, [&](uint64_t i) { fail_at_9(i); }), Error);
+}
+
+}  // namespace
+}  // namespace packhorse

@@ -1,0 +1,315 @@
+#include "source/source.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/philox.h"
+#include "source/image_reader.h"
+#include "source/tar_reader.h"
+#include "source/tar_writer.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TempDir;
+using Members = std::vector<std::pair<std::string, std::string>>;  // name, content
+
+void put(const fs::path& path, const std::string& content) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+std::vector<std::byte> tar_bytes(const Members& members) {
+  std::vector<std::byte> bytes;
+  TarWriter tar(bytes);
+  for (const auto& [name, content] : members) tar.add(name, std::as_bytes(std::span(content)));
+  tar.finish();
+  return bytes;
+}
+
+std::string tar_text(const Members& members) {
+  const auto bytes = tar_bytes(members);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string content_of(const Found& found, const ImageEntry& image) {
+  std::vector<std::byte> bytes;
+  ImageReader(found.root).read(image, bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// "label name content" of all, in order.
+std::vector<std::string> all_of(const Found& found) {
+  std::vector<std::string> lines;
+  for (const ImageEntry& image : found.images) {
+    lines.push_back(std::to_string(image.label) + " " + image.name() + " " + content_of(found, image));
+  }
+  return lines;
+}
+
+std::string trouble_with(const fs::path& source, Labels labels = Labels::by_source) {
+  try {
+    enumerate_source(source, labels);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "none";
+}
+
+void expect_trouble(const fs::path& source, const std::string& words, Labels labels = Labels::by_source) {
+  const std::string trouble = trouble_with(source, labels);
+  EXPECT_NE(trouble.find(words), std::string::npos) << trouble;
+}
+
+TEST(Source, AFolderAClass) {
+  const TempDir folder;
+  put(folder / "n2" / "b.jpg", "two b");
+  put(folder / "n2" / "a.JPEG", "two a");
+  put(folder / "n1" / "deep" / "er" / "c.png", "one c");
+  put(folder / "n1" / "without extension", "one w");
+  const Found found = enumerate_source(folder.path(), Labels::by_source);
+  EXPECT_EQ(found.root, folder.path());
+  EXPECT_EQ(found.classes, (std::vector<std::string>{"n1", "n2"}));
+  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 n1/deep/er/c.png one c", "0 n1/without extension one w",
+                                                     "1 n2/a.JPEG two a", "1 n2/b.jpg two b"}));
+  EXPECT_TRUE(found.skipped.empty());
+}
+
+TEST(Source, WhatIsNoPictureIsCounted) {
+  const TempDir folder;
+  put(folder / "n1" / "a.jpg", "a");
+  put(folder / "n1" / "notes.txt", "");
+  put(folder / "n1" / "more.TXT", "");
+  put(folder / "n1" / ".hidden.jpg", "");
+  put(folder / "n1" / "x.xml", "");
+  put(folder / "n1" / "refused-later.gif", "g");
+  put(folder / "README", "");
+  put(folder / ".git" / "a.jpg", "");
+  ASSERT_EQ(mkfifo((folder / "n1").append("pipe.jpg").c_str(), 0600), 0);
+  const Found found = enumerate_source(folder.path(), Labels::by_source);
+  EXPECT_EQ(found.images.size(), 2u);
+  EXPECT_EQ(found.skipped, (std::map<std::string, uint64_t>{{".txt files", 2},
+                                                            {".xml files", 1},
+                                                            {"hidden files", 2},
+                                                            {"pictures outside of any class's folder", 1},
+                                                            {"pipes, sockets and devices", 1}}));
+  EXPECT_NE(passed_over(found.skipped).find("2 .txt files"), std::string::npos);
+}
+
+TEST(Source, ClassesThatAreNumbersStandByValue) {
+  const TempDir folder;
+  for (const char* id : {"10", "9", "0", "b", "100", "a"}) put(folder / id / "x.jpg", id);
+  EXPECT_EQ(enumerate_source(folder.path(), Labels::by_source).classes,
+            (std::vector<std::string>{"0", "9", "10", "100", "a", "b"}));
+}
+
+TEST(Source, ATarOfClassTars) {
+  const TempDir folder;
+  put(folder / "all.tar",
+      tar_text({{"n2.tar", tar_text({{"n2_1.JPEG", "two one"}, {"n2_0.JPEG", std::string(1000, 'x')}})},
+                {"sub/n1.tar", tar_text({{"./n1_5.JPEG", "one five"}})}}));
+  const Found found = enumerate_source(folder / "all.tar", Labels::by_source);
+  EXPECT_EQ(found.root, folder.path());
+  EXPECT_EQ(found.kind, "a tar of class tars");
+  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 all.tar/sub/n1.tar/n1_5.JPEG one five",
+                                                     "1 all.tar/n2.tar/n2_0.JPEG " + std::string(1000, 'x'),
+                                                     "1 all.tar/n2.tar/n2_1.JPEG two one"}));
+}
+
+TEST(Source, AFolderOfClassTars) {
+  const TempDir folder;
+  put(folder / "n2.tar", tar_text({{"b.jpg", "b"}}));
+  put(folder / "n1.tar", tar_text({{"a.jpg", "a"}, {"deep/c.jpg", "c"}}));
+  const Found found = enumerate_source(folder.path(), Labels::by_source);
+  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 n1.tar/a.jpg a", "0 n1.tar/deep/c.jpg c", "1 n2.tar/b.jpg b"}));
+}
+
+TEST(Source, ATarWithAFolderAClass) {
+  const TempDir folder;
+  put(folder / "t.tar", tar_text({{"train/n2/b.jpg", "b"}, {"train/n1/deep/a.jpg", "a"}, {"train/n1/c.jpg", "c"}}));
+  const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+  EXPECT_EQ(found.classes, (std::vector<std::string>{"n1", "n2"}));
+  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 t.tar/train/n1/c.jpg c", "0 t.tar/train/n1/deep/a.jpg a",
+                                                     "1 t.tar/train/n2/b.jpg b"}));
+  put(folder / "one.tar", tar_text({{"cats/a.jpg", "a"}, {"cats/b.jpg", "b"}}));
+  EXPECT_EQ(enumerate_source(folder / "one.tar", Labels::by_source).classes, std::vector<std::string>{"cats"});
+}
+
+TEST(Source, PicturesAloneNeedLabelsFromElsewhere) {
+  const TempDir folder;
+  put(folder / "flat.tar", tar_text({{"val/b.jpg", "b"}, {"val/a.jpg", "a"}}));
+  const Found tar = enumerate_source(folder / "flat.tar", Labels::elsewhere);
+  EXPECT_TRUE(tar.classes.empty());
+  EXPECT_EQ(all_of(tar), (std::vector<std::string>{"0 flat.tar/val/a.jpg a", "0 flat.tar/val/b.jpg b"}));
+  put(folder / "flat" / "b.jpg", "b");
+  put(folder / "flat" / "a.jpg", "a");
+  EXPECT_EQ(all_of(enumerate_source(folder / "flat", Labels::elsewhere)),
+            (std::vector<std::string>{"0 a.jpg a", "0 b.jpg b"}));
+  put(folder / "bare.tar", tar_text({{"b.jpg", "b"}}));
+  expect_trouble(folder / "bare.tar", "ground truth");
+  expect_trouble(folder / "flat", "no picture");
+}
+
+TEST(Source, AListing) {
+  const TempDir folder;
+  put(folder / "pictures" / "a b.jpg", "ab");
+  put(folder / "x.jpg", "x");
+  put(folder / "list.txt", "# a comment\npictures/a b.jpg\tcat\n\n./x.jpg\tdog\r\n");
+  const Found found = enumerate_source(folder / "list.txt", Labels::by_source);
+  EXPECT_EQ(found.classes, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 pictures/a b.jpg ab", "1 x.jpg x"}));
+  put(folder / "spaces.txt", "pictures/a b.jpg 10\nx.jpg 9\n");
+  EXPECT_EQ(enumerate_source(folder / "spaces.txt", Labels::by_source).classes, (std::vector<std::string>{"9", "10"}));
+  put(folder / "mxnet.lst", "0\t3.000000\tx.jpg\n");
+  EXPECT_EQ(enumerate_source(folder / "mxnet.lst", Labels::by_source).classes, std::vector<std::string>{"3"});
+  put(folder / "twice.txt", "x.jpg\tcat\npictures/../x.jpg\tdog\n");
+  expect_trouble(folder / "twice.txt", "stands twice");
+  put(folder / "short.txt", "x.jpg\tcat\ny.jpg\n");
+  expect_trouble(folder / "short.txt", "line 2");
+}
+
+TEST(Source, EmptyClassesAreNamed) {
+  const TempDir folder;
+  put(folder / "n1" / "a.jpg", "a");
+  fs::create_directories(folder / "n2");
+  put(folder / "n3" / "only.txt", "");
+  expect_trouble(folder.path(), "'n2' (and 1 more)");
+  put(folder / "t.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}})}, {"n7.tar", tar_text({})}}));
+  expect_trouble(folder / "t.tar", "'n7'");
+  put(folder / "u.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}})}, {"n7.tar", ""}}));
+  expect_trouble(folder / "u.tar", "n7.tar");
+}
+
+TEST(Source, WhatIsNotThereOrOfNoUse) {
+  const TempDir folder;
+  expect_trouble(folder / "missing", "No such file");
+  expect_trouble(folder.path(), "no picture");
+  put(folder / "binary", std::string(600, '\0'));
+  expect_trouble(folder / "binary", "neither a folder");
+  put(folder / "empty", "");
+  expect_trouble(folder / "empty", "neither a folder");
+  put(folder / "x.tar.gz", "\x1f\x8b\x08 and so on");
+  expect_trouble(folder / "x.tar.gz", "gzip");
+  put(folder / "text.tar", "this is a text\n");
+  EXPECT_NE(trouble_with(folder / "text.tar"), "none");
+  put(folder / "inner.tar", tar_text({{"n1.tar.gz", "x"}}));
+  expect_trouble(folder / "inner.tar", "1 .gz files");
+}
+
+TEST(Source, DuplicatesAreRefused) {
+  const TempDir folder;
+  put(folder / "t.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}, {"a.jpg", "b"}})}}));
+  expect_trouble(folder / "t.tar", "'t.tar/n1.tar/a.jpg' stands twice");
+  put(folder / "u.tar", tar_text({{"x/n1.tar", tar_text({{"a.jpg", "a"}})}, {"y/n1.tar", tar_text({{"a.jpg", "b"}})}}));
+  expect_trouble(folder / "u.tar", "'n1' stands twice");
+}
+
+TEST(Source, AClassNameWithATabIsRefused) {
+  const TempDir folder;
+  put(folder / "n\t1" / "a.jpg", "a");
+  expect_trouble(folder.path(), "control character");
+}
+
+TEST(Source, TarsCutShortAreDamage) {
+  const TempDir folder;
+  const std::string whole = tar_text({{"n1.tar", tar_text({{"a.jpg", std::string(700, 'a')}, {"b.jpg", "b"}})},
+                                      {"n2.tar", tar_text({{"c.jpg", "c"}})}});
+  put(folder / "t.tar", whole);
+  ASSERT_EQ(trouble_with(folder / "t.tar"), "none");
+  const size_t end = whole.find_last_not_of('\0') + 1;  // after that comes only padding
+  for (size_t length = 1; length <= end; length += 97) {
+    put(folder / "t.tar", whole.substr(0, length));
+    EXPECT_NE(trouble_with(folder / "t.tar"), "none") << length;
+  }
+  const std::string one = tar_text({{"c/c.jpg", "c"}, {"c/d.jpg", "d"}});
+  put(folder / "one.tar", one.substr(0, 1024));  // cut between two members: only the end mark is missing
+  expect_trouble(folder / "one.tar", "end mark");
+}
+
+TEST(Source, TarsOfOtherToolsAreReadInPlace) {
+  const TempDir folder;
+  const std::string longest = std::string(120, 'l') + "/" + std::string(150, 'm') + ".jpg";
+  put(folder / "in" / "n1" / "plain.jpg", "plain");
+  put(folder / "in" / "n1" / "caf\xc3\xa9 \xe6\x97\xa5.jpg", "unicode");
+  put(folder / "in" / "n1" / longest, "long");
+  fs::create_symlink("plain.jpg", folder / "in" / "n1" / "link.jpg");
+  for (const std::string format : {"gnu", "pax", "ustar"}) {
+    const std::string members = format == "ustar" ? "n1/plain.jpg" : "n1";
+    const std::string command =
+        "cd '" + (folder / "in").string() + "' && tar --format=" + format + " -cf ../" + format + ".tar " + members;
+    ASSERT_EQ(std::system(command.c_str()), 0);
+    const Found found = enumerate_source(folder / (format + ".tar"), Labels::by_source);
+    for (const ImageEntry& image : found.images) {
+      const std::string want = image.member.find("plain") != std::string::npos ? "plain"
+                               : image.member.find("lll") != std::string::npos ? "long"
+                                                                               : "unicode";
+      EXPECT_EQ(content_of(found, image), want) << format;
+      const std::string name = want == "long"    ? longest
+                               : want == "plain" ? "plain.jpg"
+                                                 : "caf\xc3\xa9 \xe6\x97\xa5.jpg";
+      EXPECT_EQ(image.member, "n1/" + name);
+    }
+    EXPECT_EQ(found.images.size(), format == "ustar" ? 1u : 3u);
+    EXPECT_EQ(found.skipped.size(), format == "ustar" ? 0u : 1u);
+  }
+}
+
+TEST(Source, RandomEditsOfATarNeverCrash) {
+  const TempDir folder;
+  const std::string good = tar_text({{"n1.tar", tar_text({{"a.jpg", std::string(600, 'a')}, {"b.jpg", "b"}})},
+                                     {"n2.tar", tar_text({{"c.jpg", "c"}})}});
+  int refused = 0;
+  for (uint64_t i = 0; i < 400; ++i) {
+    RandomStream random(6, RandomUse::test, 0, i);
+    std::string bytes = good;
+    for (uint32_t edits = 1 + random.below(8); edits > 0; --edits) {
+      // Half of the edits go to where headers stand.
+      const uint32_t at = random.below(2) != 0 ? random.below(512) + 512 * random.below(6)
+                                               : random.below(static_cast<uint32_t>(bytes.size()));
+      bytes[at % bytes.size()] = static_cast<char>(random.next());
+    }
+    put(folder / "t.tar", bytes);
+    try {
+      const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+      for (const ImageEntry& image : found.images) {
+        ASSERT_LE(image.offset + image.bytes, bytes.size());
+        content_of(found, image);
+      }
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 200);
+}
+
+TEST(ImageReader, AnArchiveThatChangedIsNamed) {
+  const TempDir folder;
+  put(folder / "t.tar", tar_text({{"c/a.jpg", std::string(2000, 'a')}}));
+  const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+  put(folder / "t.tar", "short");
+  EXPECT_THROW(content_of(found, found.images[0]), ArchiveError);
+  fs::remove(folder / "t.tar");
+  EXPECT_THROW(content_of(found, found.images[0]), ArchiveError);
+  EXPECT_THROW(ImageReader(folder / "gone"), Error);
+}
+
+TEST(ImageReader, ManyArchivesDoNotRunOutOfFiles) {
+  const TempDir folder;
+  for (int i = 0; i < 600; ++i) put(folder / (std::to_string(i) + ".tar"), tar_text({{"a.jpg", std::to_string(i)}}));
+  const Found found = enumerate_source(folder.path(), Labels::by_source);
+  const ImageReader reader(found.root);
+  std::vector<std::byte> bytes;
+  for (const ImageEntry& image : found.images) reader.read(image, bytes);
+  const auto open_files = std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  EXPECT_LT(open_files, 400);
+}
+
+}  // namespace
+}  // namespace packhorse
