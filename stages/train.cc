@@ -87,6 +87,8 @@ int run(World& world, int argc, char** argv) {
   stage.options.run_option("restart", job.restart, "begin anew; what the folder holds of a run is removed");
   stage.begin(argc, argv, {"pack"});
   job.settings.check();
+  job.settings.settle_precision();
+  stage.manifest().settings["precision"] = job.settings.precision;  // what was used, not what was wished for
 
   const StageManifest& pack = stage.input();
   const ClassTable classes = ClassTable::load(pack.output_of("class-table").path);

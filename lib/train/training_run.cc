@@ -239,13 +239,23 @@ class TrainingRun {
     Wishes mine;
     mine.stop = stop_.asked();
     mine.checkpoint = speaks() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
-    const StepReport report = trainer_.step(*batch, mine);
+    const StepReport report = take_step(*batch, mine);
     Tally now{1, report.counted, report.top1, report.loss, 0, feed.waited_seconds() - waited, report.exposed_seconds};
     now.seconds = clock.lap();
     lately_.add(now);
     all_.add(now);
     epoch_.add(now);
     return report;
+  }
+
+  StepReport take_step(const Batch& batch, Wishes mine) {
+    try {
+      return trainer_.step(batch, mine);
+    } catch (const Error& error) {
+      log_line(
+          {{"kind", "stop"}, {"time", unix_seconds()}, {"step", trainer_.steps() + 1}, {"reason", error.text().what}});
+      throw;
+    }
   }
 
   void after_step(const StepReport& step) {

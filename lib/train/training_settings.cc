@@ -47,8 +47,9 @@ void TrainingSettings::declare(Options& o) {
   o.between(0, 1);
   o.setting("label-smoothing", label_smoothing, "share of the target spread over all classes");
   o.between(0, 0.9);
-  o.setting("precision", precision, "of activations; weights, sums and statistics are always f32");
-  o.one_of({"f32", "bf16"});
+  o.setting("precision", precision,
+            "of activations; weights, sums and statistics are always f32 (auto: bf16 where it is fast)");
+  o.one_of({"f32", "bf16", "auto"});
   o.setting("seed", seed, "of initial weights, order and crops");
   o.setting("crop", crop, "training crops");
   o.one_of(crop_mode_names());
@@ -93,6 +94,15 @@ void TrainingSettings::check() const {
   float channels[3];
   parse_channels(mean, "mean", channels);
   parse_channels(scale, "scale", channels);
+}
+
+void TrainingSettings::settle_precision() {
+  if (precision != "auto") return;
+#if defined(__x86_64__)
+  precision = __builtin_cpu_supports("avx512bf16") ? "bf16" : "f32";
+#else
+  precision = "f32";
+#endif
 }
 
 int TrainingSettings::short_edge() const {

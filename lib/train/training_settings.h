@@ -31,6 +31,8 @@ struct TrainingSettings {
   void declare(Options& options);
   /// Throws a UsageError for what cannot be. Call it once the settings are read.
   void check() const;
+  /// Replaces a precision of "auto" by what this machine computes fastest: bf16 where it has instructions for it.
+  void settle_precision();
 
   /// Short edge before a crop of fixed size: `resize`, or 8/7 of the crop (256 for 224); small pictures are taken
   /// whole.
