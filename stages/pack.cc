@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <regex>
 #include <sstream>
 
 #include "base/cores.h"
@@ -171,15 +172,15 @@ void show_plan(const Stage& stage, const Settings& settings, const std::vector<S
 // ---- work and what is told of it
 // ----------------------------------------------------------------------------------------
 
-/// A repeated run may have other shards: those that the old manifest names go, and the manifest with them.
+/// A run before this one may have had other shards, finished or not: they go, and its manifest with them.
 void remove_old_run(const fs::path& out) {
-  if (!fs::exists(out / "manifest.json")) return;
-  const StageManifest old = StageManifest::load(out / "manifest.json");
+  static const std::regex kShard("(train|validation)-[0-9]{5}-of-[0-9]{5}\\.(rec|idx)(\\.part)?");
   fs::remove(out / "manifest.json");
-  for (const FileEntry& entry : old.outputs) {
-    std::error_code ignored;  // gone already, or overwritten soon
-    if (entry.path.parent_path() == out) fs::remove(entry.path, ignored);
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(out)) {
+    if (std::regex_match(entry.path().filename().string(), kShard)) old.push_back(entry.path());
   }
+  for (const fs::path& path : old) fs::remove(path);
 }
 
 std::vector<ShardResult> pack_own_shards(const std::vector<Split>& splits, const Settings& settings,
