@@ -79,7 +79,7 @@ TEST_F(BadInput, EmptyClassFolder) {
 }
 
 TEST_F(BadInput, TarCutShort) {
-  write_tar_of_tars(project_ / "pictures.tar", {.classes = 3, .per_class = 8});
+  write_tar_of_tars(project_ / "pictures.tar", {.classes = 3, .per_class = 60});
   for (const double part : {0.2, 0.5, 0.9}) {
     const fs::path cut = project_ / "cut.tar";
     fs::copy_file(project_ / "pictures.tar", cut, fs::copy_options::overwrite_existing);
@@ -128,12 +128,12 @@ TEST_F(BadInput, CheckpointOfAnotherNetwork) {
   train();
   // The same folder, told to go on with another network: its checkpoint does not fit.
   fs::remove(project_ / kTrain);
-  refused(stage("train", {kPack, "--network", "resnet-50", "--image-size", "64"}), {"inception-bn-small", "resnet-50"});
+  refused(stage("train", {kPack, "--network", "resnet-50", "--image-size", "64"}), {"other settings", "network"});
 }
 
 TEST_F(BadInput, UnknownOptionOrSetting) {
   for (const char* name : {"list", "pack", "verify", "train", "evaluate", "export", "predict"}) {
-    const RunResult result = stage(name, {"x.json", "--no-such-option"});
+    const RunResult result = stage(name, {"x.json", "x.jpg", "--no-such-option"});
     refused(result, {"no-such-option"});
     EXPECT_EQ(result.exit_code, 2);
   }
@@ -177,7 +177,7 @@ class SmallDisk {
 };
 
 TEST_F(BadInput, FullDisk) {
-  write_folders(project_ / "pictures", {.classes = 4, .per_class = 20, .smallest = 200, .largest = 200});
+  write_folders(project_ / "pictures", {.classes = 4, .per_class = 60, .smallest = 200, .largest = 200});
   runs("list", {describe("pictures")});
   const SmallDisk disk(project_ / "small");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
