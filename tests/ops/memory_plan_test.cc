@@ -1,0 +1,116 @@
+// The plan never lets two living buffers meet, wastes little, and knows what backward needs.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/philox.h"
+#include "net/graph.h"
+#include "ops/memory_plan.h"
+
+namespace packhorse {
+namespace {
+
+bool alive_together(const PlannedBuffer& a, const PlannedBuffer& b) {
+  for (const Life& x : a.lives)
+    for (const Life& y : b.lives)
+      if (std::max(x.first, y.first) <= std::min(x.last, y.last)) return true;
+  return false;
+}
+
+bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
+  return a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
+void expect_sound(const std::vector<PlannedBuffer>& buffers, uint64_t bytes) {
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    EXPECT_LE(buffers[i].offset + buffers[i].bytes, bytes) << buffers[i].name;
+    for (size_t j = 0; j < i; ++j)
+      EXPECT_FALSE(alive_together(buffers[i], buffers[j]) && overlap(buffers[i], buffers[j]))
+          << buffers[i].name << " and " << buffers[j].name;
+  }
+}
+
+TEST(MemoryPlan, PlacesRandomBuffersWithoutMeeting) {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    RandomStream random(seed, RandomUse::test, 0, 0);
+    std::vector<PlannedBuffer> buffers;
+    for (int i = 0; i < 40; ++i) {
+      std::vector<Life> lives;
+      for (uint32_t life = 0; life <= random.below(2); ++life) {
+        const int first = static_cast<int>(random.below(30)), length = static_cast<int>(random.below(10));
+        lives.push_back({.first = first, .last = first + length});
+      }
+      buffers.push_back({.name = std::to_string(i), .bytes = 1 + random.below(100'000), .lives = lives});
+    }
+    const uint64_t bytes = place(buffers, 64);
+    expect_sound(buffers, bytes);
+    for (const PlannedBuffer& buffer : buffers) EXPECT_EQ(buffer.offset % 64, 0u);
+  }
+}
+
+TEST(MemoryPlan, SharesBytesOverTime) {
+  std::vector<PlannedBuffer> buffers;
+  for (int i = 0; i < 10; ++i) buffers.push_back({.name = "", .bytes = 640, .lives = {{i, i + 1}}});
+  EXPECT_EQ(place(buffers, 64), 2 * 640u);  // each meets its neighbours only
+}
+
+TEST(MemoryPlan, EveryNetworkIsSoundAndSmaller) {
+  for (const std::string& name : network_names())
+    for (const bool merge : {false, true})
+      for (const bool recompute : {false, true}) {
+        const Graph graph = make_network(name, name == "inception-bn-small" ? 28 : 224, 10);
+        const Schedule schedule = make_schedule(graph, merge);
+        const PlanOptions options{.batch = 2, .dtype = Dtype::bf16, .training = true, .recompute = recompute};
+        const MemoryPlan plan = plan_memory(schedule, options);
+        expect_sound(plan.buffers, plan.bytes);
+        EXPECT_LT(plan.bytes, plan.unplanned_bytes * 6 / 10) << name;
+        if (recompute) {
+          const MemoryPlan kept = plan_memory(schedule, {.batch = 2, .dtype = Dtype::bf16});
+          EXPECT_LT(plan.bytes, kept.bytes * 9 / 10) << name;
+        }
+        const MemoryPlan forward = plan_memory(schedule, {.batch = 2, .dtype = Dtype::bf16, .training = false});
+        expect_sound(forward.buffers, forward.bytes);
+        EXPECT_LT(forward.bytes, plan.bytes / 2) << name;
+      }
+}
+
+// Whatever backward reads must be alive from when it was last written until then.
+TEST(MemoryPlan, KeepsWhatBackwardReads) {
+  const Graph graph = make_network("inception-bn-small", 28, 10);
+  const Schedule schedule = make_schedule(graph, true);
+  const auto tasks = static_cast<int>(schedule.tasks.size());
+  for (const bool recompute : {false, true}) {
+    const MemoryPlan plan = plan_memory(schedule, {.batch = 1, .dtype = Dtype::f32, .recompute = recompute});
+    for (int t = 0; t < tasks; ++t) {
+      const Task& task = schedule.tasks[static_cast<size_t>(t)];
+      if (task.kind != NodeKind::convolution && task.kind != NodeKind::batch_norm) continue;
+      const int time = 2 * tasks + 1 - t;
+      const int tensor_buffer = schedule.tensors[static_cast<size_t>(task.src.front())].buffer;
+      const auto buffer = static_cast<size_t>(plan.activation[static_cast<size_t>(tensor_buffer)]);
+      const auto& lives = plan.buffers[buffer].lives;
+      EXPECT_TRUE(std::any_of(lives.begin(), lives.end(), [&](const Life& life) {
+        return life.first <= time && time <= life.last;
+      })) << task.name;
+    }
+  }
+}
+
+TEST(Schedule, MergesSiblingsAndWritesConcatsInPlace) {
+  const Graph graph = make_network("inception-bn-21k", 224, 10);
+  const Schedule merged = make_schedule(graph, true), plain = make_schedule(graph, false);
+  const auto convolutions = [](const Schedule& schedule) {
+    return std::count_if(schedule.tasks.begin(), schedule.tasks.end(),
+                         [](const Task& task) { return task.kind == NodeKind::convolution; });
+  };
+  // Eight blocks of four siblings less three each (5b's pool is a maximum: one less), two of two less one each.
+  EXPECT_EQ(convolutions(plain), 69);
+  EXPECT_EQ(convolutions(merged), 69 - 7 * 3 - 2 - 2);
+  for (const Task& task : merged.tasks) {
+    EXPECT_NE(task.kind, NodeKind::concat);
+    if (task.name != "3a/pool") continue;
+    EXPECT_EQ(merged.tensors[static_cast<size_t>(task.dst)].shape.c, 48);  // behind the convolution, not 288 before it
+  }
+}
+
+}  // namespace
+}  // namespace packhorse
