@@ -73,8 +73,11 @@ std::string picture_format(std::span<const std::byte> bytes) {
   for (const Signature& each : kSignatures) {
     if (text.starts_with(each.begins)) return std::string(each.name);
   }
-  if (text.starts_with("RIFF") && text.substr(8, 4) == "WEBP") return "WebP";
-  if (text.substr(4, 4) == "ftyp") return "HEIF or AVIF";
+  const auto holds = [&](size_t at, std::string_view word) {
+    return text.size() >= at && text.substr(at, word.size()) == word;
+  };
+  if (text.starts_with("RIFF") && holds(8, "WEBP")) return "WebP";
+  if (holds(4, "ftyp")) return "HEIF or AVIF";
   if (looks_like_html(text)) return "HTML page";
   return "unknown";
 }

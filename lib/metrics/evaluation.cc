@@ -94,7 +94,7 @@ void write_samples(Hdf5Writer& writer, const std::vector<SampleResult>& samples)
     mistake.push_back(sample.mistake ? 1 : 0);
     for (size_t i = 0; i < kBest; ++i) {
       const bool there = i < sample.best.size();
-      best.push_back(there ? sample.best[i].label : -1);
+      best.push_back(there ? int64_t{sample.best[i].label} : -1);
       probability.push_back(there ? sample.best[i].probability : 0);
     }
     jpeg.insert(jpeg.end(), sample.jpeg.begin(), sample.jpeg.end());

@@ -42,6 +42,7 @@ TEST(Picture, FormatsAreKnownByTheirFirstBytes) {
   EXPECT_EQ(picture_format(bytes_of("GIF89a...")), "GIF");
   EXPECT_EQ(picture_format(bytes_of("RIFF1234WEBPVP8 ")), "WebP");
   EXPECT_EQ(picture_format(bytes_of("BM123")), "BMP");
+  for (const char* few : {"a", "ab", "abc", "RIFF", "RIFF123"}) EXPECT_EQ(picture_format(bytes_of(few)), "unknown");
   EXPECT_EQ(picture_format(bytes_of(std::string("II*\0", 4))), "TIFF");
   EXPECT_EQ(picture_format(bytes_of("\n <!DOCTYPE html><p>")), "HTML page");
   EXPECT_EQ(picture_format(bytes_of("what is this")), "unknown");
