@@ -1,6 +1,7 @@
 #include "image/resample.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -8,7 +9,8 @@
 namespace packhorse {
 namespace {
 
-constexpr int kWeightBits = 14;  // a weight fits into 16 bits, a sum of weights times 255 into 32
+constexpr int kWeightBits = 14;                // a weight fits into 16 bits, a sum of weights times 255 into 32
+constexpr int kHalf = 1 << (kWeightBits - 1);  // makes the shift round to nearest
 
 /// Which source samples make up each destination sample, and how much each counts.
 struct Taps {
@@ -34,50 +36,55 @@ Taps make_taps(int from, int to) {
       sum += exact[k];
     }
     int16_t* weights = taps.weights.data() + size_t{1} * i * taps.most;
-    int left = 1 << kWeightBits;
+    // Rounding the running sum, not each weight, keeps their sum exact: a flat area keeps its value.
+    double running = 0;
+    long before = 0;
     for (int k = 0; k < taps.most; ++k) {
-      weights[k] = static_cast<int16_t>(std::lround(exact[k] / sum * (1 << kWeightBits)));
-      left -= weights[k];
+      running += exact[k] / sum * (1 << kWeightBits);
+      const long until = std::lround(running);
+      weights[k] = static_cast<int16_t>(until - before);
+      before = until;
     }
-    // What rounding left over goes to the largest, so that a flat area keeps its value.
-    *std::max_element(weights, weights + taps.most) += static_cast<int16_t>(left);
     taps.first[i] = first;
   }
   return taps;
 }
 
-uint8_t rounded(int32_t sum) {
-  return static_cast<uint8_t>(std::clamp((sum + (1 << (kWeightBits - 1))) >> kWeightBits, 0, 255));
-}
+/// Rows that go through both passes together: across the picture, each is a lane of the same arithmetic.
+constexpr int kLanes = 16;
 
-/// One row of the destination's height at the source's width.
-void mix_rows(const Image& src, const Taps& taps, int y, std::vector<int32_t>& sums, uint8_t* dst) {
-  const size_t stride = size_t{3} * src.width;
-  const int16_t* weights = taps.weights.data() + size_t{1} * y * taps.most;
-  const uint8_t* row = src.pixels.data() + stride * taps.first[y];
-  int32_t* sum = sums.data();
-  std::fill_n(sum, stride, 0);
-  for (int k = 0; k < taps.most; ++k, row += stride) {
-    const int32_t weight = weights[k];
+// The compiler turns these loops into vector code; a processor with wider vectors than the baseline's takes its own.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PACKHORSE_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define PACKHORSE_VECTOR_CLONES
+#endif
+
+/// dst[i] = the mix of `taps` rows of `width` samples, as 16-bit numbers.
+PACKHORSE_VECTOR_CLONES
+void mix_rows(const uint8_t* src, size_t width, const int16_t* weights, int taps, int32_t* sums, uint8_t* dst) {
+  for (size_t i = 0; i < width; ++i) sums[i] = kHalf;
+  for (int k = 0; k < taps; ++k, src += width) {
+    const int16_t weight = weights[k];
     if (weight == 0) continue;
-    for (size_t i = 0; i < stride; ++i) sum[i] += weight * row[i];
+    for (size_t i = 0; i < width; ++i) sums[i] += weight * static_cast<int16_t>(src[i]);
   }
-  for (size_t i = 0; i < stride; ++i) dst[i] = rounded(sum[i]);
+  for (size_t i = 0; i < width; ++i) dst[i] = static_cast<uint8_t>(sums[i] >> kWeightBits);
 }
 
-void mix_columns(const uint8_t* src, const Taps& taps, int width, uint8_t* dst) {
+/// One destination column of kLanes rows: src and dst are (columns, 3, kLanes).
+PACKHORSE_VECTOR_CLONES
+void mix_columns(const int16_t* src, const Taps& taps, int width, uint8_t* dst) {
   const int16_t* weights = taps.weights.data();
-  for (int x = 0; x < width; ++x, weights += taps.most, dst += 3) {
-    const uint8_t* at = src + size_t{3} * taps.first[x];
-    int32_t red = 0, green = 0, blue = 0;
-    for (int k = 0; k < taps.most; ++k, at += 3) {
-      red += weights[k] * at[0];
-      green += weights[k] * at[1];
-      blue += weights[k] * at[2];
+  for (int x = 0; x < width; ++x, weights += taps.most, dst += 3 * kLanes) {
+    const int16_t* at = src + size_t{3} * kLanes * taps.first[x];
+    std::array<int32_t, 3 * kLanes> sums;
+    sums.fill(kHalf);
+    for (int k = 0; k < taps.most; ++k, at += 3 * kLanes) {
+      const int16_t weight = weights[k];
+      for (int i = 0; i < 3 * kLanes; ++i) sums[i] += weight * at[i];
     }
-    dst[0] = rounded(red);
-    dst[1] = rounded(green);
-    dst[2] = rounded(blue);
+    for (int i = 0; i < 3 * kLanes; ++i) dst[i] = static_cast<uint8_t>(sums[i] >> kWeightBits);
   }
 }
 
@@ -98,11 +105,23 @@ void resample(const Image& src, Size size, Image& dst) {
   dst.width = size.width;
   dst.height = size.height;
   dst.pixels.resize(size_t{3} * size.width * size.height);
-  std::vector<int32_t> sums(size_t{3} * src.width);
-  std::vector<uint8_t> row(sums.size());
-  for (int y = 0; y < size.height; ++y) {
-    mix_rows(src, down, y, sums, row.data());
-    mix_columns(row.data(), across, size.width, dst.pixels.data() + size_t{3} * size.width * y);
+  const size_t from = size_t{3} * src.width, to = size_t{3} * size.width;
+  std::vector<int32_t> sums(from);
+  std::vector<uint8_t> row(from), mixed(to * kLanes);
+  std::vector<int16_t> lanes(from * kLanes);
+  for (int top = 0; top < size.height; top += kLanes) {
+    const int rows = std::min(kLanes, size.height - top);
+    for (int lane = 0; lane < rows; ++lane) {
+      const int y = top + lane;
+      mix_rows(src.pixels.data() + from * down.first[y], from, down.weights.data() + size_t{1} * y * down.most,
+               down.most, sums.data(), row.data());
+      for (size_t i = 0; i < from; ++i) lanes[i * kLanes + lane] = row[i];
+    }
+    mix_columns(lanes.data(), across, size.width, mixed.data());
+    for (int lane = 0; lane < rows; ++lane) {
+      uint8_t* dst_row = dst.pixels.data() + to * (top + lane);
+      for (size_t i = 0; i < to; ++i) dst_row[i] = mixed[i * kLanes + lane];
+    }
   }
 }
 
