@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/cores.h"
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -32,14 +33,15 @@ constexpr const char* kAbout =
     "for each damage where there is any.";
 constexpr const char* kExample =
     "  packhorse-verify runs/demo/pack/manifest.json --decode\n"
-    "  mpirun -n 4 packhorse-verify runs/imagenet-21k/pack/manifest.json";
+    "  mpirun -n 4 packhorse-verify runs/imagenet-21k/pack/manifest.json\n"
+    "  packhorse-verify made-by-im2rec.rec --show";
 
 /// Damages of one file that are told one by one; a garbled shard would fill the log.
 constexpr uint64_t kMostTold = 20;
 
 struct Settings {
   std::string manifest;
-  bool decode = false, plan = false;
+  bool decode = false, plan = false, show = false;
   int threads = 0;
 };
 
@@ -47,6 +49,7 @@ struct Settings {
 struct Task {
   FileEntry file;
   std::optional<FileEntry> index;
+  bool bare = false;  ///< given by itself: no manifest says what it must be
   uint64_t bytes() const { return file.bytes + (index ? index->bytes : 0); }
 };
 
@@ -71,7 +74,7 @@ std::vector<Task> tasks_of(const StageManifest& manifest) {
       if (has_suffix(entry.role, "-index") && !tasks.empty() && has_suffix(tasks.back().file.role, "-shard")) {
         tasks.back().index = entry;
       } else {
-        tasks.push_back({entry, std::nullopt});
+        tasks.push_back({entry, std::nullopt, false});
       }
     }
   }
@@ -82,9 +85,10 @@ std::vector<Task> tasks_of(const StageManifest& manifest) {
 struct RecordFinding {
   std::string trouble;
   bool read = false, checked = false;
+  std::string shown;  ///< `id TAB label TAB bytes TAB crc32c`, where asked for
 };
 
-RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t classes, bool decode) {
+RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t classes, const Settings& settings) {
   thread_local std::vector<std::byte> buffer;
   thread_local Image image;
   RecordFinding finding;
@@ -95,7 +99,11 @@ RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t c
     if (classes > 0 && record.label >= classes) {
       finding.trouble = fmt::format("{}: label {} of {} classes", reader.name_of(index), record.label, classes);
     }
-    if (decode) decode_picture(record.image, image);
+    if (settings.show) {
+      finding.shown = fmt::format("{}\t{}\t{}\t{}\n", record.id, record.label, record.image.size(),
+                                  crc32c_text(crc32c(record.image)));
+    }
+    if (settings.decode) decode_picture(record.image, image);
   } catch (const Error& error) {
     const ErrorText& text = error.text();
     finding.trouble = (text.where.empty() ? reader.name_of(index) : text.where) + ": " + text.what;
@@ -103,16 +111,17 @@ RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t c
   return finding;
 }
 
-void check_records(const Task& task, uint64_t classes, bool decode, int threads, Findings& findings) {
+void check_records(const Task& task, uint64_t classes, const Settings& settings, int threads, Findings& findings) {
   const ShardReader reader({{task.file.path, task.index->path}});
-  if (reader.records() != task.file.records) {
+  if (!task.bare && reader.records() != task.file.records) {
     findings.damage(fmt::format("{}: {} records, its manifest says {}", task.file.path.string(), reader.records(),
                                 task.file.records));
   }
   uint64_t told = 0;
   for_each_in_order(
-      reader.records(), threads, [&](uint64_t i) { return check_record(reader, i, classes, decode); },
+      reader.records(), threads, [&](uint64_t i) { return check_record(reader, i, classes, settings); },
       [&](const RecordFinding& finding) {
+        fmt::print("{}", finding.shown);
         findings.unchecked += finding.read && !finding.checked ? 1 : 0;
         if (finding.trouble.empty()) return;
         ++findings.damages;
@@ -164,15 +173,21 @@ void guarded(Findings& findings, const Check& check) {
 
 void check_task(const StageManifest& manifest, const Task& task, uint64_t classes, const Settings& settings,
                 int threads, Findings& findings) {
-  guarded(findings, [&] { check_file(task.file, manifest.path, true); });
-  guarded(findings, [&] { check_content(manifest, task.file, classes); });
-  ++findings.files;
-  findings.bytes += task.file.bytes;
+  findings.files += task.index ? 2 : 1;
+  findings.bytes += task.bytes();
+  if (!task.bare) {
+    guarded(findings, [&] { check_file(task.file, manifest.path, true); });
+    guarded(findings, [&] { check_content(manifest, task.file, classes); });
+    if (task.index) guarded(findings, [&] { check_file(*task.index, manifest.path, true); });
+  }
   if (!task.index) return;
-  guarded(findings, [&] { check_file(*task.index, manifest.path, true); });
-  ++findings.files;
-  findings.bytes += task.index->bytes;
-  guarded(findings, [&] { check_records(task, classes, settings.decode, threads, findings); });
+  guarded(findings, [&] { check_records(task, classes, settings, threads, findings); });
+}
+
+/// A shard by itself, MXNet's perhaps; its index stands beside it.
+Task bare_shard(const fs::path& rec) {
+  const fs::path idx = fs::path(rec).replace_extension(".idx");
+  return {{"shard", rec, InputFile(rec).bytes(), 0, 0}, FileEntry{"index", idx, InputFile(idx).bytes(), 0, 0}, true};
 }
 
 uint64_t count_classes(const StageManifest& manifest) {
@@ -220,14 +235,20 @@ int conclude(const std::vector<std::string>& gathered, const Findings& all, doub
 int run(World& world, int argc, char** argv) {
   Settings settings;
   Options options("packhorse-verify", kAbout, kExample);
-  options.argument("manifest", settings.manifest, "the manifest.json of any finished stage");
+  options.argument("manifest", settings.manifest,
+                   "the manifest.json of any finished stage, or a .rec with its .idx beside it");
   options.run_option("decode", settings.decode, "decode every picture as well");
+  options.run_option("show", settings.show, "print each record: id, label, bytes and crc32c of the picture");
   options.run_option("plan", settings.plan, "say what would be read, and do nothing");
   options.run_option("threads", settings.threads, "threads of each rank (0: its share of the cores)");
   options.parse(argc, argv);
   const auto start = std::chrono::steady_clock::now();
-  const StageManifest manifest = StageManifest::load(settings.manifest);
-  const std::vector<Task> tasks = tasks_of(manifest);
+  if (settings.show && world.size() > 1) {
+    throw UsageError({"--show lists records in order, which takes one rank", "", "run it without mpirun"});
+  }
+  const bool bare = fs::path(settings.manifest).extension() == ".rec";
+  const StageManifest manifest = bare ? StageManifest{} : StageManifest::load(settings.manifest);
+  const std::vector<Task> tasks = bare ? std::vector{bare_shard(settings.manifest)} : tasks_of(manifest);
   const auto rank = static_cast<size_t>(world.rank()), ranks = static_cast<size_t>(world.size());
   uint64_t bytes = 0, own_bytes = 0;
   for (size_t i = 0; i < tasks.size(); ++i) {
@@ -237,7 +258,7 @@ int run(World& world, int argc, char** argv) {
   if (settings.plan) {
     if (world.rank() == 0) {
       fmt::print("reads {} of {} files named by {}; writes nothing\n", bytes_text(static_cast<double>(bytes)),
-                 tasks.size(), manifest.path.string());
+                 tasks.size(), settings.manifest);
     }
     return kExitOk;
   }
