@@ -110,7 +110,7 @@ int run(World& world, int argc, char** argv) {
       named ? named_checkpoint(train, settings.checkpoint) : settle_path(stage, "checkpoint", settings.checkpoint);
   const StageManifest pack = settings.data.empty() ? earlier_stage(train, "pack")
                                                    : StageManifest::load(settle_path(stage, "data", settings.data));
-  stage.manifest().inputs.push_back(describe_file("data", pack.path));
+  stage.manifest().inputs.push_back(describe_manifest("data", pack));
   stage.manifest().inputs.push_back(describe_file("checkpoint", checkpoint));
 
   const CoreShare share = share_cores(world.local_size());

@@ -54,12 +54,13 @@ void Stage::take(const fs::path& given, const std::vector<std::string>& upstream
                                      [](const FileEntry& entry) { return entry.role == "manifest"; });
     if (before != old.inputs.end()) {
       input_ = StageManifest::load(before->path);
+      manifest_.inputs.push_back(describe_manifest("manifest", input_));
     } else {
       input_.dataset = old.dataset;
       input_.dataset_folder = old.dataset_folder;
+      if (!old.inputs.empty()) manifest_.inputs.push_back(old.inputs.front());
     }
     out_ = old.path.parent_path();
-    manifest_.inputs.assign(old.inputs.begin(), old.inputs.begin() + (old.inputs.empty() ? 0 : 1));
     return;  // the old settings are complete: the description's have been weighed in already
   } else {
     if (std::find(upstream.begin(), upstream.end(), old.stage) == upstream.end()) {
@@ -68,7 +69,7 @@ void Stage::take(const fs::path& given, const std::vector<std::string>& upstream
     }
     input_ = std::move(old);
     out_ = input_.path.parent_path().parent_path() / name_;
-    manifest_.inputs.push_back(describe_file("manifest", given));
+    manifest_.inputs.push_back(describe_manifest("manifest", input_));
   }
   if (input_.dataset.contains("stages") && input_.dataset["stages"].contains(name_)) {
     options.apply(input_.dataset["stages"][name_], where);

@@ -24,6 +24,8 @@ struct FileEntry {
   uint64_t bytes = 0;
   uint32_t crc32c = 0;
   uint64_t records = 0;  ///< images or lines in it, where that means something
+  /// For an input that is a stage's manifest: StageManifest::results_crc32c() of it.
+  std::optional<uint32_t> results{};
 };
 
 struct StageManifest {
@@ -47,6 +49,10 @@ struct StageManifest {
   /// Writes `folder/manifest.json`, with version, host, SLURM job and times filled in.
   void save(const std::filesystem::path& folder) const;
 
+  /// Checksum of what the stage made: of its outputs' roles, sizes and checksums. Unlike the manifest's own it is the
+  /// same when the stage was run again to the same result. The journal is left out, as it tells times.
+  uint32_t results_crc32c() const;
+
   /// All outputs of one role, in order.
   std::vector<FileEntry> outputs_of(const std::string& role) const;
   /// The single output of a role; throws where there is none.
@@ -59,7 +65,11 @@ StageManifest earlier_stage(const StageManifest& manifest, const std::string& st
 /// Adds size and checksum to a path. For files just written whose checksum is known, fill FileEntry in place.
 FileEntry describe_file(const std::string& role, const std::filesystem::path& path, uint64_t records = 0);
 
-/// Throws a DamageError unless the file has the size and (with `whole`) the checksum that the manifest states.
+/// The same for a stage's manifest that is read as an input, with its results.
+FileEntry describe_manifest(const std::string& role, const StageManifest& manifest);
+
+/// Throws a DamageError unless the file has the size and (with `whole`) the checksum that the manifest states. A
+/// manifest that was written anew passes if its results are still the same.
 void check_file(const FileEntry& entry, const std::filesystem::path& manifest, bool whole);
 
 }  // namespace packhorse
