@@ -1,0 +1,68 @@
+#!/bin/bash
+# Packing beside MXNet's im2rec, in turn and several times: medians and their ratio, as other work on a shared machine
+# can change any single figure.
+#   bash tests/bench/pack.sh           wants network access once: photographs from Debian, MXNet from PyPI
+#   PEERS=dir                          uses dir/mxnet for MXNet
+#   PHOTOS=dir                         uses these pictures, a folder a class, instead of making some
+#   BENCH_IMAGES=2000 BENCH_ROUNDS=5   how many, how often
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+at=build/bench
+rounds=${BENCH_ROUNDS:-5}
+threads=$(nproc)
+photos=${PHOTOS:-$at/photos}
+python=${PEERS:-build/interop}/mxnet/bin/python
+mkdir -p "$at"
+
+if ! "$python" -c 'import mxnet, cv2' 2>/dev/null; then
+  python3 -m venv "${python%/bin/python}"
+  "$python" -m pip install -q 'numpy<1.24' mxnet==1.9.1 opencv-python-headless==4.8.1.78
+fi
+if [ ! -d "$photos" ]; then
+  echo "pack: making photographs in $photos"
+  mkdir -p "$at/wallpapers"
+  (cd "$at/wallpapers" && apt-get download plasma-workspace-wallpapers gnome-backgrounds mate-backgrounds &&
+    for package in *.deb; do dpkg -x "$package" .; done) >"$at/download.log" 2>&1 ||
+    { tail -n 5 "$at/download.log" >&2; echo "pack: skipped, no photographs" >&2; exit 0; }
+  "$python" tests/bench/make_photos.py "$at/wallpapers" "$photos.part" "${BENCH_IMAGES:-2000}" 2>"$at/photos.log"
+  mv "$photos.part" "$photos"
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tool=$("$python" -c 'import os, mxnet; print(os.path.join(os.path.dirname(mxnet.__file__), "tools", "im2rec.py"))')
+"$python" "$tool" --list --recursive "$work/theirs" "$photos" >/dev/null
+images=$(wc -l <"$work/theirs.lst")
+printf '{"schema": "packhorse/dataset/1", "name": "photos", "train": {"source": "%s"}}' "$(realpath "$photos")" \
+  >"$work/photos.json"
+build/bin/packhorse-list "$work/photos.json" --out "$work/list" >/dev/null 2>&1
+cat "$photos"/*/* >/dev/null # both read from memory
+
+# seconds COMMAND...: how long it takes.
+seconds() {
+  local start=$EPOCHREALTIME
+  "$@" >/dev/null 2>&1
+  echo "$EPOCHREALTIME $start" | awk '{print $1 - $2}'
+}
+median() { sort -n | awk '{v[NR] = $1} END {print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
+
+# compare NAME "OUR OPTIONS" "THEIR OPTIONS"
+compare() {
+  local ours=() theirs=() round a b
+  for ((round = 0; round < rounds; ++round)); do
+    rm -rf "$work/pack"
+    # shellcheck disable=SC2086 # options are words
+    ours+=("$(seconds build/bin/packhorse-pack "$work/list/manifest.json" --out "$work/pack" --threads "$threads" $2)")
+    # shellcheck disable=SC2086
+    theirs+=("$(seconds "$python" "$tool" --num-thread "$threads" $3 "$work/theirs" "$photos")")
+  done
+  a=$(printf '%s\n' "${ours[@]}" | median)
+  b=$(printf '%s\n' "${theirs[@]}" | median)
+  echo "$images $a $b" | awk -v name="$1" '{printf "%-28s packhorse %6.0f images/s   im2rec %6.0f images/s   ratio %.2f\n",
+    name, $1 / $2, $1 / $3, $3 / $2}'
+}
+
+echo "pack: $images photographs of $(($(du -sb "$photos" | cut -f1) / images)) bytes, $threads threads, medians of $rounds"
+compare "pass-through" "--check header" "--pass-through"
+compare "pass-through, all decoded" "--check decode" "--pass-through"
+compare "short edge 256, quality 95" "--resize 256 --quality 95" "--resize 256 --quality 95"
