@@ -1,0 +1,232 @@
+// What evaluate, export and predict say about one trained network, checked against each other and against the images.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "manifest/image_list.h"
+#include "metrics/evaluation.h"
+#include "metrics/journal.h"
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// WordNet ids, so that there is a hierarchy: T-shirt lies under shirt.
+const std::vector<std::string> kIds{"n02774152", "n03236735", "n03472535", "n03595614", "n04197391", "n04489008"};
+
+class Results : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    project_ = new Project;
+    write_classes("pictures", kIds, 30);
+    const std::string file = project_->describe("results", {{"source", "pictures"}}, {{"per_class", 9}},
+                                                {{"train", {{"epochs", 2}, {"global-batch", 20}}}});
+    ok("list", {file});
+    ok("pack", {"runs/results/list/manifest.json"});
+    ok("train", {"runs/results/pack/manifest.json", "--log-steps", "1", "--threads", "1"});
+  }
+  static void TearDownTestSuite() {
+    delete project_;
+    project_ = nullptr;
+  }
+
+  static void write_classes(const std::string& root, const std::vector<std::string>& ids, uint32_t count) {
+    for (uint32_t label = 0; label < ids.size(); ++label) {
+      for (uint32_t i = 0; i < count; ++i) {
+        write_bytes(*project_ / (root + "/" + ids[label] + "/" + std::to_string(i) + ".jpg"),
+                    encode_jpeg(make_picture(label, i, 28, 28), 95));
+      }
+    }
+  }
+  static RunResult stage(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0) {
+    return run_stage_command(name, arguments, ranks, project_->options());
+  }
+  static RunResult ok(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0) {
+    RunResult result = stage(name, arguments, ranks);
+    EXPECT_EQ(result.exit_code, 0) << name << "\n" << result.all();
+    return result;
+  }
+  /// Evaluates into a folder of its own and reads what was found.
+  static Evaluation evaluated(const std::string& out, std::vector<std::string> options = {}, int ranks = 0) {
+    std::vector<std::string> arguments{kTrain, "--out", out, "--threads", "1", "--batch", "8"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    ok("evaluate", arguments, ranks);
+    return read_evaluation(*project_ / (out + "/evaluation.h5"));
+  }
+
+  static constexpr const char* kTrain = "runs/results/train/manifest.json";
+  static constexpr const char* kPack = "runs/results/pack/manifest.json";
+  static constexpr uint64_t kImages = 54;
+  static inline Project* project_ = nullptr;
+};
+
+TEST_F(Results, AnyNumberOfRanksFindsTheSameBytes) {
+  evaluated("one");
+  const std::string one = read_text(*project_ / "one/evaluation.h5");
+  for (const int ranks : {2, 3}) {
+    evaluated("many", {}, ranks);
+    EXPECT_TRUE(one == read_text(*project_ / "many/evaluation.h5")) << ranks << " ranks";
+  }
+  ok("evaluate", {"one/manifest.json"});
+  EXPECT_TRUE(one == read_text(*project_ / "one/evaluation.h5")) << "repeated";
+}
+
+TEST_F(Results, PredictingEachImageGivesTheSameCounts) {
+  const Evaluation evaluation = evaluated("whole");
+  ASSERT_EQ(evaluation.scopes.size(), 1u);
+  const ScopeResult& all = evaluation.scopes[0];
+  EXPECT_EQ(evaluation.listed, kImages);
+  EXPECT_EQ(all.images, kImages);
+  // Images are packed as they are: looking at the files themselves must come to the same.
+  std::vector<std::string> arguments{kTrain};
+  std::map<std::string, std::string> truth;
+  for (const ImageEntry& entry : read_image_list(*project_ / "runs/results/list/validation.lst")) {
+    const std::string path = (*project_ / ("pictures/" + entry.path)).string();
+    arguments.push_back(path);
+    truth[path] = kIds[entry.label];
+  }
+  arguments.insert(arguments.end(), {"--json", "--top", "5", "--threads", "1"});
+  uint64_t top1 = 0, top5 = 0;
+  for (const Json& seen : Json::parse(ok("predict", arguments).out)) {
+    const std::string& id = truth.at(seen["image"].get<std::string>());
+    double sum = 0;
+    for (size_t i = 0; i < seen["predictions"].size(); ++i) {
+      top1 += i == 0 && seen["predictions"][i]["id"] == id ? 1 : 0;
+      top5 += seen["predictions"][i]["id"] == id ? 1 : 0;
+      sum += seen["predictions"][i]["probability"].get<double>();
+    }
+    EXPECT_LE(sum, 1 + 1e-12);
+  }
+  ASSERT_EQ(truth.size(), kImages);
+  EXPECT_EQ(all.accuracy[0], static_cast<double>(top1) / kImages);
+  EXPECT_EQ(all.accuracy[1], static_cast<double>(top5) / kImages);
+  EXPECT_EQ(all.accuracy[2], 1);  // twenty choices among six classes
+  int64_t by_class = 0, right = 0, wrong = 0;
+  for (const int64_t images : all.class_images) by_class += images;
+  for (const int64_t images : all.class_top1) right += images;
+  for (const auto& pair : all.confusions) wrong += static_cast<int64_t>(pair.images);
+  EXPECT_EQ(by_class, static_cast<int64_t>(kImages));
+  EXPECT_EQ(right, static_cast<int64_t>(top1));
+  EXPECT_EQ(right + wrong, by_class);
+  EXPECT_GE(all.hierarchical, all.accuracy[0]);
+}
+
+TEST_F(Results, ASubsetCountsWhatLiesOutside) {
+  write_text(*project_ / "subset.txt", "n03595614\nn04197391\nn99999999\n");
+  const Evaluation evaluation = evaluated("subset", {"--subset", "subset.txt"});
+  ASSERT_EQ(evaluation.scopes.size(), 2u);
+  EXPECT_EQ(evaluation.scopes[1].classes, 2u);
+  EXPECT_EQ(evaluation.scopes[1].images, 18u);
+  EXPECT_EQ(evaluation.scopes[1].outside, 36u);
+  EXPECT_EQ(evaluation.scopes[1].accuracy[1], 1);
+  EXPECT_EQ(evaluation.fact("subset_missing"), "n99999999");
+  // Everything under 'shirt' are the same two classes.
+  const Evaluation under = evaluated("under", {"--under", "n04197391"});
+  EXPECT_EQ(under.scopes[1].accuracy, evaluation.scopes[1].accuracy);
+  EXPECT_EQ(under.scopes[1].loss, evaluation.scopes[1].loss);
+  // The manifest repeats it from any folder.
+  RunOptions elsewhere = project_->options();
+  elsewhere.folder = "/";
+  const RunResult again =
+      run_stage_command("evaluate", {(*project_ / "subset/manifest.json").string(), "--threads", "1"}, 0, elsewhere);
+  EXPECT_EQ(again.exit_code, 0) << again.all();
+  EXPECT_NE(stage("evaluate", {kTrain, "--subset", "subset.txt", "--under", "n04197391"}).exit_code, 0);
+}
+
+TEST_F(Results, OtherShardsAreJudgedByClassId) {
+  // The same pictures under another order of classes, and with a class that the network does not have.
+  write_classes("other/x", {"n99999998"}, 5);
+  fs::rename(*project_ / "other/x/n99999998", *project_ / "other/n00000001");
+  fs::remove(*project_ / "other/x");
+  for (const std::string& id : kIds) {
+    fs::copy(*project_ / ("pictures/" + id), *project_ / ("other/" + id), fs::copy_options::recursive);
+  }
+  const std::string file = project_->describe("other", {{"source", "other"}}, {{"per_class", 1}});
+  ok("list", {file});
+  ok("pack", {"runs/other/list/manifest.json"});
+  const Evaluation mine = evaluated("mine", {"--split", "train"});
+  const Evaluation theirs = evaluated("theirs", {"--data", "runs/other/pack/manifest.json", "--split", "train"});
+  EXPECT_EQ(theirs.listed, 6u * 29 + 4);
+  EXPECT_EQ(theirs.scopes[0].images, 6u * 29);
+  EXPECT_EQ(theirs.scopes[0].outside, 4u);
+  EXPECT_GT(theirs.scopes[0].accuracy[0], mine.scopes[0].accuracy[0] - 0.1);  // labels are not shifted by the new class
+}
+
+TEST_F(Results, ExportHoldsTheJournalAndTheEvaluation) {
+  const Evaluation evaluation = evaluated("for-export");
+  ok("export", {"for-export/manifest.json", "--out", "exported"});
+  const Hdf5Reader metrics(*project_ / "exported/metrics.h5");
+  std::vector<int64_t> steps;
+  std::vector<double> losses, top1;
+  for (const Json& line : read_journal(project_->manifest("results", "train").output_of("journal").path)) {
+    if (line["kind"] == "step") {
+      steps.push_back(line["step"].get<int64_t>());
+      losses.push_back(line["loss"].get<double>());
+    }
+    if (line["kind"] == "validation") top1.push_back(line["top1"].get<double>());
+  }
+  EXPECT_EQ(steps.size(), 2u * (126 / 20));
+  EXPECT_EQ(metrics.integers("steps/step"), steps);
+  EXPECT_EQ(metrics.doubles("steps/loss"), losses);
+  EXPECT_EQ(metrics.doubles("validation/top1"), top1);
+  EXPECT_EQ(metrics.real_attribute("evaluation/all", "top1"), evaluation.scopes[0].accuracy[0]);
+  EXPECT_EQ(Json::parse(metrics.text_attribute("", "settings"))["network"], "inception-bn-small");
+  const std::string page = read_text(*project_ / "exported/report.html");
+  EXPECT_NE(page.find("<svg"), std::string::npos);
+  EXPECT_NE(page.find("data:image/jpeg;base64,"), std::string::npos);
+  EXPECT_EQ(read_text(*project_ / "exported/metrics.csv").find("table,"), 0u);
+  const auto dump = project_->shell("h5dump -d steps/loss exported/metrics.h5");
+  EXPECT_EQ(dump.exit_code, 0) << dump.all();
+
+  // Without an evaluation, and while training still runs (its manifest is not there yet).
+  ok("export", {kTrain, "--out", "of-training"});
+  ok("export", {kPack, "--out", "so-far"});
+  EXPECT_EQ(Hdf5Reader(*project_ / "so-far/metrics.h5").doubles("steps/loss"), losses);
+}
+
+TEST_F(Results, ADamagedEvaluationOrCheckpointIsRefused) {
+  evaluated("damaged");
+  std::string text = read_text(*project_ / "damaged/evaluation.h5");
+  text[text.size() / 2] = static_cast<char>(text[text.size() / 2] ^ 1);
+  write_text(*project_ / "damaged/evaluation.h5", text);
+  const RunResult exported = stage("export", {"damaged/manifest.json", "--out", "from-damaged"});
+  EXPECT_EQ(exported.exit_code, 1);
+  EXPECT_NE(exported.err.find("evaluation.h5"), std::string::npos) << exported.err;
+  EXPECT_FALSE(fs::exists(*project_ / "from-damaged/manifest.json"));
+
+  text = read_text(project_->manifest("results", "train").output_of("checkpoint-last").path);
+  text[text.size() / 2] = static_cast<char>(text[text.size() / 2] ^ 1);
+  write_text(*project_ / "damaged.h5", text);
+  for (const char* name : {"evaluate", "predict"}) {
+    std::vector<std::string> arguments{kTrain, "--checkpoint", "damaged.h5"};
+    if (std::string(name) == "predict") arguments.push_back("pictures/n02774152/0.jpg");
+    const RunResult refused = stage(name, arguments);
+    EXPECT_EQ(refused.exit_code, 1);
+    EXPECT_NE(refused.err.find("damaged.h5"), std::string::npos) << refused.err;
+  }
+}
+
+TEST_F(Results, PredictGoesOnPastABadPicture) {
+  make_folder(*project_ / "mixed");
+  write_text(*project_ / "mixed/bad.jpg", read_text(*project_ / "pictures/n02774152/1.jpg").substr(0, 300));
+  fs::copy_file(*project_ / "pictures/n02774152/0.jpg", *project_ / "mixed/good.jpg");
+  const RunResult seen =
+      stage("predict", {kTrain, "mixed", "nowhere.jpg", "--features", "features.h5", "--out", "seen"});
+  EXPECT_EQ(seen.exit_code, 1);
+  EXPECT_NE(seen.err.find("bad.jpg"), std::string::npos);
+  EXPECT_NE(seen.err.find("nowhere.jpg"), std::string::npos);
+  EXPECT_NE(seen.out.find("good.jpg"), std::string::npos);
+  EXPECT_NE(seen.out.find("predicted 1 of 3 images"), std::string::npos) << seen.out;
+  const Hdf5Reader features(*project_ / "features.h5");
+  EXPECT_EQ(features.shape("features")[0], 3);
+  EXPECT_EQ(features.integers("read"), (std::vector<int64_t>{0, 1, 0}));
+  const StageManifest manifest = StageManifest::load(*project_ / "seen/manifest.json");
+  EXPECT_EQ(manifest.counts["unread"], 2);
+  EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json")).size(), 3u);
+}
+
+}  // namespace
+}  // namespace packhorse::test
