@@ -1,0 +1,170 @@
+// Listing, packing and verifying as a user meets them: what is set aside, what is refused, what is told beforehand.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "image/picture.h"
+#include "record/shard_reader.h"
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Pack : public ::testing::Test {
+ protected:
+  RunResult run(const std::string& stage, const std::vector<std::string>& arguments, int ranks = 0) {
+    return run_stage_command(stage, arguments, ranks, project_.options());
+  }
+  void must(const std::string& stage, const std::vector<std::string>& arguments, int ranks = 0) {
+    const RunResult result = run(stage, arguments, ranks);
+    ASSERT_EQ(result.exit_code, 0) << stage << ": " << result.all();
+  }
+  /// Writes pictures and lists them.
+  void list(const PictureSet& set) {
+    write_folders(project_ / "pictures", set);
+    must("list", {project_.describe("set", {{"source", "pictures"}}, {{"per_class", 2}})});
+  }
+  StageManifest packed() { return project_.manifest("set", "pack"); }
+
+  Project project_;
+  const std::string lists_ = "runs/set/list/manifest.json", shards_ = "runs/set/pack/manifest.json";
+};
+
+const PictureSet kSound = {.classes = 4, .per_class = 10, .smallest = 24, .largest = 90};
+
+TEST_F(Pack, WhatIsBrokenIsSetAsideByNameAndReason) {
+  PictureSet set = kSound;
+  set.broken = 2;
+  list(set);
+  write_text(project_ / "pictures/class_0003/class_0003_5.JPEG", "GIF89a");
+  must("pack", {lists_, "--quarantine-limit", "0.1"}, 2);
+  const StageManifest manifest = packed();
+  EXPECT_EQ(count_of(manifest, "listed"), 40);
+  EXPECT_EQ(count_of(manifest, "quarantined"), 3);
+  EXPECT_EQ(count_of(manifest, "packed"), 37);
+  std::istringstream lines(read_text(manifest.output_of("quarantine").path));
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\t'), 4) << line;
+    const size_t label = line.find('\t'), name = line.find('\t', label + 1), reason = line.find('\t', name + 1);
+    names.push_back(line.substr(name + 1, reason - name - 1));
+    const bool gif = names.back() == "class_0003/class_0003_5.JPEG";
+    EXPECT_NE(line.find(gif ? "GIF" : "not a sound JPEG"), std::string::npos) << line;
+  }
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"class_0000/class_0000_0.JPEG", "class_0001/class_0001_0.JPEG",
+                                             "class_0003/class_0003_5.JPEG"}));
+  must("verify", {shards_, "--decode"}, 2);
+}
+
+TEST_F(Pack, MoreBrokenThanTheLimitIsAnErrorThatNamesTheFile) {
+  PictureSet set = kSound;
+  set.broken = 1;
+  list(set);
+  for (const int ranks : {0, 2}) {
+    const RunResult result = run("pack", {lists_}, ranks);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_NE(result.err.find("1 of 40 images are broken"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("quarantine.tsv"), std::string::npos);
+    EXPECT_FALSE(fs::exists(project_ / shards_)) << "the stage counts as done";
+    EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine.tsv").find("class_0000_0.JPEG"), std::string::npos);
+  }
+}
+
+TEST_F(Pack, ShrinksAndSaysSoInItsSettings) {
+  list(kSound);
+  must("pack", {lists_, "--resize", "32", "--quality", "80"});
+  const StageManifest manifest = packed();
+  EXPECT_EQ(manifest.settings["resize"], 32);
+  std::vector<ShardPath> paths;
+  for (const FileEntry& entry : manifest.outputs_of("train-shard")) {
+    paths.push_back({entry.path, fs::path(entry.path).replace_extension(".idx")});
+  }
+  const ShardReader reader(paths);
+  ASSERT_EQ(reader.records(), 32u);
+  std::vector<std::byte> buffer;
+  for (uint64_t i = 0; i < reader.records(); ++i) {
+    const JpegInfo info = read_jpeg_info(reader.read(i, buffer).image);
+    EXPECT_LE(std::min(info.width, info.height), 32);
+    EXPECT_GE(std::min(info.width, info.height), 24);
+  }
+}
+
+TEST_F(Pack, FewerShardsTheSecondTimeLeaveNoneOfTheFirst) {
+  list(kSound);
+  must("pack", {lists_, "--shards", "5"});
+  must("pack", {lists_, "--shards", "2"});
+  int records = 0;
+  for (const auto& entry : fs::directory_iterator(project_ / "runs/set/pack")) {
+    records += entry.path().extension() == ".rec";
+  }
+  EXPECT_EQ(records, 3);  // two for training, one for validation
+}
+
+TEST_F(Pack, MoreShardsThanImagesMakesOneAnImage) {
+  list({.classes = 2, .per_class = 4});
+  must("pack", {lists_, "--shards", "100"});
+  EXPECT_EQ(packed().outputs_of("train-shard").size(), 4u);
+  must("verify", {shards_});
+}
+
+TEST_F(Pack, ImagesThatWereMovedAreFoundWhereTheUserSays) {
+  list(kSound);
+  fs::rename(project_ / "pictures", project_ / "moved");
+  const RunResult lost = run("pack", {lists_});
+  EXPECT_EQ(lost.exit_code, 1);
+  EXPECT_NE(lost.err.find("--train-source"), std::string::npos) << lost.err;
+  must("pack", {lists_, "--train-source", "moved"});
+  EXPECT_EQ(count_of(packed(), "packed"), 40);
+}
+
+TEST_F(Pack, PlanTellsAndDoesNothing) {
+  list(kSound);
+  fs::remove_all(project_ / "runs/set/pack");
+  const RunResult pack = run("pack", {lists_, "--plan"});
+  EXPECT_EQ(pack.exit_code, 0);
+  for (const char* word : {"32 images", "8 images", "3 shards", "on disk", "of memory", "time"}) {
+    EXPECT_NE(pack.out.find(word), std::string::npos) << word << " in " << pack.out;
+  }
+  EXPECT_FALSE(fs::exists(project_ / "runs/set/pack"));
+  const RunResult list = run("list", {"set.json", "--plan", "--out", "elsewhere"});
+  EXPECT_EQ(list.exit_code, 0);
+  EXPECT_NE(list.out.find("a folder a class"), std::string::npos) << list.out;
+  EXPECT_FALSE(fs::exists(project_ / "elsewhere"));
+}
+
+TEST_F(Pack, VerifyNamesEachDamage) {
+  list(kSound);
+  must("pack", {lists_});
+  const StageManifest manifest = packed();
+  const fs::path rec = manifest.outputs_of("train-shard")[1].path, table = manifest.output_of("class-table").path;
+  std::string bytes = read_text(rec);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x10);
+  write_text(rec, bytes);
+  write_text(table, read_text(table) + "4\tone-more\t\n");
+  fs::remove(manifest.outputs_of("validation-index")[0].path);
+  for (const int ranks : {0, 2}) {
+    const RunResult result = run("verify", {shards_}, ranks);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_NE(result.err.find(rec.filename().string() + " record "), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("classes.tsv"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("validation-00000-of-00001.idx"), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(Pack, VerifyShowsTheRecordsOfAShardByItself) {
+  list(kSound);
+  must("pack", {lists_, "--shards", "1"});
+  const RunResult result = run("verify", {"runs/set/pack/train-00000-of-00001.rec", "--show"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 33);
+  EXPECT_TRUE(result.out.starts_with("0\t")) << result.out;
+  EXPECT_NE(result.out.find("32 records: all sound"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace packhorse::test
