@@ -34,8 +34,8 @@ void TrainingSettings::declare(Options& o) {
   o.between(1, 1e6);
   o.setting("lr", lr, "learning rate for the whole global batch");
   o.between(0, 1e4);
-  o.setting("warmup-epochs", warmup_epochs, "epochs in which the rate rises from zero");
-  o.between(0, 1e6);
+  o.setting("warmup-epochs", warmup_epochs, "epochs in which the rate rises from zero (-1: a tenth of all, at most 5)");
+  o.between(-1, 1e6);
   o.setting("schedule", schedule, "how the rate falls afterwards");
   o.one_of({"cosine", "steps"});
   o.setting("milestones", milestones, "steps: epochs at which the rate is multiplied by lr-factor (30,60,80)");
@@ -80,7 +80,7 @@ void TrainingSettings::check() const {
         {"a short edge of " + std::to_string(resize) + " leaves no crop of " + std::to_string(image_size) + " pixels",
          "resize", std::to_string(image_size) + " or more, or 0"});
   }
-  if (warmup_epochs >= static_cast<double>(epochs) && warmup_epochs > 0)
+  if (warmup_epochs >= static_cast<double>(epochs))
     throw UsageError({"the warm-up is as long as the training", "warmup-epochs", "a number below epochs"});
   if (schedule == "steps" && milestones.empty())
     throw UsageError({"a schedule of steps without milestones", "milestones", "--milestones 30,60,80"});
@@ -111,6 +111,10 @@ int TrainingSettings::short_edge() const {
   return image_size <= kSmall ? image_size : static_cast<int>(std::lround(image_size * 8.0 / 7.0));
 }
 
+double TrainingSettings::warmup() const {
+  return warmup_epochs >= 0 ? warmup_epochs : std::min(5.0, 0.1 * static_cast<double>(epochs));
+}
+
 int64_t TrainingSettings::last_step(int64_t steps_per_epoch) const {
   const int64_t total = total_steps(steps_per_epoch);
   return limit_steps > 0 ? std::min(limit_steps, total) : total;
@@ -120,7 +124,7 @@ RateSchedule TrainingSettings::rate(int64_t steps_per_epoch) const {
   RateSchedule rate;
   rate.kind = schedule == "steps" ? RateSchedule::Kind::steps : RateSchedule::Kind::cosine;
   rate.base = lr;
-  rate.warmup_steps = steps_of(warmup_epochs, steps_per_epoch);
+  rate.warmup_steps = steps_of(warmup(), steps_per_epoch);
   rate.total_steps = total_steps(steps_per_epoch);
   for (const auto& word : milestones)
     rate.milestones.push_back(steps_of(number_from(word, "milestones"), steps_per_epoch));

@@ -19,7 +19,7 @@ struct TrainingSettings {
   std::string network = "inception-bn";
   int image_size = 224;
   int64_t global_batch = 256, epochs = 60, limit_steps = 0;
-  double lr = 0.1, warmup_epochs = 5, lr_factor = 0.1, momentum = 0.9, weight_decay = 1e-4, label_smoothing = 0;
+  double lr = 0.1, warmup_epochs = -1, lr_factor = 0.1, momentum = 0.9, weight_decay = 1e-4, label_smoothing = 0;
   std::string schedule = "cosine", precision = "f32", crop = "random-resized-crop", backend;
   std::vector<std::string> milestones, mean = {"117"}, scale = {"1"};
   uint64_t seed = 1, shuffle_block = 32, shuffle_window = 512;
@@ -37,6 +37,8 @@ struct TrainingSettings {
   /// Short edge before a crop of fixed size: `resize`, or 8/7 of the crop (256 for 224); small pictures are taken
   /// whole.
   int short_edge() const;
+  /// Epochs of warm-up: as set, or a tenth of all, at most 5.
+  double warmup() const;
   int64_t total_steps(int64_t steps_per_epoch) const { return epochs * steps_per_epoch; }
   /// Where this run ends: total_steps, or earlier by limit_steps.
   int64_t last_step(int64_t steps_per_epoch) const;

@@ -35,6 +35,17 @@ TEST(TrainingSettings, EpochsBecomeSteps) {
   EXPECT_EQ(settings.rate(100).total_steps, 1000);  // a limit cuts the run short, it does not squeeze the schedule
 }
 
+TEST(TrainingSettings, WarmUpFollowsTheLengthUnlessSet) {
+  TrainingSettings settings;
+  settings.epochs = 3;
+  settings.check();
+  EXPECT_EQ(settings.rate(100).warmup_steps, 30);
+  settings.epochs = 90;
+  EXPECT_EQ(settings.rate(100).warmup_steps, 500);
+  settings.warmup_epochs = 0;
+  EXPECT_EQ(settings.rate(100).warmup_steps, 0);
+}
+
 TEST(TrainingSettings, ChannelsAreOneOrThree) {
   float channels[3];
   parse_channels({"117"}, "mean", channels);
