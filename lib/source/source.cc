@@ -255,6 +255,7 @@ std::optional<size_t> shared_folders(const std::vector<TarMember>& members) {
 void enumerate_tar_of_tars(const InputFile& file, const std::vector<TarMember>& tars, Found& found) {
   const std::string name = file.path().filename().string();
   std::vector<Part> parts;
+  parts.reserve(tars.size());
   for (const TarMember& tar : tars) parts.push_back({class_of_tar(tar.name), {}, {}});
   walk_parts(parts, [&](Part& part, size_t i) {
     const std::string where = file.path().string() + "/" + tars[i].name;
@@ -281,6 +282,7 @@ void enumerate_tar_with_folders(const InputFile& file, const std::vector<TarMemb
     take_tar_member(file.path().filename().string(), picture, "", part);
   }
   std::vector<Part> parts;
+  parts.reserve(by_class.size());
   for (auto& [id, part] : by_class) parts.push_back(std::move(part));
   join(std::move(parts), file.path(), found);
 }
@@ -334,6 +336,7 @@ void enumerate_listing(const fs::path& source, Labels labels, Found& found) {
     part.images.push_back(std::move(image));
   }
   std::vector<Part> parts;
+  parts.reserve(by_class.size());
   for (auto& [id, part] : by_class) parts.push_back(std::move(part));
   join(std::move(parts), source, found);
   if (labels == Labels::elsewhere) found.classes.clear();
