@@ -37,7 +37,7 @@ USES_net      := tensor base
 USES_feed     := record image manifest base
 USES_comm     := ranks base
 USES_ops      := net device tensor base
-USES_train    := ops net comm feed metrics record manifest ranks tensor base
+USES_train    := ops net comm feed metrics record manifest image ranks tensor base
 USES_report   := metrics manifest image base
 
 # A vendor's headers have one home each, and a stage links only what its rooms need.
@@ -137,6 +137,11 @@ $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
 $(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
+
+# What writes a training step down for PyTorch to repeat.
+$(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call archives,train)
+	@echo "  tool  dump_step"
+	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
 
 unit-tests: $(TEST_BINARIES)
 
