@@ -1,6 +1,8 @@
 // packhorse-evaluate: how right a trained network is, over all its classes and over any of them.
 #include <fmt/core.h>
 
+#include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 
@@ -72,6 +74,17 @@ void report_choice(const EvaluationJob& job, uint64_t images) {
   }
 }
 
+/// Seconds that the network alone takes, from two batches (the first one warms up).
+double expected_seconds(Inference& inference, const EvaluationJob& job, uint64_t images, int ranks) {
+  const auto side = static_cast<size_t>(inference.info().image_size);
+  const std::vector<uint8_t> pixels(static_cast<size_t>(job.batch) * side * side * 3);
+  inference.executor().infer(pixels);
+  const auto before = std::chrono::steady_clock::now();
+  inference.executor().infer(pixels);
+  const double batch = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  return batch * std::ceil(static_cast<double>(images) / static_cast<double>(job.batch * ranks));
+}
+
 void record(Stage& stage, Evaluation& evaluation, const EvaluationJob& job, const Inference& inference,
             const fs::path& checkpoint, int ranks) {
   StageManifest& manifest = stage.manifest();
@@ -135,10 +148,12 @@ int run(World& world, int argc, char** argv) {
     log_info(inference.memory_text(feed + shards.index_bytes()));
   }
   if (stage.plan()) {
+    const double seconds = expected_seconds(inference, job, shards.records(), world.size());
     if (world.rank() == 0) {
-      std::cout << fmt::format("would evaluate {} images with {} on {} ranks, and write {}\n",
-                               grouped(shards.records()), checkpoint.string(), world.size(),
-                               (stage.out() / "evaluation.h5").string());
+      std::cout << fmt::format("would evaluate {} images with {} on {} in about {}, and write {}\n",
+                               grouped(shards.records()), checkpoint.string(),
+                               world.size() == 1 ? "1 rank" : std::to_string(world.size()) + " ranks",
+                               duration_text(seconds), (stage.out() / "evaluation.h5").string());
     }
     return kExitOk;
   }
