@@ -244,15 +244,15 @@ std::vector<ShardResult> from_text(const std::string& text) {
   return results;
 }
 
-/// `id TAB label TAB name TAB reason TAB split`, in the order of the lists.
+/// `split TAB id TAB label TAB name TAB reason`, in the order of the lists.
 FileEntry write_quarantine(const std::vector<Split>& splits, const std::vector<ShardResult>& results,
                            const fs::path& path) {
   OutputFile file(path);
   uint64_t lines = 0;
   for (const ShardResult& each : results) {
     for (const Refused& refused : each.packed.refused) {
-      file.write(fmt::format("{}\t{}\t{}\t{}\t{}\n", refused.id, refused.label, escape_name(refused.name),
-                             escape_name(refused.reason), splits[each.split].name));
+      file.write(fmt::format("{}\t{}\t{}\t{}\t{}\n", splits[each.split].name, refused.id, refused.label,
+                             escape_name(refused.name), escape_name(refused.reason)));
       ++lines;
     }
   }

@@ -1,4 +1,5 @@
 // packhorse-verify: reads every byte that a manifest names again, and says what is damaged.
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -146,6 +147,10 @@ void check_lines(const FileEntry& list, uint64_t classes) {
   }
 }
 
+uint64_t counted(const StageManifest& manifest, const std::string& name) {
+  return manifest.counts.contains(name) ? manifest.counts[name].get<uint64_t>() : 0;
+}
+
 /// Beyond the checksum: whether the file is what its role says.
 void check_content(const StageManifest& manifest, const FileEntry& file, uint64_t classes) {
   const std::string extension = file.path.extension().string();
@@ -155,6 +160,14 @@ void check_content(const StageManifest& manifest, const FileEntry& file, uint64_
     }
   } else if (has_suffix(file.role, "-list")) {
     check_lines(file, classes);
+  } else if (file.role == "quarantine") {
+    const std::string text = read_text(file.path);
+    const auto lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
+    if (lines != counted(manifest, "quarantined")) {
+      throw DamageError(
+          {fmt::format("{} lines, its manifest counts {} images", lines, counted(manifest, "quarantined")),
+           file.path.string(), ""});
+    }
   } else if (extension == ".h5") {
     const Hdf5Reader whole(file.path);
   } else if (extension == ".jsonl") {
@@ -199,10 +212,6 @@ uint64_t count_classes(const StageManifest& manifest) {
     }
   }
   return 0;
-}
-
-uint64_t counted(const StageManifest& manifest, const std::string& name) {
-  return manifest.counts.contains(name) ? manifest.counts[name].get<uint64_t>() : 0;
 }
 
 void check_counts(const StageManifest& manifest, Findings& findings) {
