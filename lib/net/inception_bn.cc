@@ -76,8 +76,8 @@ constexpr std::array kPaper = {
     Block{"4d", 96, 128, 192, 160, 192, kAvg, 128},  Block{"4e", 0, 128, 192, 192, 256, kMax, 0},
     Block{"5a", 352, 192, 320, 160, 224, kAvg, 128}, Block{"5b", 352, 192, 320, 192, 224, kMax, 128}};
 
-constexpr std::array kSmall = {Block{"3a", 32, 32, 48, 16, 32, kAvg, 16}, Block{"3b", 0, 48, 64, 32, 48, kMax, 0},
-                               Block{"4a", 96, 64, 96, 32, 64, kAvg, 64}};
+constexpr std::array kSmall = {Block{"3a", 32, 32, 48, 16, 32, kAvg, 16}, Block{"3b", 0, 32, 64, 16, 32, kMax, 0},
+                               Block{"4a", 96, 48, 96, 32, 48, kAvg, 48}};
 
 }  // namespace
 
@@ -96,7 +96,7 @@ Graph inception_bn(int64_t image_size, int64_t classes) {
 Graph inception_bn_small(int64_t image_size, int64_t classes) {
   GraphBuilder net("inception-bn-small", image_size, classes);
   int x = net.conv_bn({.name = "conv1", .src = net.input(), .out = 32, .kernel = 3, .pad = 1});
-  x = net.conv_bn({.name = "conv2", .src = x, .out = 64, .kernel = 3, .stride = 2, .pad = 1});
+  x = net.conv_bn({.name = "conv2", .src = x, .out = 48, .kernel = 3, .stride = 2, .pad = 1});
   net.classifier(blocks(net, x, kSmall));
   return net.finish();
 }

@@ -274,6 +274,7 @@ std::span<float> Executor::gradients() { return impl_->gradients.span(); }
 std::span<float> Executor::statistics() { return impl_->statistics.span(); }
 std::span<float> Executor::batch_statistics() { return impl_->batch_statistics.span(); }
 std::span<const float> Executor::features() { return impl_->features.span(); }
+std::span<const float> Executor::logits() { return impl_->logits.span(); }
 
 void Executor::parameters_changed() {
   impl_->backend->enter();

@@ -79,8 +79,9 @@ class Executor {
   /// Forward with running statistics, of a whole batch or the first pictures of one (the others' logits mean nothing).
   /// Logits (N, classes), f32, valid until the next call.
   std::span<const float> infer(std::span<const uint8_t> pixels);
-  /// The pooled features of the last infer() or step(), (N, C), f32.
+  /// Pooled features (N, C) and logits (N, classes) of the last infer() or step(), f32.
   std::span<const float> features();
+  std::span<const float> logits();
 
  private:
   struct Impl;

@@ -1,0 +1,111 @@
+// Writes what one training step and ten more do to a network, for a referee to repeat:
+//
+//     dump_step NETWORK IMAGE_SIZE CLASSES BATCH FILE.h5
+//
+// parameters/NAME as they begin, pixels, labels; logits, loss, gradients/NAME and batch_statistics/NAME of the first
+// step; losses of ten steps of SGD from there; after them statistics/NAME and the logits of inference.
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/philox.h"
+#include "metrics/hdf5_file.h"
+#include "net/graph.h"
+#include "ops/executor.h"
+#include "train/optimizer.h"
+
+namespace packhorse {
+namespace {
+
+constexpr float kMean = 117, kScale = 1.0f / 64, kMomentum = 0.9f, kDecay = 1e-2f, kSmoothing = 0.1f;
+constexpr double kRate = 0.02;
+constexpr int kSteps = 10;
+
+void write_parameters(Hdf5Writer& file, const std::string& group, const Graph& graph, std::span<const float> values) {
+  for (const Parameter& p : graph.parameters)
+    file.write(group + "/" + p.name, values.subspan(p.offset, p.count), p.shape);
+}
+
+void write_statistics(Hdf5Writer& file, const std::string& group, const Graph& graph, std::span<const float> values) {
+  for (const Statistic& s : graph.statistics)
+    file.write(group + "/" + s.name, values.subspan(s.offset, s.count), {static_cast<int64_t>(s.count)});
+}
+
+void write_settings(Hdf5Writer& file, const Graph& graph) {
+  file.attribute("", "network", graph.name);
+  file.attribute("", "image_size", graph.image_size);
+  file.attribute("", "classes", graph.classes);
+  file.attribute("", "steps", int64_t{kSteps});
+  file.attribute("", "mean", static_cast<double>(kMean));
+  file.attribute("", "scale", static_cast<double>(kScale));
+  file.attribute("", "label_smoothing", static_cast<double>(kSmoothing));
+  file.attribute("", "rate", kRate);
+  file.attribute("", "momentum", static_cast<double>(kMomentum));
+  file.attribute("", "weight_decay", static_cast<double>(kDecay));
+}
+
+int dump(const std::vector<std::string>& args) {
+  if (args.size() != 5) {
+    std::fprintf(stderr, "usage: dump_step NETWORK IMAGE_SIZE CLASSES BATCH FILE.h5\n");
+    return kExitUsage;
+  }
+  const Graph graph = make_network(args[0], std::stoll(args[1]), std::stoll(args[2]));
+  const int64_t batch = std::stoll(args[3]);
+  Executor executor(graph, {.backend = "",
+                            .batch = batch,
+                            .threads = 2,
+                            .mean = {kMean, kMean, kMean},
+                            .scale = {kScale, kScale, kScale},
+                            .label_smoothing = kSmoothing});
+  initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
+  RandomStream random(1, RandomUse::test, 0, 0);
+  for (const Parameter& p : graph.parameters)  // scales and shifts that differ, so that none is mistaken for another
+    if (p.shape.size() == 1)
+      for (float& value : executor.parameters().subspan(p.offset, p.count)) value += random.uniform(-0.2f, 0.2f);
+  executor.parameters_changed();
+  std::vector<uint8_t> pixels(static_cast<size_t>(batch * graph.image_size * graph.image_size * 3));
+  std::vector<int32_t> labels(static_cast<size_t>(batch));
+  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
+  for (int32_t& label : labels) label = static_cast<int32_t>(random.below(static_cast<uint32_t>(graph.classes)));
+
+  Hdf5Writer file(args[4]);
+  write_settings(file, graph);
+  const std::vector<uint32_t> wide(pixels.begin(), pixels.end());
+  file.write("pixels", wide, {batch, graph.image_size, graph.image_size, 3});
+  file.write("labels", std::vector<int64_t>(labels.begin(), labels.end()), {batch});
+  write_parameters(file, "parameters", graph, executor.parameters());
+
+  const float share = 1.0f / static_cast<float>(batch);
+  Optimizer optimizer(graph, kMomentum, kDecay, 2);
+  std::vector<double> losses;
+  for (int step = 0; step < kSteps; ++step) {
+    losses.push_back(executor.step(pixels, labels, share, nullptr).loss_sum / static_cast<double>(batch));
+    if (step == 0) {
+      file.write("logits", executor.logits(), {batch, graph.classes});
+      write_parameters(file, "gradients", graph, executor.gradients());
+      write_statistics(file, "batch_statistics", graph, executor.batch_statistics());
+    }
+    optimizer.step(executor.parameters(), executor.gradients(), kRate);
+    executor.parameters_changed();
+    executor.update_statistics(1);
+  }
+  file.write("losses", losses, {kSteps});
+  write_statistics(file, "statistics", graph, executor.statistics());
+  file.write("inference", executor.infer(pixels), {batch, graph.classes});
+  file.commit();
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace packhorse
+
+int main(int argc, char** argv) {
+  try {
+    return packhorse::dump({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return packhorse::kExitFailure;
+  }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# PyTorch as referee: for each network the same weights and pictures give the same logits, losses and gradients, and
+# ten steps of SGD go the same way. PEERS=DIR uses DIR/torch, a virtual environment that has torch, torchvision, h5py.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+peers=${PEERS:-build/interop}
+python=$peers/torch/bin/python
+if [ ! -x "$python" ]; then
+  echo "interop: making a virtual environment with PyTorch in $peers/torch"
+  python3 -m venv "$peers/torch"
+  "$peers/torch/bin/pip" install --quiet torch torchvision h5py
+fi
+make -j2 build/tests/interop/dump_step
+folder=$(mktemp -d "${TMPDIR:-/tmp}/packhorse-interop.XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+while read -r network size classes batch; do
+  build/tests/interop/dump_step "$network" "$size" "$classes" "$batch" "$folder/$network.h5"
+done <<END
+inception-bn-small 28 10 8
+inception-bn 96 100 4
+inception-bn-21k 96 100 4
+resnet-50 96 100 4
+END
+"$python" tests/interop/torch_referee.py "$folder"/*.h5
