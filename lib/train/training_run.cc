@@ -52,6 +52,7 @@ struct Tally {
   int64_t steps = 0;
   uint64_t images = 0, top1 = 0;
   double loss = 0, seconds = 0, feed_wait = 0, exposed = 0;
+  double classes = 0;  // different labels in this rank's batch
 
   void add(const Tally& other) {
     steps += other.steps;
@@ -61,6 +62,7 @@ struct Tally {
     seconds += other.seconds;
     feed_wait += other.feed_wait;
     exposed += other.exposed;
+    classes += other.classes;
   }
   double mean_loss() const { return steps > 0 ? loss / static_cast<double>(steps) : 0; }
   double accuracy() const { return images > 0 ? static_cast<double>(top1) / static_cast<double>(images) : 0; }
@@ -149,7 +151,6 @@ class TrainingRun {
   }
 
   // ---- Where to begin
-  // ------------------------------------------------------------------------------------------------
 
   void begin() {
     std::string from;
@@ -230,7 +231,6 @@ class TrainingRun {
   }
 
   // ---- Steps
-  // ---------------------------------------------------------------------------------------------------------
 
   StepReport one_step(Feed& feed, Stopwatch& clock) {
     const double waited = feed.waited_seconds();
@@ -240,12 +240,25 @@ class TrainingRun {
     mine.stop = stop_.asked();
     mine.checkpoint = speaks() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
     const StepReport report = take_step(*batch, mine);
-    Tally now{1, report.counted, report.top1, report.loss, 0, feed.waited_seconds() - waited, report.exposed_seconds};
-    now.seconds = clock.lap();
+    const Tally now{.steps = 1,
+                    .images = report.counted,
+                    .top1 = report.top1,
+                    .loss = report.loss,
+                    .seconds = clock.lap(),
+                    .feed_wait = feed.waited_seconds() - waited,
+                    .exposed = report.exposed_seconds,
+                    .classes = different_labels(*batch)};
     lately_.add(now);
     all_.add(now);
     epoch_.add(now);
     return report;
+  }
+
+  /// How mixed a batch is: what shuffling must achieve.
+  double different_labels(const Batch& batch) {
+    seen_.assign(static_cast<size_t>(job_.classes), false);
+    for (const int32_t label : batch.labels) seen_[static_cast<size_t>(label)] = true;
+    return static_cast<double>(std::count(seen_.begin(), seen_.end(), true));
   }
 
   StepReport take_step(const Batch& batch, Wishes mine) {
@@ -286,6 +299,7 @@ class TrainingRun {
               {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
               {"loss", lately_.mean_loss()},
               {"top1", lately_.accuracy()},
+              {"classes_per_batch", lately_.classes / static_cast<double>(lately_.steps)},
               {"learning_rate", step.learning_rate},
               {"gradient_norm", step.gradient_norm},
               {"images_per_second", lately_.rate()},
@@ -311,7 +325,6 @@ class TrainingRun {
   }
 
   // ---- Validation and checkpoints
-  // ------------------------------------------------------------------------------------
 
   void check_validation() {
     if (validation_ == nullptr) return;
@@ -405,6 +418,7 @@ class TrainingRun {
   Json results_ = Json::object();  // of the validation after this very step
   Stopwatch since_checkpoint_;
   Tally lately_, epoch_, all_;
+  std::vector<bool> seen_;  // by label
   TrainingSummary summary_;
 };
 

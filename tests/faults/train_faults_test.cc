@@ -196,6 +196,22 @@ TEST_F(TrainFaults, ADamagedCheckpointIsSteppedOver) {
   expect_like_reference(folder.path());
 }
 
+TEST_F(TrainFaults, ACheckpointThatDoesNotFitIsAnErrorAndLosesNothing) {
+  const test::TempDir folder, alone;
+  ASSERT_EQ(run(alone.path(), 0).exit_code, 0);
+  ASSERT_EQ(run(folder.path(), 0, {"--limit-steps", "3"}).exit_code, 0);
+  std::string command = "trap '' XFSZ; ulimit -f 1000; exec";  // files may have 1000 kB, a checkpoint has twice that
+  for (const std::string& word : test::stage_command("train", arguments(folder.path()))) command += " '" + word + "'";
+  const RunResult full = test::run_shell(command);
+  EXPECT_EQ(full.exit_code, 1) << full.all();
+  EXPECT_NE(full.err.find("cannot write"), std::string::npos) << full.all();
+  EXPECT_FALSE(fs::exists(folder / "manifest.json"));
+  const RunResult result = run(folder.path(), 0);
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_NE(result.err.find("goes on after step 3"), std::string::npos) << result.err;
+  EXPECT_EQ(file_facts(last(folder.path())).crc32c, file_facts(last(alone.path())).crc32c);
+}
+
 TEST_F(TrainFaults, OtherSettingsAreRefusedWithAHint) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), 0, {"--limit-steps", "4"}).exit_code, 0);
