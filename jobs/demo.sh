@@ -32,8 +32,11 @@ step() {
 step data "$bin/packhorse-demo-data" "$DEMO_DATA"
 step pack bash "$jobs/pack.sbatch" data_manifests/demo.json
 step train bash "$jobs/train.sbatch" $run/pack/manifest.json
-tar -C "$log" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG
-step predict bash "$jobs/predict.sbatch" $run/train/manifest.json "$log"/FashionMNIST_val_*.JPEG
+mkdir "$run/pictures"
+tar -C "$run/pictures" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG
+step predict bash "$jobs/predict.sbatch" $run/train/manifest.json $run/pictures/*.JPEG
+printf '\nWhat they are, by the ground truth:\n'
+head -n 3 "$DEMO_DATA/validation_ground_truth.txt"
 
 # ---- The table ------------------------------------------------------------------------------------------------------
 # The first number of a name among a stage's counts, or after them.
