@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <regex>
 #include <sstream>
 
@@ -183,26 +184,27 @@ void remove_old_run(const fs::path& out) {
   for (const fs::path& path : old) fs::remove(path);
 }
 
+/// Shard after shard in turn to each rank.
 std::vector<ShardResult> pack_own_shards(const std::vector<Split>& splits, const Settings& settings,
                                          const fs::path& out, int threads, const World& world) {
-  std::vector<std::pair<size_t, uint64_t>> own;
+  std::vector<std::unique_ptr<ImageReader>> readers;
+  std::vector<ShardResult> results;
+  std::vector<ShardJob> jobs;
   uint64_t images = 0, number = 0;
   for (size_t s = 0; s < splits.size(); ++s) {
-    for (uint64_t shard = 0; shard < splits[s].shards; ++shard, ++number) {
+    const Split& split = splits[s];
+    readers.push_back(std::make_unique<ImageReader>(split.root));
+    for (uint64_t shard = 0; shard < split.shards; ++shard, ++number) {
       if (number % static_cast<uint64_t>(world.size()) != static_cast<uint64_t>(world.rank())) continue;
-      own.emplace_back(s, shard);
-      images += splits[s].part(shard).size();
+      results.push_back({s, shard, {}});
+      jobs.push_back({split.part(shard), readers.back().get(), split.path(out, shard)});
+      images += jobs.back().images.size();
     }
   }
   Progress progress(world.size() > 1 ? fmt::format("pack (rank 0 of {})", world.size()) : "pack", "images", images,
                     world.rank() != 0);
-  std::vector<ShardResult> results;
-  for (const auto& [s, shard] : own) {
-    const ImageReader reader(splits[s].root);
-    results.push_back({s, shard,
-                       pack_shard(splits[s].part(shard), reader, settings.preparation, threads,
-                                  splits[s].path(out, shard), progress)});
-  }
+  std::vector<PackedShard> packed = pack_shards(jobs, settings.preparation, threads, progress);
+  for (size_t i = 0; i < packed.size(); ++i) results[i].packed = std::move(packed[i]);
   return results;
 }
 

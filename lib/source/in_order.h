@@ -10,8 +10,8 @@
 
 namespace packhorse {
 
-/// Items under way for each thread, at most; each holds one picture.
-inline constexpr int kInFlightPerThread = 4;
+/// Items under way for each thread, at most: enough to work on while a write waits for the disk.
+inline constexpr int kInFlightPerThread = 16;
 
 /// Calls make(i) for each i of [0, count) on up to `threads` threads, and take(result) in the order of i, one call at a
 /// time.

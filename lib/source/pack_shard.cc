@@ -1,5 +1,8 @@
 #include "source/pack_shard.h"
 
+#include <future>
+#include <memory>
+
 #include "base/error.h"
 #include "record/recordio.h"
 #include "record/shard_writer.h"
@@ -28,6 +31,26 @@ Outcome pack_image(const ImageEntry& image, const ImageReader& reader, const Pre
   return outcome;
 }
 
+/// All of a shard but its last flush.
+PackedShard fill_shard(const ShardJob& job, const Preparation& preparation, int threads, Progress& progress,
+                       ShardWriter& writer) {
+  PackedShard shard;
+  for_each_in_order(
+      job.images.size(), threads, [&](uint64_t i) { return pack_image(job.images[i], *job.reader, preparation); },
+      [&](const Outcome& outcome) {
+        if (outcome.reason.empty()) {
+          writer.append_made(outcome.image->id, outcome.record);
+        } else {
+          shard.refused.push_back({outcome.image->id, outcome.image->label, outcome.image->name(), outcome.reason});
+        }
+        progress.add();
+      });
+  shard.records = writer.records();
+  shard.rec = writer.rec_facts();
+  shard.idx = writer.idx_facts();
+  return shard;
+}
+
 }  // namespace
 
 uint64_t packing_memory(int threads, uint64_t picture_bytes, uint64_t picture_pixels) {
@@ -43,25 +66,18 @@ std::vector<std::byte> read_and_prepare(const ImageEntry& image, const ImageRead
   return bytes;
 }
 
-PackedShard pack_shard(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation,
-                       int threads, const ShardPath& to, Progress& progress) {
-  ShardWriter writer(to.rec, to.idx);
-  PackedShard shard;
-  for_each_in_order(
-      images.size(), threads, [&](uint64_t i) { return pack_image(images[i], reader, preparation); },
-      [&](const Outcome& outcome) {
-        if (outcome.reason.empty()) {
-          writer.append_made(outcome.image->id, outcome.record);
-        } else {
-          shard.refused.push_back({outcome.image->id, outcome.image->label, outcome.image->name(), outcome.reason});
-        }
-        progress.add();
-      });
-  writer.commit();
-  shard.records = writer.records();
-  shard.rec = writer.rec_facts();
-  shard.idx = writer.idx_facts();
-  return shard;
+std::vector<PackedShard> pack_shards(const std::vector<ShardJob>& jobs, const Preparation& preparation, int threads,
+                                     Progress& progress) {
+  std::vector<PackedShard> shards;
+  std::future<void> flushing;  // of the shard before; at most one, so that a slow disk slows the work down
+  for (const ShardJob& job : jobs) {
+    auto writer = std::make_unique<ShardWriter>(job.to.rec, job.to.idx);
+    shards.push_back(fill_shard(job, preparation, threads, progress, *writer));
+    if (flushing.valid()) flushing.get();
+    flushing = std::async(std::launch::async, [writer = std::move(writer)] { writer->commit(); });
+  }
+  if (flushing.valid()) flushing.get();
+  return shards;
 }
 
 }  // namespace packhorse

@@ -1,6 +1,6 @@
-// A range of a list made into one shard, on many threads.
+// Ranges of a list made into shards, on many threads.
 //
-// Rules: the shard's bytes depend on the list and the preparation alone, never on threads or timing; every listed image
+// Rules: a shard's bytes depend on the list and the preparation alone, never on threads or timing; every listed image
 // is either in the shard or among the refused, with its reason.
 #pragma once
 
@@ -34,9 +34,17 @@ struct PackedShard {
 /// Memory that packing with so many threads holds at most, for pictures of so many bytes and pixels.
 uint64_t packing_memory(int threads, uint64_t picture_bytes, uint64_t picture_pixels);
 
-/// Reads, prepares and writes `images`; counts each into `progress`.
-PackedShard pack_shard(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation,
-                       int threads, const ShardPath& to, Progress& progress);
+/// A range of a list, where its images are, and the shard it becomes.
+struct ShardJob {
+  std::span<const ImageEntry> images;
+  const ImageReader* reader = nullptr;
+  ShardPath to;
+};
+
+/// Makes the shards one after the other, each on all threads; while one is flushed to the disk the next is begun.
+/// Counts each image into `progress`.
+std::vector<PackedShard> pack_shards(const std::vector<ShardJob>& jobs, const Preparation& preparation, int threads,
+                                     Progress& progress);
 
 /// A picture's bytes as they would go into a shard, or a DamageError or Error that is this picture's alone.
 std::vector<std::byte> read_and_prepare(const ImageEntry& image, const ImageReader& reader,

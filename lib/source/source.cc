@@ -74,7 +74,11 @@ void add(const Skipped& from, Skipped& to) {
 /// Calls `walk` for each part on all cores; the first error ends it.
 template <typename Walk>
 void walk_parts(std::vector<Part>& parts, const Walk& walk) {
-  tbb::parallel_for(size_t{0}, parts.size(), [&](size_t i) { walk(parts[i], i); });
+  Progress progress("list", "classes", parts.size());
+  tbb::parallel_for(size_t{0}, parts.size(), [&](size_t i) {
+    walk(parts[i], i);
+    progress.add();
+  });
 }
 
 /// Ids in order; those that are whole numbers by their value.

@@ -37,8 +37,8 @@ PackedShard pack(const TempDir& folder, const std::vector<ImageEntry>& images, c
                  int threads, const std::string& name) {
   const ImageReader reader(folder.path());
   Progress progress("", "", 0, true);
-  return pack_shard(images, reader, preparation, threads, {folder / (name + ".rec"), folder / (name + ".idx")},
-                    progress);
+  const ShardJob job{images, &reader, {folder / (name + ".rec"), folder / (name + ".idx")}};
+  return pack_shards({job}, preparation, threads, progress).front();
 }
 
 TEST(PackShard, PassThroughKeepsEachPicturesBytes) {
@@ -80,6 +80,39 @@ TEST(PackShard, SameBytesForAnyNumberOfThreads) {
     EXPECT_EQ(other.idx.crc32c, one.idx.crc32c);
   }
   EXPECT_EQ(file_facts(folder / "one.rec").crc32c, one.rec.crc32c);
+}
+
+TEST(PackShard, ShardsInTurnHoldEachImageOnce) {
+  const TempDir folder;
+  std::vector<ImageEntry> images;
+  for (uint64_t id = 0; id < 30; ++id) {
+    images.push_back(entry(id, std::to_string(id) + ".jpg"));
+    write_bytes(folder / images.back().path, make_jpeg({.width = 20 + static_cast<int>(id), .height = 30}));
+  }
+  const ImageReader reader(folder.path());
+  std::vector<ShardJob> jobs;
+  std::vector<ShardPath> paths;
+  for (size_t i = 0; i < 6; ++i) {
+    paths.push_back({folder / (std::to_string(i) + ".rec"), folder / (std::to_string(i) + ".idx")});
+    jobs.push_back({std::span(images).subspan(5 * i, 5), &reader, paths.back()});
+  }
+  Progress progress("", "", 0, true);
+  const auto packed = pack_shards(jobs, {}, 2, progress);
+  ASSERT_EQ(packed.size(), 6u);
+  EXPECT_EQ(progress.done(), 30u);
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(file_facts(paths[i].rec).crc32c, packed[i].rec.crc32c);
+  const ShardReader shards(paths);
+  Bytes buffer;
+  ASSERT_EQ(shards.records(), 30u);
+  for (uint64_t i = 0; i < 30; ++i) EXPECT_EQ(shards.read(i, buffer).id, i);
+}
+
+TEST(PackShard, AFullDiskAtTheLastFlushIsAnError) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const TempDir folder;
+  write_bytes(folder / "a.jpg", make_jpeg({}));
+  fs::create_symlink("/dev/full", folder / "a.rec.part");  // small: nothing is written before the end
+  EXPECT_THROW(pack(folder, {entry(0, "a.jpg")}, {}, 1, "a"), Error);
 }
 
 TEST(PackShard, WhatIsBrokenIsNamedWithItsReason) {
