@@ -83,9 +83,8 @@ struct ShardResult {
 };
 
 std::string source_setting(const Stage& stage, const std::string& name, const std::string& given) {
-  const std::string source = !given.empty()
-                                 ? fs::absolute(given).lexically_normal().string()
-                                 : json_member<std::string>(stage.input().settings, name, "the list's manifest");
+  std::string source = !given.empty() ? fs::absolute(given).lexically_normal().string()
+                                      : json_member<std::string>(stage.input().settings, name, "the list's manifest");
   if (!source.empty() && !fs::exists(source)) {
     throw Error({"the images' source is not there", source, "mount it, or say with --" + name + " where it is now"});
   }
