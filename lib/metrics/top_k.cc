@@ -40,7 +40,7 @@ ClassChoice::ClassChoice(size_t classes) : members_(classes), taken_(classes, tr
   std::iota(members_.begin(), members_.end(), 0u);
 }
 
-ClassChoice::ClassChoice(size_t classes, std::vector<uint32_t> chosen) : taken_(classes, false) {
+ClassChoice::ClassChoice(size_t classes, const std::vector<uint32_t>& chosen) : taken_(classes, false) {
   for (const uint32_t label : chosen) {
     if (label >= classes) {
       throw Error({"class " + std::to_string(label) + " was chosen, there are " + std::to_string(classes), "", ""});

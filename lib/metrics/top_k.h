@@ -25,7 +25,7 @@ class ClassChoice {
   /// All of them.
   explicit ClassChoice(size_t classes);
   /// Some of them, at least one; doubles are taken once.
-  ClassChoice(size_t classes, std::vector<uint32_t> chosen);
+  ClassChoice(size_t classes, const std::vector<uint32_t>& chosen);
   /// Classes of the network.
   size_t classes() const { return taken_.size(); }
   /// Those that take part, rising.

@@ -156,6 +156,7 @@ void write_csv(const std::filesystem::path& path, const std::vector<Table>& tabl
   file.write(line + "\r\n");
   for (const Table& table : tables) {
     std::vector<const Column*> columns;
+    columns.reserve(members.size());
     for (const std::string& member : members) columns.push_back(table.find(member));
     for (size_t row = 0; row < table.rows; ++row) {
       line = table.name;

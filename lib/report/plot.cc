@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,8 +15,6 @@
 
 #include "base/error.h"
 #include "base/files.h"
-
-extern char** environ;
 
 namespace packhorse {
 namespace fs = std::filesystem;
