@@ -151,5 +151,6 @@ int run(World& world, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_ranked_stage([&](World& world) { return run(world, argc, argv); });
 }

@@ -1,8 +1,11 @@
 #include "base/cores.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 namespace packhorse {
@@ -22,6 +25,14 @@ CoreShare share_cores(int local_ranks) {
   const int cores = bound ? mine : std::max(1, mine / local_ranks);
   // Training on the CPU is bound by compute: the feed's threads take a slice of the same cores when a batch is due.
   return {.compute = cores, .feed = cores};
+}
+
+void let_waiting_threads_sleep(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  std::error_code code;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", code);
+  if (code || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;  // slower, not wrong
+  execv(self.c_str(), argv);
 }
 
 }  // namespace packhorse

@@ -16,4 +16,10 @@ int available_cores();
 /// own, those are the share; where all ranks see the same cores, they are divided evenly, at least one each.
 CoreShare share_cores(int local_ranks);
 
+/// Makes OpenMP's threads sleep while they wait for each other, instead of spinning on cores that the feed's threads
+/// need (with two threads each on two cores, steps are ten times slower otherwise). OpenMP reads that wish when a
+/// program is loaded, so this one is loaded anew, once; call it first in main. OMP_WAIT_POLICY or GOMP_SPINCOUNT in the
+/// environment overrule it.
+void let_waiting_threads_sleep(char** argv);
+
 }  // namespace packhorse
