@@ -15,6 +15,7 @@ python=${PEERS:-build/interop}/mxnet/bin/python
 mkdir -p "$at"
 
 if ! "$python" -c 'import mxnet, cv2' 2>/dev/null; then
+  tests/deps python3-venv
   python3 -m venv "${python%/bin/python}"
   "$python" -m pip install -q 'numpy<1.24' mxnet==1.9.1 opencv-python-headless==4.8.1.78
 fi
