@@ -94,7 +94,6 @@ void record(Stage& stage, Evaluation& evaluation, const EvaluationJob& job, cons
                       {"split", manifest.settings["split"].get<std::string>()},
                       {"precision", manifest.settings["precision"].get<std::string>()}};
   if (job.subset) evaluation.facts.emplace_back("subset_missing", joined(job.subset->missing));
-  make_folder(stage.out());
   const fs::path file = stage.out() / "evaluation.h5";
   write_evaluation(file, evaluation);
   manifest.counts = {{"listed", evaluation.listed}};
@@ -157,6 +156,7 @@ int run(World& world, int argc, char** argv) {
     }
     return kExitOk;
   }
+  if (world.rank() == 0) make_folder(stage.out());  // a folder that cannot be written in is found out at once
   inference.load();
   Evaluation evaluation = run_evaluation(world, inference, shards, job);
   if (world.rank() != 0) return kExitOk;

@@ -177,7 +177,6 @@ void write_features(const fs::path& path, const Predictions& predictions, const 
 
 /// What --out asks for: everything, and a manifest that says from what it was made.
 void write_folder(Stage& stage, const Predictions& predictions, const ClassTable& classes, const std::string& about) {
-  make_folder(stage.out());
   const fs::path list = stage.out() / "predictions.json", pictures = stage.out() / "predictions.html";
   write_text(list, json_text(predictions, classes));
   write_text(pictures, page(predictions, classes, about));
@@ -221,6 +220,7 @@ int run(int argc, char** argv) {
                              inference.memory_text(0));
     return kExitOk;
   }
+  if (stage.out_given()) make_folder(stage.out());
   log_info(about);
   inference.load();
   const Predictions predictions = predict(inference, paths, choice, settings.top, static_cast<size_t>(batch), workers);

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
+#include "support/subprocess.h"
 #include "support/temp_dir.h"
 
 namespace packhorse::test {
@@ -38,6 +41,16 @@ TEST(ListedClasses, AnIdMayHoldSpacesWhereTabsSeparate) {
   const TempDir folder;
   write_text(folder / "table.tsv", "0\thot dog\tfood\n1\t7\tseven\n");
   EXPECT_EQ(listed_classes(table, folder / "table.tsv").choice.members(), (Labels{0, 1}));
+}
+
+TEST(ListedClasses, TheChallengesClassesAmongAllOfImageNet) {
+  const ClassTable all = ClassTable::load(source_path("data_manifests/imagenet-21k.tsv"));
+  const NamedChoice challenge = listed_classes(all, source_path("data_manifests/ilsvrc2012.tsv"));
+  EXPECT_EQ(all.size(), 21841u);
+  EXPECT_EQ(challenge.choice.members().size(), 999u);
+  EXPECT_EQ(challenge.missing, std::vector<std::string>{"n04399382"});
+  const auto map = label_map(ClassTable::load(source_path("data_manifests/ilsvrc2012.tsv")), all);
+  EXPECT_EQ(std::count(map.begin(), map.end(), -1), 1);
 }
 
 TEST(ClassesUnder, FollowWordNet) {
