@@ -143,6 +143,10 @@ $(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call arch
 	@echo "  tool  dump_step"
 	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
 
+$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call archives,train)
+	@echo "  bench engine_bench"
+	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
+
 unit-tests: $(TEST_BINARIES)
 
 test: deps deps-test
@@ -194,7 +198,7 @@ install: all
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/packhorse/jobs \
 	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests $(DESTDIR)$(PREFIX)/share/doc/packhorse
 	@install -m 755 $(STAGE_BINARIES) $(DEMO_DATA_TOOL) $(DESTDIR)$(PREFIX)/bin
-	@install -m 755 $(wildcard jobs/*.sbatch jobs/*.sh) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
+	@install -m 755 $(filter-out jobs/demo.sh,$(wildcard jobs/*.sbatch jobs/*.sh)) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
 	@install -m 644 $(wildcard data_manifests/*.json data_manifests/*.tsv data_manifests/README.md) \
 	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests
 	@install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/packhorse

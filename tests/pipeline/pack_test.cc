@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <sstream>
+#include <thread>
 
 #include "image/picture.h"
 #include "record/shard_reader.h"
@@ -104,6 +107,31 @@ TEST_F(Pack, FewerShardsTheSecondTimeLeaveNoneOfTheFirst) {
     records += entry.path().extension() == ".rec";
   }
   EXPECT_EQ(records, 3);  // two for training, one for validation
+}
+
+TEST_F(Pack, ARepeatThatIsKilledCanBeRepeated) {
+  list({.classes = 4, .per_class = 200, .smallest = 60, .largest = 90});
+  must("pack", {lists_, "--resize", "32"});
+  const auto before = contents_of(packed(), kShardRoles);
+  for (const int milliseconds : {5, 30, 80}) {
+    Subprocess repeat(stage_command("pack", {shards_}), project_.options());
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    repeat.signal(SIGKILL);
+    repeat.wait();
+    ASSERT_TRUE(fs::exists(project_ / shards_));
+  }
+  must("pack", {shards_});
+  EXPECT_TRUE(before == contents_of(packed(), kShardRoles));
+  must("verify", {shards_});
+}
+
+TEST_F(Pack, OtherSettingsTakeTheOldManifestAway) {
+  list(kSound);
+  must("pack", {lists_});
+  fs::rename(project_ / "pictures", project_ / "moved");
+  fs::create_directory(project_ / "pictures");  // every picture is gone
+  EXPECT_EQ(run("pack", {shards_, "--resize", "32"}).exit_code, 1);
+  EXPECT_FALSE(fs::exists(project_ / shards_)) << "it claims shards that are no more";
 }
 
 TEST_F(Pack, MoreShardsThanImagesMakesOneAnImage) {

@@ -1,0 +1,110 @@
+// The job files as plain bash: what they find, what they do first, and how they stop.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
+#include "metrics/journal.h"
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class JobFiles : public ::testing::Test {
+ protected:
+  void SetUp() override { write_folders(project_ / "pictures", {.classes = 4, .per_class = 20}); }
+  std::string description(const Json& train = Json::object()) {
+    return project_.describe("jobs", {{"source", "pictures"}}, {{"per_class", 2}}, {{"train", train}});
+  }
+  void runs(const std::string& line) {
+    const RunResult result = project_.shell(line);
+    ASSERT_EQ(result.exit_code, 0) << line << "\n" << result.all();
+  }
+  Project project_;
+};
+
+TEST_F(JobFiles, PackingListsFirstAndAgainAfterTheDescriptionChanged) {
+  const std::string file = description();
+  runs("bash jobs/pack.sbatch " + file);
+  const fs::path list = project_ / "runs/jobs/list/manifest.json";
+  const auto listed = fs::last_write_time(list);
+  runs("bash jobs/pack.sbatch " + file);
+  EXPECT_EQ(fs::last_write_time(list), listed) << "listed a second time for nothing";
+  fs::last_write_time(project_ / file, fs::file_time_type::clock::now() + std::chrono::seconds(5));
+  runs("bash jobs/pack.sbatch " + file);
+  EXPECT_NE(fs::last_write_time(list), listed);
+}
+
+TEST_F(JobFiles, OptionsBehindTheManifestGoToTheStage) {
+  runs("bash jobs/pack.sbatch " + description() + " --shards 2");
+  EXPECT_EQ(project_.manifest("jobs", "pack").outputs_of("train-shard").size(), 2U);
+}
+
+TEST_F(JobFiles, AskingMakesNothing) {
+  const std::string file = description();
+  runs("bash jobs/pack.sbatch " + file + " --plan");
+  runs("bash jobs/pipeline.sh " + file + " --local");
+  fs::remove_all(project_ / "runs/jobs/train");
+  fs::remove_all(project_ / "runs/jobs/evaluate");
+  runs("bash jobs/train.sbatch runs/jobs/pack/manifest.json --plan");
+  runs("bash jobs/train.sbatch --help");
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/train"));
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
+}
+
+TEST_F(JobFiles, AFailedStageStopsThePipelineWithItsCode) {
+  const std::string file = description({{"network", "no-such-network"}});
+  const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local");
+  EXPECT_EQ(result.exit_code, 2) << result.all();
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
+}
+
+TEST_F(JobFiles, WorkFromWhereTheyAreInstalled) {
+  const std::string file = description();
+  runs(
+      "mkdir -p prefix/bin prefix/share/packhorse && cp -rL jobs prefix/share/packhorse/jobs && "
+      "for stage in build/bin/*; do ln -s $PWD/$stage prefix/bin/; done");
+  runs("mkdir elsewhere && cd elsewhere && bash ../prefix/share/packhorse/jobs/pack.sbatch ../" + file);
+  EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/jobs/pack/manifest.json"));
+}
+
+TEST_F(JobFiles, AStoppedTrainingSaysSoAndTheSameCommandGoesOn) {
+  runs("bash jobs/pack.sbatch " + description({{"epochs", 100000}}));
+  const std::vector<std::string> command = {"bash", "jobs/train.sbatch", "runs/jobs/pack/manifest.json", "--log-steps",
+                                            "1"};
+  const auto options = project_.options({{"PACKHORSE_RANKS", "2"}});
+  const fs::path journal = project_ / "runs/jobs/train/metrics.jsonl";
+  const auto last_step = [&] {
+    int64_t step = 0;
+    if (!fs::exists(journal)) return step;
+    for (const Json& line : read_journal(journal)) {
+      if (line.value("kind", "") == "step") step = line.value("step", int64_t{0});
+    }
+    return step;
+  };
+  Subprocess job(command, options);
+  for (int tries = 0; tries < 3000 && last_step() < 3 && job.running(); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  job.signal(SIGTERM);
+  const RunResult stopped = job.wait();
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.all();
+  EXPECT_NE(stopped.err.find("the same command goes on"), std::string::npos) << stopped.err;
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/train/manifest.json")) << "it is not done";
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
+
+  const int64_t before = last_step();
+  std::vector<std::string> again = command;
+  again.insert(again.end(), {"--limit-steps", std::to_string(before + 2)});
+  const RunResult done = run_command(again, options);
+  ASSERT_EQ(done.exit_code, 0) << done.all();
+  EXPECT_EQ(count_of(project_.manifest("jobs", "train"), "steps"), before + 2);
+  EXPECT_TRUE(fs::exists(project_ / "runs/jobs/export/metrics.h5"));
+}
+
+}  // namespace
+}  // namespace packhorse::test
