@@ -1,7 +1,7 @@
 #include "ops/executor.h"
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <utility>
 
 #include "base/error.h"
@@ -45,10 +45,20 @@ struct Executor::Impl {
   std::unique_ptr<Input> input;
   std::unique_ptr<Loss> loss;
   std::vector<std::unique_ptr<Operation>> operations;  // by task
+  std::vector<TaskTime> times;                         // by task
   std::vector<size_t> ready_from;                      // by task: gradients from here on are final after its backward
 };
 
 namespace {
+
+// Runs `work` and adds the time it took where that is asked for.
+template <typename Work>
+void timed(bool measure, double& seconds, const Work& work) {
+  if (!measure) return work();
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 int64_t count_of(const Graph& graph, NodeKind kind) {
   return std::count_if(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) { return node.kind == kind; });
@@ -215,7 +225,10 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
 }
 
 void Executor::Impl::make_operations() {
-  for (size_t t = 0; t < schedule.tasks.size(); ++t) operations.push_back(make_operation(t));
+  for (size_t t = 0; t < schedule.tasks.size(); ++t) {
+    operations.push_back(make_operation(t));
+    times.push_back({.name = schedule.tasks[t].name, .kind = schedule.tasks[t].kind});
+  }
   InputTask first{.dst = activation(schedule.input)};
   std::copy(std::begin(options.mean), std::end(options.mean), first.mean.begin());
   std::copy(std::begin(options.scale), std::end(options.scale), first.scale.begin());
@@ -274,6 +287,7 @@ std::span<float> Executor::gradients() { return impl_->gradients.span(); }
 std::span<float> Executor::statistics() { return impl_->statistics.span(); }
 std::span<float> Executor::batch_statistics() { return impl_->batch_statistics.span(); }
 std::span<const float> Executor::features() { return impl_->features.span(); }
+std::span<const TaskTime> Executor::times() const { return impl_->times; }
 std::span<const float> Executor::logits() { return impl_->logits.span(); }
 
 void Executor::parameters_changed() {
@@ -296,12 +310,17 @@ BatchResult Executor::step(std::span<const uint8_t> pixels, std::span<const int3
          .hint = "give one label a picture, -1 for none"});
   m.backend->enter();
   m.input->run(pixels);
-  for (const auto& operation : m.operations) operation->forward(Pass::training);
+  const bool measure = m.options.profile;
+  for (size_t t = 0; t < m.operations.size(); ++t)
+    timed(measure, m.times[t].forward, [&] { m.operations[t]->forward(Pass::training); });
   const BatchResult result = m.loss->run(labels, gradient_scale);
   size_t told = m.gradients.size();
   for (size_t t = m.operations.size(); t-- > 0;) {
-    for (const int again : m.plan.again[t]) m.operations[static_cast<size_t>(again)]->forward_again();
-    m.operations[t]->backward();
+    for (const int again : m.plan.again[t]) {
+      const auto a = static_cast<size_t>(again);
+      timed(measure, m.times[a].backward, [&] { m.operations[a]->forward_again(); });
+    }
+    timed(measure, m.times[t].backward, [&] { m.operations[t]->backward(); });
     if (ready && m.ready_from[t] < told) ready(told = m.ready_from[t]);
   }
   return result;

@@ -29,6 +29,7 @@ struct ExecutorOptions {
   float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit picture
   float scale[3] = {1, 1, 1};       ///< then multiplied
   float label_smoothing = 0;
+  bool profile = false;              ///< measure each task's time, see times()
   float statistics_momentum = 0.9f;  ///< running = momentum * running + (1 - momentum) * batch (biased variance)
 };
 
@@ -37,6 +38,13 @@ struct MemoryReport {
   uint64_t activations_unplanned = 0;  ///< what one buffer a tensor would take
   uint64_t parameters = 0;             ///< masters, gradients, and the backend's packed copies
   uint64_t workspace = 0;              ///< the backend's scratch
+};
+
+/// Where a step's time goes.
+struct TaskTime {
+  std::string name;
+  NodeKind kind = NodeKind::input;
+  double forward = 0, backward = 0;  ///< seconds, summed over the steps so far
 };
 
 /// What one batch gave on this rank.
@@ -82,6 +90,8 @@ class Executor {
   /// Pooled features (N, C) and logits (N, classes) of the last infer() or step(), f32.
   std::span<const float> features();
   std::span<const float> logits();
+  /// By task in order of computation; all zeros without ExecutorOptions::profile.
+  std::span<const TaskTime> times() const;
 
  private:
   struct Impl;

@@ -1,7 +1,15 @@
-// Times training steps on made-up pictures: engine_bench NETWORK BATCH DTYPE [THREADS] [CLASSES] [IMAGE_SIZE].
+// Times training steps on made-up pictures:
+//
+//     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile]
+//
+// Prints images/s (the median of five blocks, and images per second of processor time, which other programs disturb
+// less), the share of the time that the convolutions alone take (the bound that no scheduling can beat), and memory.
+// `profile` adds the time of each kind of task and of the slowest ones.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,80 +18,185 @@
 #include "base/philox.h"
 #include "net/graph.h"
 #include "ops/executor.h"
+#include "train/optimizer.h"
 
+namespace packhorse {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using packhorse::Dtype;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-int run(const std::vector<std::string>& args) {
-  if (args.size() < 3) {
-    std::fprintf(stderr, "usage: engine_bench NETWORK BATCH f32|bf16 [THREADS] [CLASSES] [IMAGE_SIZE]\n");
-    return packhorse::kExitUsage;
-  }
-  const auto number = [&](size_t i, int64_t fallback) { return args.size() > i ? std::stoll(args[i]) : fallback; };
-  const std::string& network = args[0];
-  const int64_t batch = number(1, 1);
-  const auto threads = static_cast<int>(number(3, packhorse::available_cores()));
-  const int64_t classes = number(4, 1000), size = number(5, network == "inception-bn-small" ? 28 : 224);
-  const packhorse::Graph graph = packhorse::make_network(network, size, classes);
-  packhorse::Executor executor(graph, {.backend = "",
-                                       .batch = batch,
-                                       .dtype = args[2] == "bf16" ? Dtype::bf16 : Dtype::f32,
-                                       .threads = threads,
-                                       .scale = {0.017f, 0.017f, 0.017f}});
-  packhorse::initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
-  executor.parameters_changed();
-  std::vector<uint8_t> pixels(static_cast<size_t>(batch * size * size * 3));
-  std::vector<int32_t> labels(static_cast<size_t>(batch));
-  packhorse::RandomStream random(1, packhorse::RandomUse::test, 0, 0);
-  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
-  for (int32_t& label : labels) label = static_cast<int32_t>(random.below(static_cast<uint32_t>(classes)));
+struct Settings {
+  std::string network;
+  Dtype dtype = Dtype::f32;
+  int64_t batch = 0, classes = 1000, size = 224;
+  int threads = available_cores();
+  double seconds = 15;
+  bool profile = false;
+};
 
-  std::vector<float> momentum(graph.parameter_count);
-  double loss = 0;
-  const auto step = [&] {
-    loss = executor.step(pixels, labels, 1.0f / static_cast<float>(batch), nullptr).loss_sum;
-    const auto parameters = executor.parameters();
-    const auto gradients = executor.gradients();
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      momentum[i] = 0.9f * momentum[i] + gradients[i] + 1e-4f * parameters[i];
-      parameters[i] -= 0.05f * momentum[i];
-    }
-    executor.parameters_changed();
-    executor.update_statistics(1);
-  };
-  for (int i = 0; i < 2; ++i) step();
-  std::vector<double> rates;
+Settings parse(const std::vector<std::string>& args) {
+  if (args.size() < 3 || (args[2] != "f32" && args[2] != "bf16"))
+    throw UsageError({.what = "engine_bench needs a network, a batch and a type",
+                      .where = "command line",
+                      .hint = "engine_bench inception-bn-21k 32 bf16 threads=2 classes=1000 profile"});
+  Settings s;
+  s.network = args[0];
+  s.batch = std::stoll(args[1]);
+  s.dtype = args[2] == "bf16" ? Dtype::bf16 : Dtype::f32;
+  if (s.network == "inception-bn-small") s.size = 28;
+  for (size_t i = 3; i < args.size(); ++i) {
+    const std::string key = args[i].substr(0, args[i].find('=')), value = args[i].substr(args[i].find('=') + 1);
+    if (key == "threads") s.threads = std::stoi(value);
+    if (key == "classes") s.classes = std::stoll(value);
+    if (key == "size") s.size = std::stoll(value);
+    if (key == "seconds") s.seconds = std::stod(value);
+    if (key == "profile") s.profile = true;
+  }
+  return s;
+}
+
+const char* name_of_kind(NodeKind kind) {
+  switch (kind) {
+    case NodeKind::convolution:
+      return "convolution";
+    case NodeKind::batch_norm:
+      return "batch norm";
+    case NodeKind::add:
+      return "add";
+    case NodeKind::max_pool:
+      return "max pool";
+    case NodeKind::average_pool:
+      return "average pool";
+    case NodeKind::global_average_pool:
+      return "global average pool";
+    case NodeKind::fully_connected:
+      return "fully connected";
+    case NodeKind::input:
+    case NodeKind::concat:
+      break;
+  }
+  return "other";
+}
+
+class Training {
+ public:
+  explicit Training(const Settings& s)
+      : batch_(s.batch),
+        graph_(make_network(s.network, s.size, s.classes)),
+        executor_(graph_, options(s)),
+        optimizer_(graph_, 0.9f, 1e-4f, s.threads),
+        pixels_(static_cast<size_t>(s.batch * s.size * s.size * 3)),
+        labels_(static_cast<size_t>(s.batch)) {
+    initialise(graph_, 1, executor_.parameters().data(), executor_.statistics().data());
+    executor_.parameters_changed();
+    RandomStream random(1, RandomUse::test, 0, 0);
+    for (uint8_t& pixel : pixels_) pixel = static_cast<uint8_t>(random.below(256));
+    for (int32_t& label : labels_) label = static_cast<int32_t>(random.below(static_cast<uint32_t>(s.classes)));
+  }
+  Executor& executor() { return executor_; }
+  double loss() const { return loss_; }
+  void step() {
+    loss_ = executor_.step(pixels_, labels_, 1.0f / static_cast<float>(batch_), nullptr).loss_sum /
+            static_cast<double>(batch_);
+    optimizer_.step(executor_.parameters(), executor_.gradients(), 0.05);
+    executor_.parameters_changed();
+    executor_.update_statistics(1);
+  }
+
+ private:
+  static ExecutorOptions options(const Settings& s) {
+    return {.backend = "",
+            .batch = s.batch,
+            .dtype = s.dtype,
+            .threads = s.threads,
+            .scale = {1.0f / 64, 1.0f / 64, 1.0f / 64},
+            .profile = true};
+  }
+  int64_t batch_;
+  Graph graph_;
+  Executor executor_;
+  Optimizer optimizer_;
+  std::vector<uint8_t> pixels_;
+  std::vector<int32_t> labels_;
+  double loss_ = 0;
+};
+
+// Seconds so far, by kind of task.
+std::map<std::string, TaskTime> by_kind(const Executor& executor) {
+  std::map<std::string, TaskTime> sums;
+  for (const TaskTime& task : executor.times()) {
+    TaskTime& sum = sums[name_of_kind(task.kind)];
+    sum.forward += task.forward;
+    sum.backward += task.backward;
+  }
+  return sums;
+}
+
+void print_profile(const Executor& executor, double images, double elapsed) {
+  double known = 0;
+  std::printf("%-22s %10s %10s  ms an image\n", "", "forward", "backward");
+  for (const auto& [kind, sum] : by_kind(executor)) {
+    std::printf("%-22s %10.3f %10.3f\n", kind.c_str(), 1e3 * sum.forward / images, 1e3 * sum.backward / images);
+    known += sum.forward + sum.backward;
+  }
+  std::printf("%-22s %10.3f\n", "input, loss, optimizer", 1e3 * (elapsed - known) / images);
+  std::vector<TaskTime> tasks(executor.times().begin(), executor.times().end());
+  std::sort(tasks.begin(), tasks.end(),
+            [](const TaskTime& a, const TaskTime& b) { return a.forward + a.backward > b.forward + b.backward; });
+  for (size_t i = 0; i < std::min<size_t>(tasks.size(), 15); ++i)
+    std::printf("  %7.3f %7.3f  %s\n", 1e3 * tasks[i].forward / images, 1e3 * tasks[i].backward / images,
+                tasks[i].name.c_str());
+}
+
+void run(const Settings& s) {
+  Training training(s);
+  const auto begin = Clock::now();
+  constexpr int kWarmUp = 2;
+  for (int i = 0; i < kWarmUp; ++i) training.step();
+  const TaskTime warm = by_kind(training.executor())["convolution"];
+  std::vector<double> rates, processor_rates;
+  double total_images = 0, total_seconds = 0;
   for (int block = 0; block < 5; ++block) {
     const auto start = Clock::now();
-    int64_t images = 0;
-    while (seconds_since(start) < 3) {
-      step();
-      images += batch;
+    const std::clock_t processor = std::clock();
+    double images = 0;
+    while (seconds_since(start) < s.seconds / 5) {
+      training.step();
+      images += static_cast<double>(s.batch);
     }
-    rates.push_back(static_cast<double>(images) / seconds_since(start));
+    rates.push_back(images / seconds_since(start));
+    processor_rates.push_back(images * CLOCKS_PER_SEC / static_cast<double>(std::clock() - processor));
+    total_images += images;
+    total_seconds += seconds_since(start);
   }
   std::sort(rates.begin(), rates.end());
-  const auto memory = executor.memory();
+  std::sort(processor_rates.begin(), processor_rates.end());
+  const TaskTime convolution = by_kind(training.executor())["convolution"];
+  const double convolutions = convolution.forward + convolution.backward - warm.forward - warm.backward;
+  const MemoryReport memory = training.executor().memory();
+  const auto megabytes = [](uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   std::printf(
-      "packhorse %s %s batch=%ld %s threads=%d: %.2f images/s (from %.2f to %.2f), activations %.0f MB of %.0f, "
-      "parameters %.0f MB, workspace %.0f MB, loss %.4f\n",
-      executor.backend().c_str(), network.c_str(), static_cast<long>(batch), args[2].c_str(), threads, rates[2],
-      rates.front(), rates.back(), static_cast<double>(memory.activations) / 1e6,
-      static_cast<double>(memory.activations_unplanned) / 1e6, static_cast<double>(memory.parameters) / 1e6,
-      static_cast<double>(memory.workspace) / 1e6, loss / static_cast<double>(batch));
-  return 0;
+      "packhorse %s %s classes=%ld batch=%ld %s threads=%d: %.2f images/s (from %.2f to %.2f), %.2f a processor "
+      "second; convolutions alone %.2f images/s, %.0f %% of the time; activations %.0f MB (%.0f unplanned), "
+      "parameters %.0f MB, workspace %.0f MB; loss %.3f\n",
+      training.executor().backend().c_str(), s.network.c_str(), static_cast<long>(s.classes),
+      static_cast<long>(s.batch), name_of(s.dtype).c_str(), s.threads, rates[2], rates.front(), rates.back(),
+      processor_rates[2], total_images / convolutions, 100 * convolutions / total_seconds,
+      megabytes(memory.activations), megabytes(memory.activations_unplanned), megabytes(memory.parameters),
+      megabytes(memory.workspace), training.loss());
+  if (s.profile)
+    print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), seconds_since(begin));
 }
 
 }  // namespace
+}  // namespace packhorse
 
 int main(int argc, char** argv) {
   try {
-    return run({argv + 1, argv + argc});
+    packhorse::run(packhorse::parse({argv + 1, argv + argc}));
+    return packhorse::kExitOk;
   } catch (const packhorse::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return error.exit_code();

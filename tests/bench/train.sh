@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Training steps beside PyTorch's, in turn, several times; the ratio of medians. ROUNDS, SECONDS_EACH, THREADS and BATCH
+# change the effort. PEERS=DIR uses DIR/torch, a virtual environment that has torch and torchvision.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+peers=${PEERS:-build/interop}
+rounds=${ROUNDS:-3} each=${SECONDS_EACH:-15} threads=${THREADS:-$(nproc)} batch=${BATCH:-32}
+python=$peers/torch/bin/python
+if [ ! -x "$python" ]; then
+  echo "bench: making a virtual environment with PyTorch in $peers/torch"
+  python3 -m venv "$peers/torch"
+  "$peers/torch/bin/pip" install --quiet torch torchvision h5py
+fi
+make -j2 build/tests/bench/engine_bench
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+rate() { sed -E 's/.*: ([0-9.]+) images\/s.*/\1/' <<<"$1"; }
+processor() { sed -E 's/.* ([0-9.]+) a processor second.*/\1/' <<<"$1"; }
+
+while read -r network dtype classes; do
+  : >"$log"
+  for ((round = 0; round < rounds; ++round)); do
+    ours=$(build/tests/bench/engine_bench "$network" "$batch" "$dtype" "threads=$threads" "classes=$classes" "seconds=$each")
+    theirs=$("$python" tests/bench/train_torch.py "$network" "$batch" "$dtype" "threads=$threads" "classes=$classes" "seconds=$each")
+    echo "$ours"
+    echo "$theirs"
+    echo "$(rate "$ours") $(rate "$theirs") $(processor "$ours") $(processor "$theirs")" >>"$log"
+  done
+  awk -v what="$network, $dtype, $classes classes, batch $batch, $threads threads" '
+    function median(values, n, i, j, t) {
+      for (i = 2; i <= n; ++i) for (j = i; j > 1 && values[j] < values[j - 1]; --j) { t = values[j]; values[j] = values[j - 1]; values[j - 1] = t }
+      return values[int((n + 1) / 2)]
+    }
+    { ours[NR] = $1; theirs[NR] = $2; p[NR] = $3; q[NR] = $4 }
+    END {
+      printf "ratio: %s: %.2f to %.2f images/s, %.2f times PyTorch; of processor time %.2f times\n", what, median(ours, NR),
+             median(theirs, NR), median(ours, NR) / median(theirs, NR), median(p, NR) / median(q, NR)
+    }' "$log"
+done <<END
+inception-bn-21k bf16 1000
+inception-bn-21k f32 1000
+inception-bn-21k bf16 21841
+resnet-50 bf16 1000
+END

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""PyTorch training the same networks on made-up pictures, as fast as it goes on a CPU: channels last, autocast, fused SGD.
+
+    train_torch.py NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [seconds=15] [compile]
+
+Prints images/s, the median of five blocks, and images per second of processor time.
+"""
+import pathlib
+import sys
+import time
+
+import torch
+from torch.nn import functional
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
+import torch_referee  # the networks  # noqa: E402
+
+
+def build(name, classes):
+    if name == "resnet-50":
+        import torchvision
+        return torchvision.models.resnet50(num_classes=classes)
+    net, _, _ = torch_referee.inception(name, {"conv1/conv/weight": torch.empty(1), "conv2/conv/weight": torch.empty(1)}, classes)
+    for module in net.modules():  # PyTorch's own batch norm is its fastest
+        for child, inner in module.named_children():
+            if isinstance(inner, torch_referee.BatchNorm):
+                setattr(module, child, torch.nn.BatchNorm2d(inner.num_features))
+    return net
+
+
+def main():
+    name, batch, dtype = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    options = dict(word.split("=") for word in sys.argv[4:] if "=" in word)
+    classes, seconds = int(options.get("classes", 1000)), float(options.get("seconds", 15))
+    if "threads" in options:
+        torch.set_num_threads(int(options["threads"]))
+    net = build(name, classes).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(net.parameters(), 0.05, 0.9, weight_decay=1e-4, fused=True)
+    pixels = torch.randn(batch, 3, 224, 224).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, classes, (batch,))
+    run = torch.compile(net) if "compile" in sys.argv else net
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+            loss = functional.cross_entropy(run(pixels), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    for _ in range(2):
+        step()
+    rates, processor_rates = [], []
+    for _ in range(5):
+        start, processor, images = time.time(), time.process_time(), 0
+        while time.time() - start < seconds / 5:
+            step()
+            images += batch
+        rates.append(images / (time.time() - start))
+        processor_rates.append(images / (time.process_time() - processor))
+    rates.sort()
+    print(f"torch {torch.__version__} {name} classes={classes} batch={batch} {dtype} threads={torch.get_num_threads()}"
+          f"{' compile' if 'compile' in sys.argv else ''}: {rates[2]:.2f} images/s (from {rates[0]:.2f} to {rates[4]:.2f}), "
+          f"{sorted(processor_rates)[2]:.2f} a processor second")
+
+
+main()
