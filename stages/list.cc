@@ -142,8 +142,7 @@ void write_outputs(Stage& stage, const ListPlan& plan, const Listed& listed) {
   const fs::path& out = stage.out();
   StageManifest& manifest = stage.manifest();
   make_folder(out);
-  std::error_code ignored;  // a run that stops half-way must not leave the old run's claim behind
-  fs::remove(out / "manifest.json", ignored);
+  stage.retire_manifest();
   write_image_list(out / "train.lst", listed.lists.train);
   manifest.outputs.push_back(describe_file("train-list", out / "train.lst", listed.lists.train.size()));
   if (!listed.lists.validation.empty()) {

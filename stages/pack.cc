@@ -172,10 +172,9 @@ void show_plan(const Stage& stage, const Settings& settings, const std::vector<S
 // ---- work and what is told of it
 // ----------------------------------------------------------------------------------------
 
-/// A run before this one may have had other shards, finished or not: they go, and its manifest with them.
-void remove_old_run(const fs::path& out) {
+/// A run before this one may have had other shards, finished or not: they go.
+void remove_old_shards(const fs::path& out) {
   static const std::regex kShard("(train|validation)-[0-9]{5}-of-[0-9]{5}\\.(rec|idx)(\\.part)?");
-  fs::remove(out / "manifest.json");
   std::vector<fs::path> old;
   for (const auto& entry : fs::directory_iterator(out)) {
     if (std::regex_match(entry.path().filename().string(), kShard)) old.push_back(entry.path());
@@ -340,7 +339,7 @@ int run(World& world, int argc, char** argv) {
   }
   if (world.rank() == 0) {
     make_folder(stage.out());
-    remove_old_run(stage.out());
+    if (!stage.retire_manifest()) remove_old_shards(stage.out());
   }
   world.barrier();
   const auto results = pack_own_shards(splits, settings, stage.out(), threads, world);

@@ -80,6 +80,14 @@ double Stage::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
+bool Stage::retire_manifest() {
+  const fs::path path = out_ / "manifest.json";
+  if (!fs::exists(path)) return false;
+  if (repeats_ && StageManifest::load(path).settings == manifest_.settings) return true;
+  fs::remove(path);
+  return false;
+}
+
 void Stage::finish(int ranks) {
   manifest_.seconds = seconds();
   manifest_.ranks = ranks;

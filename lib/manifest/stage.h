@@ -39,6 +39,10 @@ class Stage {
 
   /// The record in the making, its inputs and settings filled in.
   StageManifest& manifest() { return manifest_; }
+  /// Before outputs are replaced: takes away the manifest that stands in out(), unless this run repeats it with the
+  /// same settings. Then outputs become what they are, and a repeat that is killed can be started again. True if it
+  /// stays.
+  bool retire_manifest();
   /// Writes the manifest: the stage is done. `ranks` as it ran.
   void finish(int ranks);
   double seconds() const;
