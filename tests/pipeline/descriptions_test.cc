@@ -1,0 +1,79 @@
+// The descriptions in data_manifests/, on a few pictures in the form of the real data: every setting in them is one
+// that the stages know, and the forms are the ones that list takes.
+#include <gtest/gtest.h>
+
+#include "manifest/class_table.h"
+#include "support/pictures.h"
+#include "support/project.h"
+
+namespace packhorse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Descriptions : public ::testing::Test {
+ protected:
+  /// list, pack, and what training would do.
+  void goes_through(const std::string& name, const std::map<std::string, std::string>& env) {
+    const RunResult pack = project_.shell("bash jobs/pack.sbatch data_manifests/" + name + ".json --shards 1", env);
+    ASSERT_EQ(pack.exit_code, 0) << pack.all();
+    const RunResult plan =
+        project_.shell("build/bin/packhorse-train runs/" + name + "/pack/manifest.json --plan " + "--global-batch 4");
+    EXPECT_EQ(plan.exit_code, 0) << plan.all();
+  }
+
+  /// A tar of class tars, for the first `count` classes of a table.
+  void write_release(const fs::path& path, const ClassTable& classes, uint32_t count, uint32_t per_class) {
+    TarWriter whole(path);
+    for (uint32_t label = 0; label < count; ++label) {
+      std::vector<std::byte> bytes;
+      TarWriter tar(bytes);
+      for (uint32_t i = 0; i < per_class; ++i) {
+        tar.add(classes[label].id + "_" + std::to_string(i) + ".JPEG",
+                encode_jpeg(make_picture(label, i, 300, 280), 90));
+      }
+      tar.finish();
+      whole.add(classes[label].id + ".tar", bytes);
+    }
+    whole.finish();
+  }
+
+  Project project_;
+};
+
+TEST_F(Descriptions, TablesHaveTheirClasses) {
+  EXPECT_EQ(ClassTable::load(source_path("data_manifests/imagenet-21k.tsv")).size(), 21'841U);
+  const ClassTable challenge = ClassTable::load(source_path("data_manifests/ilsvrc2012.tsv"));
+  EXPECT_EQ(challenge.size(), 1000U);
+  EXPECT_EQ(challenge[0].id, "n01440764");
+  EXPECT_EQ(challenge.label_of("n15075141"), 999U);
+  EXPECT_EQ(ClassTable::load(source_path("data_manifests/demo-classes.tsv")).label_of("n04197391"), 6U);
+}
+
+TEST_F(Descriptions, ImageNet21k) {
+  const ClassTable classes = ClassTable::load(source_path("data_manifests/imagenet-21k.tsv"));
+  write_release(project_ / "fall11_whole.tar", classes, 4, 52);
+  goes_through("imagenet-21k", {{"IMAGENET", (project_ / "fall11_whole.tar").string()}});
+  EXPECT_EQ(count_of(project_.manifest("imagenet-21k", "list"), "validation"), 200);
+  EXPECT_EQ(count_of(project_.manifest("imagenet-21k", "list"), "classes"), 21'841);
+}
+
+TEST_F(Descriptions, Challenge2012) {
+  const ClassTable classes = ClassTable::load(source_path("data_manifests/ilsvrc2012.tsv"));
+  make_folder(project_ / "ilsvrc");
+  write_release(project_ / "ilsvrc/ILSVRC2012_img_train.tar", classes, 3, 3);
+  TarWriter validation(project_ / "ilsvrc/ILSVRC2012_img_val.tar");
+  std::string truth;
+  for (uint32_t label = 0; label < 3; ++label) {
+    validation.add("ILSVRC2012_val_0000000" + std::to_string(label + 1) + ".JPEG",
+                   encode_jpeg(make_picture(label, 9, 300, 280), 90));
+    truth += classes[2 - label].id + "\n";
+  }
+  validation.finish();
+  write_text(project_ / "ilsvrc/validation_ground_truth.txt", truth);
+  goes_through("ilsvrc2012", {{"ILSVRC2012", (project_ / "ilsvrc").string()}});
+  EXPECT_EQ(count_of(project_.manifest("ilsvrc2012", "list"), "validation"), 3);
+}
+
+}  // namespace
+}  // namespace packhorse::test
