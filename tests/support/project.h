@@ -54,7 +54,11 @@ class Project {
 
   /// Settings of a training that takes seconds.
   static Json short_training() {
-    return {{"network", "inception-bn-small"}, {"image-size", 28}, {"epochs", 1}, {"global-batch", 32}, {"warmup-epochs", 0}};
+    return {{"network", "inception-bn-small"},
+            {"image-size", 28},
+            {"epochs", 1},
+            {"global-batch", 32},
+            {"warmup-epochs", 0}};
   }
 
   StageManifest manifest(const std::string& run, const std::string& stage) const {
