@@ -1,10 +1,8 @@
 // packhorse-pack: from lists to shards, on any number of ranks and threads, with the same bytes whatever their number.
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <regex>
-#include <sstream>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -13,6 +11,7 @@
 #include "manifest/class_table.h"
 #include "manifest/stage.h"
 #include "ranks/world.h"
+#include "source/pack_results.h"
 #include "source/pack_shard.h"
 #include "source/source.h"
 
@@ -75,13 +74,6 @@ struct Split {
   }
 };
 
-/// A shard as it was packed, on whichever rank.
-struct ShardResult {
-  size_t split = 0;
-  uint64_t shard = 0;
-  PackedShard packed;
-};
-
 std::string source_setting(const Stage& stage, const std::string& name, const std::string& given) {
   std::string source = !given.empty() ? fs::absolute(given).lexically_normal().string()
                                       : json_member<std::string>(stage.input().settings, name, "the list's manifest");
@@ -121,38 +113,10 @@ std::vector<Split> read_splits(Stage& stage, Settings& settings) {
   return splits;
 }
 
-// ---- --plan
-// -----------------------------------------------------------------------------------------------------------
-
-/// What packing a sample of the images showed.
-struct Probe {
-  double images = 0, seconds = 0, bytes = 0;
-};
-
-Probe probe(const Split& split, const Preparation& preparation) {
-  constexpr uint64_t kMost = 200;
-  constexpr double kSeconds = 2;
-  const ImageReader reader(split.root);
-  const uint64_t count = std::min<uint64_t>(kMost, split.images.size());
-  const auto start = std::chrono::steady_clock::now();
-  Probe probe;
-  for (uint64_t i = 0; i < count && probe.seconds < kSeconds; ++i) {
-    try {
-      const ImageEntry& image = split.images[split.images.size() * i / count];
-      probe.bytes += static_cast<double>(read_and_prepare(image, reader, preparation).size());
-    } catch (const DamageError&) {
-      // A broken picture takes time, too; how many there are is the run's to say.
-    }
-    ++probe.images;
-    probe.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
-  return probe;
-}
-
 void show_plan(const Stage& stage, const Settings& settings, const std::vector<Split>& splits, int threads, int ranks) {
   double bytes = 0, seconds = 0, images = 0, largest = 0;
   for (const Split& split : splits) {
-    const Probe seen = probe(split, settings.preparation);
+    const Probe seen = probe_packing(split.images, ImageReader(split.root), settings.preparation);
     const auto count = static_cast<double>(split.images.size());
     const double mean = seen.bytes / std::max(1.0, seen.images);
     fmt::print("{:<12}{} images of {} from {} into {} shards\n", split.name, grouped(split.images.size()),
@@ -170,7 +134,6 @@ void show_plan(const Stage& stage, const Settings& settings, const std::vector<S
 }
 
 // ---- work and what is told of it
-// ----------------------------------------------------------------------------------------
 
 /// A run before this one may have had other shards, finished or not: they go.
 void remove_old_shards(const fs::path& out) {
@@ -206,60 +169,6 @@ std::vector<ShardResult> pack_own_shards(const std::vector<Split>& splits, const
   return results;
 }
 
-/// Results as text, for rank 0: a line a shard, and a line a refused image after it.
-std::string to_text(const std::vector<ShardResult>& results) {
-  std::string text;
-  for (const ShardResult& each : results) {
-    const PackedShard& packed = each.packed;
-    text += fmt::format("{} {} {} {} {} {} {} {}\n", each.split, each.shard, packed.records, packed.rec.bytes,
-                        packed.rec.crc32c, packed.idx.bytes, packed.idx.crc32c, packed.refused.size());
-    for (const Refused& refused : packed.refused) {
-      text += fmt::format("{}\t{}\t{}\t{}\n", refused.id, refused.label, escape_name(refused.name),
-                          escape_name(refused.reason));
-    }
-  }
-  return text;
-}
-
-std::vector<ShardResult> from_text(const std::string& text) {
-  std::vector<ShardResult> results;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    ShardResult result;
-    PackedShard& packed = result.packed;
-    uint64_t refused = 0;
-    std::istringstream(line) >> result.split >> result.shard >> packed.records >> packed.rec.bytes >>
-        packed.rec.crc32c >> packed.idx.bytes >> packed.idx.crc32c >> refused;
-    for (; refused > 0 && std::getline(lines, line); --refused) {
-      Refused image;
-      std::istringstream fields(line);
-      fields >> image.id >> image.label;
-      fields.ignore();  // the tab
-      std::getline(fields, image.name, '\t');
-      std::getline(fields, image.reason);
-      packed.refused.push_back({image.id, image.label, unescape_name(image.name), unescape_name(image.reason)});
-    }
-    results.push_back(std::move(result));
-  }
-  return results;
-}
-
-/// `split TAB id TAB label TAB name TAB reason`, in the order of the lists.
-FileEntry write_quarantine(const std::vector<Split>& splits, const std::vector<ShardResult>& results,
-                           const fs::path& path) {
-  OutputFile file(path);
-  uint64_t lines = 0;
-  for (const ShardResult& each : results) {
-    for (const Refused& refused : each.packed.refused) {
-      file.write(fmt::format("{}\t{}\t{}\t{}\t{}\n", splits[each.split].name, refused.id, refused.label,
-                             escape_name(refused.name), escape_name(refused.reason)));
-      ++lines;
-    }
-  }
-  file.commit();
-  return {"quarantine", path, file.bytes(), file.crc32c(), lines};
-}
-
 /// Names shards in the manifest and counts; listed = packed + quarantined, or the run does not count as done.
 void record_results(Stage& stage, const std::vector<Split>& splits, const std::vector<ShardResult>& results) {
   StageManifest& manifest = stage.manifest();
@@ -292,20 +201,17 @@ void record_results(Stage& stage, const std::vector<Split>& splits, const std::v
 /// Rank 0's: quarantine, class table, manifest, and the last line.
 void conclude(Stage& stage, const Settings& settings, const std::vector<Split>& splits,
               const std::vector<std::string>& gathered, int ranks) {
-  std::vector<ShardResult> results;
-  for (const std::string& text : gathered) {
-    for (ShardResult& each : from_text(text)) results.push_back(std::move(each));
-  }
-  std::sort(results.begin(), results.end(), [](const ShardResult& a, const ShardResult& b) {
-    return std::pair(a.split, a.shard) < std::pair(b.split, b.shard);
-  });
+  const std::vector<ShardResult> results = results_from(gathered);
   const fs::path& out = stage.out();
   record_results(stage, splits, results);
   StageManifest& manifest = stage.manifest();
   const FileEntry table = stage.input().output_of("class-table");
   ClassTable::load(table.path).save(out / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", out / "classes.tsv", table.records));
-  const FileEntry quarantine = write_quarantine(splits, results, out / "quarantine.tsv");
+  std::vector<std::string> names;
+  names.reserve(splits.size());
+  for (const Split& split : splits) names.push_back(split.name);
+  const FileEntry quarantine = write_quarantine(names, results, out / "quarantine.tsv");
   manifest.outputs.push_back(quarantine);
   const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
   if (static_cast<double>(quarantine.records) > settings.quarantine_limit * static_cast<double>(listed)) {
@@ -343,7 +249,7 @@ int run(World& world, int argc, char** argv) {
   }
   world.barrier();
   const auto results = pack_own_shards(splits, settings, stage.out(), threads, world);
-  const auto gathered = world.gather(to_text(results));
+  const auto gathered = world.gather(text_of(results));
   if (world.rank() == 0) conclude(stage, settings, splits, gathered, world.size());
   return kExitOk;
 }

@@ -74,7 +74,8 @@ void add(const Skipped& from, Skipped& to) {
 /// Calls `walk` for each part on all cores; the first error ends it.
 template <typename Walk>
 void walk_parts(std::vector<Part>& parts, const Walk& walk) {
-  Progress progress("list", "classes", parts.size());
+  constexpr size_t kFew = 1000;  // walked before a line could be read
+  Progress progress("list", "classes", parts.size(), parts.size() < kFew);
   tbb::parallel_for(size_t{0}, parts.size(), [&](size_t i) {
     walk(parts[i], i);
     progress.add();
