@@ -86,11 +86,11 @@ double expected_seconds(Inference& inference, const EvaluationJob& job, uint64_t
 }
 
 void record(Stage& stage, Evaluation& evaluation, const EvaluationJob& job, const Inference& inference,
-            const fs::path& checkpoint, int ranks) {
+            const fs::path& checkpoint, const StageManifest& pack, int ranks) {
   StageManifest& manifest = stage.manifest();
   evaluation.facts = {{"network", inference.info().network},
                       {"checkpoint", checkpoint.filename().string()},
-                      {"data", manifest.dataset.value("name", "")},
+                      {"data", pack.dataset.value("name", "")},
                       {"split", manifest.settings["split"].get<std::string>()},
                       {"precision", manifest.settings["precision"].get<std::string>()}};
   if (job.subset) evaluation.facts.emplace_back("subset_missing", joined(job.subset->missing));
@@ -160,7 +160,7 @@ int run(World& world, int argc, char** argv) {
   inference.load();
   Evaluation evaluation = run_evaluation(world, inference, shards, job);
   if (world.rank() != 0) return kExitOk;
-  record(stage, evaluation, job, inference, checkpoint, world.size());
+  record(stage, evaluation, job, inference, checkpoint, pack, world.size());
   std::string text;
   for (const ScopeResult& scope : evaluation.scopes) text += (text.empty() ? "" : "; ") + accuracy_text(scope);
   std::cout << fmt::format("evaluated {} of {} images: {}, {}\n", grouped(evaluation.scopes.front().images),
@@ -171,5 +171,6 @@ int run(World& world, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_ranked_stage([&](World& world) { return run(world, argc, argv); });
 }

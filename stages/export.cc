@@ -81,6 +81,13 @@ Report make_report(const StageManifest& input, const Sources& sources) {
   if (sources.train) report.settings = sources.train->settings;
   if (!sources.evaluation.empty()) report.evaluation = read_evaluation(sources.evaluation);
   report.facts.emplace_back("network", text_of(report.settings, "network"));
+  if (report.evaluation) {
+    const Evaluation& evaluation = *report.evaluation;
+    report.facts.emplace_back("evaluated",
+                              fmt::format("{} after {} steps on the {} images of {}, {}", evaluation.fact("checkpoint"),
+                                          grouped(static_cast<uint64_t>(evaluation.step)), evaluation.fact("split"),
+                                          evaluation.fact("data"), evaluation.fact("precision")));
+  }
   report.facts.emplace_back("class_table_crc32c", input.classes_crc32c);
   for (StageManifest at = input;;) {
     add_provenance(at, report.facts);
