@@ -133,7 +133,7 @@ void show_plan(const Stage& stage, const Settings& settings, const std::vector<S
   fmt::print("time        about {}, by a sample on one thread\n", duration_text(seconds / threads / ranks));
 }
 
-// ---- work and what is told of it
+// ---- work and what is told of it ----
 
 /// A run before this one may have had other shards, finished or not: they go.
 void remove_old_shards(const fs::path& out) {

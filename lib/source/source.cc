@@ -137,8 +137,7 @@ void sort_and_check(const fs::path& source, std::vector<ImageEntry>& images) {
   }
 }
 
-// ---- folders
-// ----------------------------------------------------------------------------------------------------------
+// ---- folders ----
 
 /// All pictures below `folder`; links to folders are not followed, so no walk is endless.
 void walk_folder(const fs::path& root, const fs::path& folder, Part& part) {
@@ -225,8 +224,7 @@ void enumerate_folder(const fs::path& source, Labels labels, Found& found) {
   join(std::move(parts), source, found);
 }
 
-// ---- tars
-// -------------------------------------------------------------------------------------------------------------
+// ---- tars ----
 
 /// The folders that a member's name goes through.
 std::vector<std::string_view> folders_of(std::string_view name) {
@@ -319,8 +317,7 @@ void enumerate_tar(const fs::path& source, Labels labels, Found& found) {
   }
 }
 
-// ---- listings
-// ---------------------------------------------------------------------------------------------------------
+// ---- listings ----
 
 void enumerate_listing(const fs::path& source, Labels labels, Found& found) {
   std::map<std::string, Part> by_class;
@@ -347,8 +344,7 @@ void enumerate_listing(const fs::path& source, Labels labels, Found& found) {
   if (labels == Labels::elsewhere) found.classes.clear();
 }
 
-// ---- what stands there
-// ------------------------------------------------------------------------------------------------
+// ---- what stands there ----
 
 enum class Form { folder, tar, listing };
 
