@@ -117,7 +117,7 @@ fs::path described_path(const std::string& text, const fs::path& folder) {
 
 fs::path settle_path(Stage& stage, const std::string& setting, const std::string& text) {
   const fs::path home = stage.manifest().dataset_folder;
-  const fs::path path = described_path(text, stage.options.given(setting) ? fs::current_path() : home);
+  fs::path path = described_path(text, stage.options.given(setting) ? fs::current_path() : home);
   stage.manifest().settings[setting] = fs::proximate(path, home).generic_string();
   return path;
 }
