@@ -252,6 +252,25 @@ TEST_F(TrainFaults, AFinishedRunIsNotRunAgainUnlessAsked) {
   expect_like_reference(folder.path());
 }
 
+TEST_F(TrainFaults, ARepeatThatWasStoppedGoesOn) {
+  const test::TempDir folder;
+  ASSERT_EQ(run(folder.path(), 0).exit_code, 0);
+  const uint32_t first = file_facts(last(folder.path())).crc32c;
+  const std::vector<std::string> again = {(folder / "manifest.json").string(), "--threads", "1", "--log-steps", "2"};
+  {
+    Subprocess process(test::stage_command("train", again));
+    while (process.running() && fs::exists(last(folder.path())))  // until it has begun anew
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    ASSERT_TRUE(wait_for_step(process, folder.path(), 4));
+    process.signal(SIGTERM);
+    EXPECT_EQ(process.wait().exit_code, 75);
+  }
+  const RunResult result = test::run_stage_command("train", again);
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_NE(result.err.find("goes on after step"), std::string::npos) << result.err;
+  EXPECT_EQ(file_facts(last(folder.path())).crc32c, first);
+}
+
 TEST_F(TrainFaults, PlanSaysWhatItWouldDoAndDoesNothing) {
   const test::TempDir folder;
   const RunResult result = run(folder / "out", 0, {"--plan"});
