@@ -62,6 +62,8 @@ int GraphBuilder::input() {
 
 std::vector<int> GraphBuilder::siblings(const std::vector<ConvBn>& layers) {
   std::vector<Node> convs, norms;
+  convs.reserve(layers.size());
+  norms.reserve(layers.size());
   for (const ConvBn& layer : layers) {
     const Shape in = shape(layer.src);
     const Shape out{1, convolved(in.h, layer.kernel, layer.stride, layer.pad),
@@ -83,6 +85,7 @@ std::vector<int> GraphBuilder::siblings(const std::vector<ConvBn>& layers) {
   for (Node& norm : norms) norm.mean = add_statistic(norm.name + "/mean", norm.out.c, 0);
   for (Node& norm : norms) norm.variance = add_statistic(norm.name + "/variance", norm.out.c, 1);
   std::vector<int> results;
+  results.reserve(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
     norms[i].inputs = {add_node(std::move(convs[i]))};
     results.push_back(add_node(std::move(norms[i])));

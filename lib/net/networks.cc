@@ -23,6 +23,7 @@ constexpr std::array kNetworks = {
 
 std::vector<std::string> network_names() {
   std::vector<std::string> names;
+  names.reserve(kNetworks.size());
   for (const Network& network : kNetworks) names.emplace_back(network.name);
   return names;
 }

@@ -34,6 +34,7 @@ const Entry& entry(const std::string& name) {
 
 std::vector<std::string> backend_names() {
   std::vector<std::string> names;
+  names.reserve(kBackends.size());
   for (const Entry& candidate : kBackends) names.emplace_back(candidate.name);
   return names;
 }

@@ -225,6 +225,8 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
 }
 
 void Executor::Impl::make_operations() {
+  operations.reserve(schedule.tasks.size());
+  times.reserve(schedule.tasks.size());
   for (size_t t = 0; t < schedule.tasks.size(); ++t) {
     operations.push_back(make_operation(t));
     times.push_back({.name = schedule.tasks[t].name, .kind = schedule.tasks[t].kind});

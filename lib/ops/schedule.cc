@@ -125,6 +125,7 @@ class Scheduler {
       return;
     }
     Task task = task_of(number);
+    task.src.reserve(n.inputs.size());
     for (const int input : n.inputs) task.src.push_back(tensor_of(input));
     task.dst = tensor_of(number);
     for (const int p : {n.weight, n.bias})

@@ -273,45 +273,60 @@ PACKHORSE_INLINE void average_pool(const PoolShape& s, int64_t y, Rows src, Rows
   }
 }
 
-// Gathers for each pixel of the source from the windows that saw it, so that no two threads write one place.
+// Gathers for one pixel of the source from the windows that saw it, so that no two threads write one place.
+template <typename T, bool kMaximum, bool kAccumulate>
+struct PoolGradient {
+  const PoolShape& s;
+  int64_t y, x;
+  Taps rows, columns;  // windows
+  Rows dst_grad;
+  const uint8_t* winner;
+  float factor;
+  T* to;
+
+  template <typename Visit>
+  PACKHORSE_INLINE void each_window(const Visit& visit) const {
+    for (int64_t i = rows.first; i < rows.last; ++i)
+      for (int64_t j = columns.first; j < columns.last; ++j)
+        visit(i * s.dst_w + j, static_cast<int32_t>((y + s.pad - i * s.stride) * s.kernel + x + s.pad - j * s.stride));
+  }
+  template <int V>
+  PACKHORSE_INLINE void wide(int64_t c) const {
+    Floats sum[V] = {};
+    each_window([&](int64_t pixel, int32_t tap) __attribute__((always_inline)) {
+      for (int v = 0; v < V; ++v) {
+        const Floats gradient = load(row<T>(dst_grad, pixel) + c + v * kLanes);
+        if (kMaximum) {
+          const uint8_t* places = winner + pixel * s.channels + c + v * kLanes;
+          sum[v] += keep_where(__builtin_convertvector(read<Bytes>(places), Ints) == tap, gradient);
+        } else {
+          sum[v] += gradient;
+        }
+      }
+    });
+    for (int v = 0; v < V; ++v) {
+      const Floats result = sum[v] * factor;
+      store(to + c + v * kLanes, kAccumulate ? result + load(to + c + v * kLanes) : result);
+    }
+  }
+  PACKHORSE_INLINE void one(int64_t c) const {
+    float sum = 0;
+    each_window([&](int64_t pixel, int32_t tap) __attribute__((always_inline)) {
+      if (!kMaximum || winner[pixel * s.channels + c] == tap) sum += load_one(row<T>(dst_grad, pixel) + c);
+    });
+    store_one(to + c, kAccumulate ? sum * factor + load_one(to + c) : sum * factor);
+  }
+};
+
 template <typename T, bool kMaximum, bool kAccumulate>
 PACKHORSE_INLINE void pool_gradient(const PoolShape& s, int64_t y, Rows dst_grad, const uint8_t* winner,
                                     Rows src_grad) {
   const float factor = kMaximum ? 1.0f : 1.0f / static_cast<float>(s.kernel * s.kernel);
   const Taps rows = windows_over(y, s, s.dst_h);
-  for (int64_t x = 0; x < s.src_w; ++x) {
-    const Taps columns = windows_over(x, s, s.dst_w);
-    T* to = row<T>(src_grad, y * s.src_w + x);
-    int64_t c = 0;
-    for (; c + kLanes <= s.channels; c += kLanes) {
-      Floats sum{};
-      for (int64_t i = rows.first; i < rows.last; ++i)
-        for (int64_t j = columns.first; j < columns.last; ++j) {
-          const int64_t pixel = i * s.dst_w + j;
-          const Floats gradient = load(row<T>(dst_grad, pixel) + c);
-          if (kMaximum) {
-            const int64_t tap = (y + s.pad - i * s.stride) * s.kernel + x + s.pad - j * s.stride;
-            const Ints place = __builtin_convertvector(read<Bytes>(winner + pixel * s.channels + c), Ints);
-            sum += keep_where(place == static_cast<int32_t>(tap), gradient);
-          } else {
-            sum += gradient;
-          }
-        }
-      sum *= factor;
-      if (kAccumulate) sum += load(to + c);
-      store(to + c, sum);
-    }
-    for (; c < s.channels; ++c) {
-      float sum = 0;
-      for (int64_t i = rows.first; i < rows.last; ++i)
-        for (int64_t j = columns.first; j < columns.last; ++j) {
-          const int64_t pixel = i * s.dst_w + j;
-          const int64_t tap = (y + s.pad - i * s.stride) * s.kernel + x + s.pad - j * s.stride;
-          if (!kMaximum || winner[pixel * s.channels + c] == tap) sum += load_one(row<T>(dst_grad, pixel) + c);
-        }
-      store_one(to + c, kAccumulate ? sum * factor + load_one(to + c) : sum * factor);
-    }
-  }
+  for (int64_t x = 0; x < s.src_w; ++x)
+    each_block<2>(s.channels,
+                  PoolGradient<T, kMaximum, kAccumulate>{s, y, x, rows, windows_over(x, s, s.dst_w), dst_grad, winner,
+                                                         factor, row<T>(src_grad, y * s.src_w + x)});
 }
 
 template <typename T>
