@@ -181,5 +181,36 @@ TEST_F(Cluster, AWarnedTrainingIsQueuedAgainAndGoesOn) {
   }
 }
 
+/// A cluster of its own, with two nodes on this machine.
+class TwoNodes {
+ public:
+  TwoNodes() {
+    const RunResult up = run_command({source_path("slurm/up").string(), folder_.path().string(), "2"});
+    if (up.exit_code != 0) throw std::runtime_error("slurm/up failed\n" + up.all());
+  }
+  ~TwoNodes() { run_command({source_path("slurm/down").string(), folder_.path().string()}); }
+  TwoNodes(const TwoNodes&) = delete;
+  TwoNodes& operator=(const TwoNodes&) = delete;
+  std::string conf() const { return (folder_ / "etc/slurm.conf").string(); }
+
+ private:
+  TempDir folder_;
+};
+
+TEST_F(Cluster, TwoNodesPackTheSameShardsWithEitherLauncher) {
+  const std::string file = description("nodes");
+  ASSERT_EQ(project_.shell("bash jobs/pack.sbatch " + file).exit_code, 0);
+  const auto alone = contents_of(project_.manifest("nodes", "pack"), kShardRoles);
+  const TwoNodes cluster;
+  for (const std::string launcher : {"", "srun --mpi=pmix"}) {
+    fs::remove_all(project_ / "runs/nodes/pack");
+    const RunResult job = project_.shell("sbatch --wait --nodes=2 --ntasks=2 jobs/pack.sbatch " + file,
+                                         {{"SLURM_CONF", cluster.conf()}, {"PACKHORSE_LAUNCHER", launcher}});
+    ASSERT_EQ(job.exit_code, 0) << job.all() << logs();
+    EXPECT_EQ(project_.manifest("nodes", "pack").ranks, 2);
+    EXPECT_TRUE(alone == contents_of(project_.manifest("nodes", "pack"), kShardRoles)) << launcher;
+  }
+}
+
 }  // namespace
 }  // namespace packhorse::test
