@@ -31,7 +31,7 @@ ShardPath paths(const TempDir& folder, const std::string& name) {
 }
 
 ShardPath write_shard(const TempDir& folder, const std::string& name, uint64_t first, uint64_t count) {
-  const ShardPath path = paths(folder, name);
+  ShardPath path = paths(folder, name);
   ShardWriter writer(path.rec, path.idx);
   for (uint64_t id = first; id < first + count; ++id) writer.append(id, static_cast<uint32_t>(id % 7), picture(id));
   writer.commit();
@@ -66,6 +66,7 @@ TEST(Shard, ManyThreadsReadAtOnce) {
   const ShardReader reader({write_shard(folder, "a", 0, 200), write_shard(folder, "b", 200, 200)});
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       Bytes buffer;

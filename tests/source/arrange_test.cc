@@ -30,6 +30,7 @@ std::map<uint32_t, int> count(const std::vector<ImageEntry>& images) {
 
 std::vector<std::string> paths(const std::vector<ImageEntry>& images) {
   std::vector<std::string> result;
+  result.reserve(images.size());
   for (const ImageEntry& image : images) result.push_back(image.path);
   return result;
 }

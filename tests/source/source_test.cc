@@ -242,8 +242,10 @@ TEST(Source, TarsOfOtherToolsAreReadInPlace) {
   fs::create_symlink("plain.jpg", folder / "in" / "n1" / "link.jpg");
   for (const std::string format : {"gnu", "pax", "ustar"}) {
     const std::string members = format == "ustar" ? "n1/plain.jpg" : "n1";
-    const std::string command =
-        "cd '" + (folder / "in").string() + "' && tar --format=" + format + " -cf ../" + format + ".tar " + members;
+    std::string command = "cd '" + (folder / "in").string();
+    command += "' && tar --format=" + format;
+    command += " -cf ../" + format;
+    command += ".tar " + members;
     ASSERT_EQ(std::system(command.c_str()), 0);
     const Found found = enumerate_source(folder / (format + ".tar"), Labels::by_source);
     for (const ImageEntry& image : found.images) {
