@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Training steps beside PyTorch's, in turn, several times; the ratio of medians. ROUNDS, SECONDS_EACH, THREADS and BATCH
-# change the effort. PEERS=DIR uses DIR/torch, a virtual environment that has torch and torchvision.
+# Training steps beside PyTorch's, in turn, several times; the ratio of medians: train.sh [NETWORK DTYPE CLASSES], or all
+# that RESULTS.md lists. ROUNDS, SECONDS_EACH, THREADS and BATCH change the effort. PEERS=DIR uses DIR/torch, a virtual environment that has torch and torchvision.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 peers=${PEERS:-build/interop}
@@ -17,6 +17,14 @@ trap 'rm -f "$log"' EXIT
 
 rate() { sed -E 's/.*: ([0-9.]+) images\/s.*/\1/' <<<"$1"; }
 processor() { sed -E 's/.* ([0-9.]+) a processor second.*/\1/' <<<"$1"; }
+
+problems() {
+  if [ "$#" -eq 3 ]; then
+    echo "$@"
+    return
+  fi
+  printf '%s\n' "inception-bn-21k bf16 1000" "inception-bn-21k f32 1000" "inception-bn-21k bf16 21841" "resnet-50 bf16 1000"
+}
 
 while read -r network dtype classes; do
   : >"$log"
@@ -37,9 +45,4 @@ while read -r network dtype classes; do
       printf "ratio: %s: %.2f to %.2f images/s, %.2f times PyTorch; of processor time %.2f times\n", what, median(ours, NR),
              median(theirs, NR), median(ours, NR) / median(theirs, NR), median(p, NR) / median(q, NR)
     }' "$log"
-done <<END
-inception-bn-21k bf16 1000
-inception-bn-21k f32 1000
-inception-bn-21k bf16 21841
-resnet-50 bf16 1000
-END
+done < <(problems "$@")
