@@ -25,8 +25,13 @@ class BadInput : public ::testing::Test {
   }
   /// The stage fails by itself (no signal) and its message holds each of the words.
   void refused(const RunResult& result, const std::vector<std::string>& words) {
-    EXPECT_GT(result.exit_code, 0) << result.all();
     EXPECT_LT(result.exit_code, 128) << result.all();
+    fails_with(result, words);
+  }
+  /// As refused(), through mpirun: that may itself crash (PMIx 4.2, seldom) while it clears up after an abort, and its
+  /// code is then not the stage's.
+  static void fails_with(const RunResult& result, const std::vector<std::string>& words) {
+    EXPECT_GT(result.exit_code, 0) << result.all();
     for (const std::string& word : words)
       EXPECT_NE(result.err.find(word), std::string::npos) << word << " is not in:\n" << result.err;
   }
@@ -182,7 +187,8 @@ TEST_F(BadInput, FullDisk) {
   const SmallDisk disk(project_ / "small");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
   for (const int ranks : {0, 2}) {
-    refused(stage("pack", {kList, "--out", "small/pack"}, ranks), {"small/pack", "No space left"});
+    const RunResult result = stage("pack", {kList, "--out", "small/pack"}, ranks);
+    ranks == 0 ? refused(result, {"small/pack", "No space left"}) : fails_with(result, {"small/pack", "No space left"});
     EXPECT_FALSE(fs::exists(project_ / "small/pack/manifest.json")) << "a stage that failed is not done";
   }
 }

@@ -101,10 +101,12 @@ fs::path built_executable(const std::string& name) { return source_path("build/b
 std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks) {
   std::vector<std::string> command;
   if (ranks > 0) {
-    // As root (a container, say) OpenMPI wants to be told twice; more ranks than cores are meant here.
+    // As root (a container, say) OpenMPI wants to be told twice; more ranks than cores are meant here; and PMIx's
+    // shared-memory store is left out, as in the job files.
     command = {"env",
                "OMPI_ALLOW_RUN_AS_ROOT=1",
                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+               "PMIX_MCA_gds=hash",
                "mpirun",
                "--oversubscribe",
                "--bind-to",
