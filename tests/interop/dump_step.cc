@@ -20,7 +20,7 @@ namespace packhorse {
 namespace {
 
 constexpr float kMean = 117, kScale = 1.0f / 64, kMomentum = 0.9f, kDecay = 1e-2f, kSmoothing = 0.1f;
-constexpr double kRate = 0.02;
+constexpr double kRate = 0.005;
 constexpr int kSteps = 10;
 
 void write_parameters(Hdf5Writer& file, const std::string& group, const Graph& graph, std::span<const float> values) {

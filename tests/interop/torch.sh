@@ -17,8 +17,8 @@ while read -r network size classes batch; do
   build/tests/interop/dump_step "$network" "$size" "$classes" "$batch" "$folder/$network.h5"
 done <<END
 inception-bn-small 28 10 8
-inception-bn 64 100 4
-inception-bn-21k 64 100 4
-resnet-50 64 100 4
+inception-bn 64 100 8
+inception-bn-21k 64 100 8
+resnet-50 64 100 8
 END
 "$python" tests/interop/torch_referee.py "$folder"/*.h5

@@ -70,7 +70,7 @@ class Convolution : public Operation {
 
   dnnl::convolution_forward::primitive_desc make_forward() {
     const auto src = channels_last(task_.src, task_.name), dst = channels_last(task_.dst, task_.name);
-    const dnnl::convolution_forward::primitive_desc description(
+    dnnl::convolution_forward::primitive_desc description(
         {context_.training() ? prop_kind::forward_training : prop_kind::forward_inference,
          dnnl::algorithm::convolution_direct, src, any_weights(type_of(task_.src.dtype)), dst, geometry_.strides,
          geometry_.before, geometry_.after},
@@ -121,7 +121,7 @@ class Convolution : public Operation {
   // A copy of the weights in the form that a primitive wants, or the master itself where that is the form.
   memory packed(const memory::desc& desc, Bound& pack) {
     const memory master = memory_at(plain_weights(), task_.weight);
-    const memory copy = desc == plain_weights() ? master : memory(desc, cpu());
+    memory copy = desc == plain_weights() ? master : memory(desc, cpu());
     if (copy.get_data_handle() != task_.weight) {
       pack = reorder(master, copy);
       context_.count_packed(desc.get_size());

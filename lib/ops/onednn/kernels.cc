@@ -398,7 +398,9 @@ PACKHORSE_INLINE void masked(Rows dst, Rows dst_grad, Rows grad, int64_t pixels,
 
 // exp to about two units in the last place: 2^n * e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
 PACKHORSE_INLINE Floats exponential(Floats x) {
-  const Floats low = splat(-87.0f), bounded = x > low ? x : low;
+  const Floats low = splat(-87.0f);
+  const Ints vanishes = x < low;  // false for what is not a number: it stays so
+  const Floats bounded = vanishes ? low : x;
   const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
   const Floats n = (bounded * 1.44269504f + magic) - magic;
   const Floats r = (bounded - n * 0.693145752f) - n * 1.42860677e-6f;
@@ -406,7 +408,7 @@ PACKHORSE_INLINE Floats exponential(Floats x) {
   for (const float coefficient : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
     e = e * r + coefficient;
   const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
-  return keep_where((x >= low) | (x != x), x != x ? x : e * reinterpret_cast<Floats>(power));
+  return keep_where(~vanishes, e * reinterpret_cast<Floats>(power));
 }
 
 }  // namespace
