@@ -12,6 +12,7 @@ namespace {
 
 std::vector<std::unique_ptr<Batch>> batches(int count) {
   std::vector<std::unique_ptr<Batch>> made;
+  made.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) made.push_back(std::make_unique<Batch>());
   return made;
 }

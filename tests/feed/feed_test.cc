@@ -16,7 +16,6 @@
 namespace packhorse {
 namespace {
 
-using test::MadeShards;
 using test::TempDir;
 using test::write_shards;
 
