@@ -77,7 +77,7 @@ TEST(EpochOrder, WindowsComeFromAllOverTheData) {
   for (uint64_t w = 0; w < order.windows(); ++w) {
     double mean = 0;
     for (uint64_t s = w * kWindow; s < (w + 1) * kWindow; ++s)
-      mean += static_cast<double>(order.run(s).first / kBlock) / kWindow;
+      mean += static_cast<double>(order.run(s).first) / static_cast<double>(kBlock * kWindow);
     EXPECT_NEAR(mean, kBlocks / 2.0, 5 * 74);
   }
 }
