@@ -50,7 +50,8 @@ void add_options(Options& options, Settings& settings) {
   options.between(1, 100);
   options.setting("check", settings.check, "of JPEGs that pass through: decode all of it, or the header and the end");
   options.one_of({"decode", "header"});
-  options.setting("quarantine-limit", settings.quarantine_limit, "part of the images that may be broken");
+  options.setting("quarantine-limit", settings.quarantine_limit,
+                  "share of the images that may be broken (in a small set: up to 16, at most a tenth; 0: none)");
   options.between(0, 1);
   options.setting("train-source", settings.train_source, "where the images are now, if they were moved after listing");
   options.setting("validation-source", settings.validation_source, "the same for validation");
@@ -214,10 +215,12 @@ void conclude(Stage& stage, const Settings& settings, const std::vector<Split>& 
   const FileEntry quarantine = write_quarantine(names, results, out / "quarantine.tsv");
   manifest.outputs.push_back(quarantine);
   const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
-  if (static_cast<double>(quarantine.records) > settings.quarantine_limit * static_cast<double>(listed)) {
-    throw Error({fmt::format("{} of {} images are broken, more than the limit of {:g} %", grouped(quarantine.records),
-                             grouped(listed), 100 * settings.quarantine_limit),
-                 quarantine.path.string(), "read the reasons there; mend the images, or raise --quarantine-limit"});
+  const uint64_t allowed = broken_allowed(listed, settings.quarantine_limit);
+  if (quarantine.records > allowed) {
+    throw Error(
+        {fmt::format("{} of {} images are broken, more than the {} that a limit of {:g} % allows",
+                     grouped(quarantine.records), grouped(listed), grouped(allowed), 100 * settings.quarantine_limit),
+         quarantine.path.string(), "read the reasons there; mend the images, or raise --quarantine-limit"});
   }
   stage.finish(ranks);
   uint64_t shards = 0;

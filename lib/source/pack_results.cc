@@ -73,6 +73,11 @@ FileEntry write_quarantine(const std::vector<std::string>& splits, const std::ve
   return {"quarantine", path, file.bytes(), file.crc32c(), lines};
 }
 
+uint64_t broken_allowed(uint64_t listed, double limit) {
+  if (limit <= 0) return 0;
+  return std::max(static_cast<uint64_t>(limit * static_cast<double>(listed)), std::min(kFewBroken, listed / 10));
+}
+
 Probe probe_packing(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation) {
   constexpr uint64_t kMost = 200;
   constexpr double kSeconds = 2;

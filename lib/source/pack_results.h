@@ -28,6 +28,12 @@ std::vector<ShardResult> results_from(const std::vector<std::string>& texts);
 FileEntry write_quarantine(const std::vector<std::string>& splits, const std::vector<ShardResult>& results,
                            const std::filesystem::path& path);
 
+/// How many of `listed` images may be refused before packing fails: the share `limit` of them. In a small set a share
+/// of 0.1 % would not allow a single one, so up to kFewBroken are always allowed there, but never more than a tenth. A
+/// limit of 0 allows none.
+inline constexpr uint64_t kFewBroken = 16;
+uint64_t broken_allowed(uint64_t listed, double limit);
+
 /// What preparing a sample of images on one thread showed.
 struct Probe {
   double images = 0, seconds = 0, bytes = 0;

@@ -26,8 +26,7 @@ TEST_P(AnySource, GoesTheWholeWayWithANewDescriptionAndNothingElse) {
   const Form& form = GetParam();
   const Project project;
   form.write(project / form.target, form.set);
-  const std::string file = project.describe(form.name, {{"source", form.source}}, {{"per_class", 2}},
-                                            {{"pack", {{"quarantine-limit", 0.5}}}});
+  const std::string file = project.describe(form.name, {{"source", form.source}}, {{"per_class", 2}});
   const RunResult result = project.shell("jobs/pipeline.sh " + file + " --local", {{"PACKHORSE_RANKS", "2"}});
   ASSERT_EQ(result.exit_code, 0) << result.all();
 

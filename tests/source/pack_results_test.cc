@@ -46,6 +46,16 @@ TEST(PackResults, QuarantineIsALineAnImage) {
   EXPECT_EQ(entry.crc32c, file_facts(entry.path).crc32c);
 }
 
+TEST(PackResults, AFewBrokenImagesAreAllowedInASmallSet) {
+  EXPECT_EQ(broken_allowed(14'197'087, 0.001), 14'197u);
+  EXPECT_EQ(broken_allowed(1'000'000, 0.001), 1'000u);
+  EXPECT_EQ(broken_allowed(5'000, 0.001), kFewBroken) << "the share would be 5";
+  EXPECT_EQ(broken_allowed(40, 0.001), 4u) << "a tenth at most";
+  EXPECT_EQ(broken_allowed(9, 0.001), 0u);
+  EXPECT_EQ(broken_allowed(40, 0.5), 20u) << "what the user allows is allowed";
+  EXPECT_EQ(broken_allowed(1'000'000, 0), 0u) << "a limit of 0 allows none";
+}
+
 TEST(PackResults, AProbeCountsWhatItSaw) {
   const TempDir folder;
   const auto bytes = make_jpeg({});
