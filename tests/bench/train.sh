@@ -8,6 +8,7 @@ rounds=${ROUNDS:-3} each=${SECONDS_EACH:-15} threads=${THREADS:-$(nproc)} batch=
 python=$peers/torch/bin/python
 if [ ! -x "$python" ]; then
   echo "bench: making a virtual environment with PyTorch in $peers/torch"
+  tests/deps python3-venv
   python3 -m venv "$peers/torch"
   "$peers/torch/bin/pip" install --quiet torch torchvision h5py
 fi

@@ -7,6 +7,7 @@ peers=${PEERS:-build/interop}
 python=$peers/torch/bin/python
 if [ ! -x "$python" ]; then
   echo "interop: making a virtual environment with PyTorch in $peers/torch"
+  tests/deps python3-venv
   python3 -m venv "$peers/torch"
   "$peers/torch/bin/pip" install --quiet torch torchvision h5py
 fi
