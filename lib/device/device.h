@@ -22,6 +22,7 @@ struct Device {
 
 /// What this build can run on here; the host is always the last resort and stands last.
 std::vector<Device> devices();
+Device host_device();
 
 /// One block of a device's memory: zeros, aligned to 64 bytes at least. On the host it asks for huge pages, as a plan
 /// of some gigabytes read in strides spends much of its time in the page tables otherwise.

@@ -9,11 +9,13 @@
 
 namespace packhorse {
 
-std::vector<Device> devices() {
+Device host_device() {
   const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES));
   const auto page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return {{DeviceKind::host, 0, "cpu", pages * page_bytes}};
+  return {DeviceKind::host, 0, "cpu", pages * page_bytes};
 }
+
+std::vector<Device> devices() { return {host_device()}; }
 
 DeviceMemory::DeviceMemory(const Device& device, size_t bytes) : bytes_(bytes) {
   if (device.kind != DeviceKind::host) throw Error({"this build has no memory on such a device", device.name, ""});

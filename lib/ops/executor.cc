@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "ops/aligned.h"
+#include "device/array.h"
 #include "ops/backends.h"
 #include "ops/memory_plan.h"
 #include "ops/ops.h"
@@ -29,7 +29,7 @@ struct Executor::Impl {
   float* parameter_gradient(int number) {
     return options.training ? gradients.data() + graph.parameters[static_cast<size_t>(number)].offset : nullptr;
   }
-  float* statistic(AlignedArray<float>& array, int number) {
+  float* statistic(DeviceArray<float>& array, int number) {
     return array.data() == nullptr ? nullptr : array.data() + graph.statistics[static_cast<size_t>(number)].offset;
   }
 
@@ -38,10 +38,10 @@ struct Executor::Impl {
   Schedule schedule;
   MemoryPlan plan;
   std::unique_ptr<Backend> backend;
-  AlignedArray<std::byte> arena;
-  AlignedArray<float> parameters, gradients, statistics, batch_statistics;
-  AlignedArray<float> features, features_grad;  // (N, C)
-  AlignedArray<float> logits, logits_grad;      // (N, classes)
+  DeviceArray<std::byte> arena;
+  DeviceArray<float> parameters, gradients, statistics, batch_statistics;
+  DeviceArray<float> features, features_grad;  // (N, C)
+  DeviceArray<float> logits, logits_grad;      // (N, classes)
   std::unique_ptr<Input> input;
   std::unique_ptr<Loss> loss;
   std::vector<std::unique_ptr<Operation>> operations;  // by task
@@ -99,23 +99,17 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings)
   const auto pooled =
       static_cast<size_t>(options.batch * graph.nodes[static_cast<size_t>(graph.nodes.back().inputs.front())].out.c);
   const auto scores = static_cast<size_t>(options.batch * graph.classes);
-  try {
-    arena = AlignedArray<std::byte>(plan.bytes);
-    parameters = AlignedArray<float>(graph.parameter_count);
-    statistics = AlignedArray<float>(graph.statistic_count);
-    features = AlignedArray<float>(pooled);
-    logits = AlignedArray<float>(scores);
-    if (options.training) {
-      gradients = AlignedArray<float>(graph.parameter_count);
-      batch_statistics = AlignedArray<float>(graph.statistic_count);
-      features_grad = AlignedArray<float>(pooled);
-      logits_grad = AlignedArray<float>(scores);
-    }
-  } catch (const std::bad_alloc&) {
-    throw Error({.what = "there is not enough memory for a batch of " + std::to_string(options.batch) + ": " +
-                         std::to_string(plan.bytes / 1'000'000) + " MB of activations are needed",
-                 .where = graph.name,
-                 .hint = "use a smaller batch, bf16, or recompute"});
+  const Device device = host_device();
+  arena = DeviceArray<std::byte>(device, plan.bytes);
+  parameters = DeviceArray<float>(device, graph.parameter_count);
+  statistics = DeviceArray<float>(device, graph.statistic_count);
+  features = DeviceArray<float>(device, pooled);
+  logits = DeviceArray<float>(device, scores);
+  if (options.training) {
+    gradients = DeviceArray<float>(device, graph.parameter_count);
+    batch_statistics = DeviceArray<float>(device, graph.statistic_count);
+    features_grad = DeviceArray<float>(device, pooled);
+    logits_grad = DeviceArray<float>(device, scores);
   }
   make_operations();
   if (options.training) plan_readiness();

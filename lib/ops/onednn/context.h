@@ -9,7 +9,7 @@
 #include <functional>
 #include <vector>
 
-#include "ops/aligned.h"
+#include "device/array.h"
 #include "ops/onednn/kernels.h"
 #include "tensor/types.h"
 
@@ -29,7 +29,7 @@ class Context {
     waiting_.push_back(std::move(attach));
   }
   void give_scratch() {
-    scratch_ = AlignedArray<std::byte>(scratch_bytes_);
+    scratch_ = DeviceArray<std::byte>(host_device(), scratch_bytes_);
     for (const auto& attach : waiting_) attach(scratch_.data());
     waiting_.clear();
   }
@@ -53,7 +53,7 @@ class Context {
  private:
   const int threads_;
   const bool training_;
-  AlignedArray<std::byte> scratch_;
+  DeviceArray<std::byte> scratch_;
   size_t scratch_bytes_ = 0;
   uint64_t packed_bytes_ = 0;
   std::vector<std::function<void(std::byte*)>> waiting_;

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "ops/aligned.h"
+#include "device/array.h"
 #include "ops/onednn/backend.h"
 #include "ops/onednn/context.h"
 #include "ops/onednn/primitive.h"
@@ -19,13 +19,13 @@ class FullyConnected : public Operation {
  public:
   FullyConnected(Context& context, const FullyConnectedTask& task) : context_(context), task_(task) {
     const size_t half = task.dtype == Dtype::bf16 ? 1 : 0;
-    src_ = AlignedArray<Bf16>(half * static_cast<size_t>(task.n * task.c));
-    weight_ = AlignedArray<Bf16>(half * static_cast<size_t>(task.o * task.c));
+    src_ = DeviceArray<Bf16>(host_device(), half * static_cast<size_t>(task.n * task.c));
+    weight_ = DeviceArray<Bf16>(host_device(), half * static_cast<size_t>(task.o * task.c));
     context.count_packed(weight_.bytes());
     const Matrix src{operand(src_, task.src), task.n, task.c}, weight{operand(weight_, task.weight), task.o, task.c};
     forward_ = product(src, transposed(weight), task.dst, task.n, task.o, task.bias);
     if (context.training()) {
-      dst_grad_ = AlignedArray<Bf16>(half * static_cast<size_t>(task.n * task.o));
+      dst_grad_ = DeviceArray<Bf16>(host_device(), half * static_cast<size_t>(task.n * task.o));
       const Matrix dst_grad{operand(dst_grad_, task.dst_grad), task.n, task.o};
       backward_data_ = product(dst_grad, weight, task.src_grad, task.n, task.c, nullptr);
       backward_weights_ = product(transposed(dst_grad), src, task.weight_grad, task.o, task.c, nullptr);
@@ -60,7 +60,7 @@ class FullyConnected : public Operation {
   };
   static Matrix transposed(const Matrix& m) { return {m.data, m.columns, m.rows, !m.transposed}; }
 
-  static const void* operand(const AlignedArray<Bf16>& copy, const float* original) {
+  static const void* operand(const DeviceArray<Bf16>& copy, const float* original) {
     return copy.size() > 0 ? static_cast<const void*>(copy.data()) : original;
   }
 
@@ -82,7 +82,7 @@ class FullyConnected : public Operation {
     return {dnnl::matmul(description), std::move(arguments)};
   }
 
-  void round(const float* src, AlignedArray<Bf16>& dst) const {
+  void round(const float* src, DeviceArray<Bf16>& dst) const {
     constexpr int64_t kPiece = 65536;
     const auto count = static_cast<int64_t>(dst.size());
     context_.each((count + kPiece - 1) / kPiece, [&](int64_t piece) {
@@ -92,7 +92,7 @@ class FullyConnected : public Operation {
 
   Context& context_;
   const FullyConnectedTask task_;
-  AlignedArray<Bf16> src_, weight_, dst_grad_;  // (N, C), (O, C), (N, O); empty in f32
+  DeviceArray<Bf16> src_, weight_, dst_grad_;  // (N, C), (O, C), (N, O); empty in f32
   Bound forward_, backward_data_, backward_weights_;
   size_t scratchpad_bytes_ = 0;
 };
