@@ -50,13 +50,18 @@ class BatchNorm : public Operation {
       channel_moments(task_.src.dtype, rows_from(task_.src, chunks_.first(chunk)), chunks_.size(chunk), channels(),
                       first_partial(chunk), second_partial(chunk));
     });
-    for (int64_t chunk = 1; chunk < chunks_.count(); ++chunk)
-      join_moments(channels(), first_partial(0), second_partial(0), static_cast<float>(chunks_.first(chunk)),
-                   first_partial(chunk), second_partial(chunk), static_cast<float>(chunks_.size(chunk)));
-    const auto count = static_cast<float>(task_.src.shape.pixels());
+    const auto count = static_cast<double>(task_.src.shape.pixels());
     for (int64_t c = 0; c < channels(); ++c) {
-      task_.batch_mean[c] = first_partial(0)[c];
-      task_.batch_variance[c] = std::max(second_partial(0)[c] / count, 0.0f);
+      double sum = 0, squares = 0;
+      for (int64_t chunk = 0; chunk < chunks_.count(); ++chunk)
+        sum += static_cast<double>(first_partial(chunk)[c]) * static_cast<double>(chunks_.size(chunk));
+      const double mean = sum / count;
+      for (int64_t chunk = 0; chunk < chunks_.count(); ++chunk) {
+        const double difference = first_partial(chunk)[c] - mean;
+        squares += second_partial(chunk)[c] + difference * difference * static_cast<double>(chunks_.size(chunk));
+      }
+      task_.batch_mean[c] = static_cast<float>(mean);
+      task_.batch_variance[c] = static_cast<float>(std::max(squares / count, 0.0));
     }
   }
 
@@ -83,17 +88,19 @@ class BatchNorm : public Operation {
                     channels(), a_.data(), b_.data(), task_.batch_mean, task_.relu, first_partial(chunk),
                     second_partial(chunk));
     });
-    for (int64_t chunk = 1; chunk < chunks_.count(); ++chunk)
-      for (int64_t i = 0; i < 2 * channels(); ++i) partial_[i] += first_partial(chunk)[i];
-    const float share = 1.0f / static_cast<float>(task_.src.shape.pixels());
+    const double share = 1.0 / static_cast<double>(task_.src.shape.pixels());
     for (int64_t c = 0; c < channels(); ++c) {
-      const float sum = partial_[c], product = partial_[channels() + c];
-      const float inverse = 1.0f / std::sqrt(task_.batch_variance[c] + kBatchNormEpsilon);
+      double sum = 0, product = 0;
+      for (int64_t chunk = 0; chunk < chunks_.count(); ++chunk) {
+        sum += first_partial(chunk)[c];
+        product += second_partial(chunk)[c];
+      }
+      const double inverse = 1.0 / std::sqrt(static_cast<double>(task_.batch_variance[c]) + kBatchNormEpsilon);
       const auto i = static_cast<size_t>(c);
-      task_.shift_grad[c] = sum;
-      task_.scale_grad[c] = product * inverse;
-      k_[i] = -a_[i] * product * inverse * inverse * share;
-      l_[i] = -a_[i] * sum * share;
+      task_.shift_grad[c] = static_cast<float>(sum);
+      task_.scale_grad[c] = static_cast<float>(product * inverse);
+      k_[i] = static_cast<float>(-a_[i] * product * inverse * inverse * share);
+      l_[i] = static_cast<float>(-a_[i] * sum * share);
     }
   }
 

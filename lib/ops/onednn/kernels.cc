@@ -21,6 +21,8 @@ using Ints = int32_t __attribute__((vector_size(64)));
 using Halves = uint16_t __attribute__((vector_size(32)));
 using Bytes = uint8_t __attribute__((vector_size(16)));
 constexpr int64_t kLanes = 16;
+// Long sums are sums of runs: rounding then grows with the root of a run's length, not of the whole.
+constexpr int64_t kRun = 64;
 
 template <typename Vector, typename T>
 PACKHORSE_INLINE Vector read(const T* src) {
@@ -81,12 +83,19 @@ struct Moments {
       first[v] = load(row<T>(src, 0) + c + v * kLanes);
       sum[v] = square[v] = Floats{};
     }
-    for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t begin = 0; begin < pixels; begin += kRun) {
+      Floats run[V] = {}, run_square[V] = {};
+      for (int64_t p = begin; p < std::min(begin + kRun, pixels); ++p)
+        for (int v = 0; v < V; ++v) {
+          const Floats difference = load(row<T>(src, p) + c + v * kLanes) - first[v];
+          run[v] += difference;
+          run_square[v] += difference * difference;
+        }
       for (int v = 0; v < V; ++v) {
-        const Floats difference = load(row<T>(src, p) + c + v * kLanes) - first[v];
-        sum[v] += difference;
-        square[v] += difference * difference;
+        sum[v] += run[v];
+        square[v] += run_square[v];
       }
+    }
     const float inverse = 1.0f / static_cast<float>(pixels);
     for (int v = 0; v < V; ++v) {
       store(mean + c + v * kLanes, first[v] + sum[v] * inverse);
@@ -143,14 +152,21 @@ struct GradientSums {
       shift[v] = load(b + c + v * kLanes);
       centre[v] = load(mean + c + v * kLanes);
     }
-    for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t begin = 0; begin < pixels; begin += kRun) {
+      Floats run[V] = {}, run_product[V] = {};
+      for (int64_t p = begin; p < std::min(begin + kRun, pixels); ++p)
+        for (int v = 0; v < V; ++v) {
+          const Floats value = load(row<T>(src, p) + c + v * kLanes);
+          const Ints passes = (value * scale[v] + shift[v] > 0) | always;
+          const Floats gradient = keep_where(passes, load(row<T>(dst_grad, p) + c + v * kLanes));
+          run[v] += gradient;
+          run_product[v] += gradient * (value - centre[v]);
+        }
       for (int v = 0; v < V; ++v) {
-        const Floats value = load(row<T>(src, p) + c + v * kLanes);
-        const Ints passes = (value * scale[v] + shift[v] > 0) | always;
-        const Floats gradient = keep_where(passes, load(row<T>(dst_grad, p) + c + v * kLanes));
-        sums[v] += gradient;
-        products[v] += gradient * (value - centre[v]);
+        sums[v] += run[v];
+        products[v] += run_product[v];
       }
+    }
     for (int v = 0; v < V; ++v) {
       store(sum + c + v * kLanes, sums[v]);
       store(product + c + v * kLanes, products[v]);
@@ -425,20 +441,10 @@ void channel_moments(Dtype dtype, Rows src, int64_t pixels, int64_t channels, fl
     PACKHORSE_BY_DTYPE(each_block<4>(channels, Moments<float>{src, pixels, mean, squares}),
                        each_block<4>(channels, Moments<Bf16>{src, pixels, mean, squares}))}
 
-PACKHORSE_CLONES void join_moments(int64_t channels, float* mean, float* squares, float pixels, const float* mean_b,
-                                   const float* squares_b, float pixels_b) {
-  const float share = pixels_b / (pixels + pixels_b), weight = pixels * share;
-  for (int64_t c = 0; c < channels; ++c) {
-    const float difference = mean_b[c] - mean[c];
-    mean[c] += difference * share;
-    squares[c] += squares_b[c] + difference * difference * weight;
-  }
-}
-
 PACKHORSE_CLONES
-void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
-                 bool relu){PACKHORSE_BY_DTYPE(scale_shift_rows<float>(src, dst, pixels, channels, a, b, relu),
-                                               scale_shift_rows<Bf16>(src, dst, pixels, channels, a, b, relu))}
+    void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
+                     bool relu){PACKHORSE_BY_DTYPE(scale_shift_rows<float>(src, dst, pixels, channels, a, b, relu),
+                                                   scale_shift_rows<Bf16>(src, dst, pixels, channels, a, b, relu))}
 
 PACKHORSE_CLONES
     void gradient_sums(Dtype dtype, Rows src, Rows dst_grad, int64_t pixels, int64_t channels, const float* a,

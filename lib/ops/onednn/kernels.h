@@ -2,7 +2,7 @@
 // the program starts.
 //
 // Rule: a kernel works on one chunk, on one thread, and knows nothing of threads. Chunks depend on shapes alone, never
-// on the number of threads, and their sums are joined in order: results are the same for any number of threads.
+// on the number of threads, and their sums are joined in order, in f64: results are the same for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,6 @@ struct Rows {
 
 /// Mean and sum of squared differences from it, of each channel over `pixels` pixels.
 void channel_moments(Dtype dtype, Rows src, int64_t pixels, int64_t channels, float* mean, float* squares);
-/// Joins a second part's moments into the first's.
-void join_moments(int64_t channels, float* mean, float* squares, float pixels, const float* mean_b,
-                  const float* squares_b, float pixels_b);
 
 /// dst = src * a + b, then ReLU where asked.
 void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
