@@ -86,7 +86,7 @@ stage_folder() {
 # ---- How ranks are started ------------------------------------------------------------------------------------------
 nodes=${SLURM_JOB_NUM_NODES:-1}
 # A container without /sys does not know its sockets; one is then a safe guess.
-sockets=$({ lscpu -p=SOCKET 2>/dev/null || true; } | awk '!/^#/ && !seen[$0]++ {count++} END {print count > 0 ? count : 1}')
+sockets=$({ lscpu -p=SOCKET 2>/dev/null || true; } | awk '!/^#/ && !seen[$0]++ {count++} END {print (count > 0 ? count : 1)}')
 
 # SLURM's tasks; else PACKHORSE_RANKS; else one a GPU that the job was given; else one a CPU socket.
 ranks=${SLURM_NTASKS:-${PACKHORSE_RANKS:-$((nodes * ${SLURM_GPUS_ON_NODE:-$sockets}))}}

@@ -94,7 +94,8 @@ class TrainingRun {
     while (trainer_.steps() < last_step_ && !summary_.stopped) {
       const StepReport step = one_step(feed, clock);
       progress.add(job_.settings.global_batch);
-      progress.note(fmt::format("epoch {} loss {:.3f}{}", step.step / steps_per_epoch() + 1, step.loss, shown_top1()));
+      progress.note(
+          fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, shown_top1()));
       after_step(step);
       clock.lap();  // validation and checkpoints are no part of a step's time
     }
