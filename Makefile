@@ -12,7 +12,7 @@ SHELL := /bin/bash
 PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
             libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
             wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
-TEST_PACKAGES  := libgtest-dev slurm-wlm munge
+TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
 BENCH_PACKAGES := libbenchmark-dev
 LINT_PACKAGES  := clang-format clang-tidy shellcheck
 
