@@ -13,7 +13,6 @@ PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libturbojpeg0-dev lib
             libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
             wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
 TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
-BENCH_PACKAGES := libbenchmark-dev
 LINT_PACKAGES  := clang-format clang-tidy shellcheck
 
 # ---- Shelves: a room includes rooms of lower shelves only; `make layers` holds the code to this table ---------------
@@ -84,7 +83,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 DEMO_DATA_TOOL := $(BUILD)/bin/packhorse-demo-data
 
-.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-bench deps-lint test-interop unit-tests print-rooms
+.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
@@ -156,13 +155,12 @@ test: deps deps-test
 # ---- The rest -------------------------------------------------------------------------------------------------------
 deps:       ; @tests/deps $(PACKAGES)
 deps-test:  ; @tests/deps $(TEST_PACKAGES)
-deps-bench: ; @tests/deps $(BENCH_PACKAGES)
 deps-lint:  ; @tests/deps $(LINT_PACKAGES)
 
 demo: all
 	@jobs/demo.sh
 
-bench: deps-bench all
+bench: all
 	@for script in tests/bench/*.sh; do [ ! -e "$$script" ] || bash "$$script" || exit 1; done
 
 test-interop: all
@@ -174,7 +172,7 @@ layers:
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
 SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc data_manifests/*.cc tests/*/*.cc)
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/*/*.sh .ci/run)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/peers tests/*/*.sh .ci/run)
 lint: deps deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)

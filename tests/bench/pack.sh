@@ -2,7 +2,7 @@
 # Packing beside MXNet's im2rec, in turn and several times: medians and their ratio, as other work on a shared machine
 # can change any single figure.
 #   bash tests/bench/pack.sh           wants network access once: photographs from Debian, MXNet from PyPI
-#   PEERS=dir                          uses dir/mxnet for MXNet
+#   PEERS=dir                          as tests/peers says
 #   PHOTOS=dir                         uses these pictures, a folder a class, instead of making some
 #   BENCH_IMAGES=2000 BENCH_ROUNDS=5   how many, how often
 set -euo pipefail
@@ -11,14 +11,9 @@ at=build/bench
 rounds=${BENCH_ROUNDS:-5}
 threads=$(nproc)
 photos=${PHOTOS:-$at/photos}
-python=${PEERS:-build/interop}/mxnet/bin/python
+python=$(tests/peers mxnet)
 mkdir -p "$at"
 
-if ! "$python" -c 'import mxnet, cv2' 2>/dev/null; then
-  tests/deps python3-venv
-  python3 -m venv "${python%/bin/python}"
-  "$python" -m pip install -q 'numpy<1.24' mxnet==1.9.1 opencv-python-headless==4.8.1.78
-fi
 if [ ! -d "$photos" ]; then
   echo "pack: making photographs in $photos"
   mkdir -p "$at/wallpapers"

@@ -1,17 +1,11 @@
 #!/usr/bin/env bash
 # Training steps beside PyTorch's, in turn, several times; the ratio of medians: train.sh [NETWORK DTYPE CLASSES], or all
-# that RESULTS.md lists. ROUNDS, SECONDS_EACH, THREADS and BATCH change the effort. PEERS=DIR uses DIR/torch, a virtual environment that has torch and torchvision.
+# that RESULTS.md lists. ROUNDS, SECONDS_EACH, THREADS and BATCH change the effort.
+# tests/peers says where PyTorch comes from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-peers=${PEERS:-build/interop}
 rounds=${ROUNDS:-3} each=${SECONDS_EACH:-15} threads=${THREADS:-$(nproc)} batch=${BATCH:-32}
-python=$peers/torch/bin/python
-if [ ! -x "$python" ]; then
-  echo "bench: making a virtual environment with PyTorch in $peers/torch"
-  tests/deps python3-venv
-  python3 -m venv "$peers/torch"
-  "$peers/torch/bin/pip" install --quiet torch torchvision h5py
-fi
+python=$(tests/peers torch)
 make -j2 build/tests/bench/engine_bench
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -1,16 +1,9 @@
 #!/usr/bin/env bash
 # PyTorch as referee: for each network the same weights and pictures give the same logits, losses and gradients, and
-# ten steps of SGD go the same way. PEERS=DIR uses DIR/torch, a virtual environment that has torch, torchvision, h5py.
+# ten steps of SGD go the same way. tests/peers says where PyTorch comes from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-peers=${PEERS:-build/interop}
-python=$peers/torch/bin/python
-if [ ! -x "$python" ]; then
-  echo "interop: making a virtual environment with PyTorch in $peers/torch"
-  tests/deps python3-venv
-  python3 -m venv "$peers/torch"
-  "$peers/torch/bin/pip" install --quiet torch torchvision h5py
-fi
+python=$(tests/peers torch)
 make -j2 build/tests/interop/dump_step
 folder=$(mktemp -d "${TMPDIR:-/tmp}/packhorse-interop.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
