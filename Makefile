@@ -176,7 +176,7 @@ SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps test
 lint: deps deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
-	@$(MAKE) -j$(JOBS) $(SOURCES:%.cc=$(BUILD)/lint/%.tidy)
+	@$(MAKE) -k -j$(JOBS) $(SOURCES:%.cc=$(BUILD)/lint/%.tidy)
 	@echo "lint: $(words $(SOURCES)) sources, $(words $(HEADERS)) headers and $(words $(SCRIPTS)) scripts are clean"
 
 # A source is looked at again when it or a header that it includes has changed since.

@@ -37,6 +37,7 @@ struct Sample {
   void parse(std::vector<std::string> words) {
     words.insert(words.begin(), "packhorse-sample");
     std::vector<char*> pointers;
+    pointers.reserve(words.size());
     for (auto& word : words) pointers.push_back(word.data());
     options.parse(static_cast<int>(pointers.size()), pointers.data());
   }
