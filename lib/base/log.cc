@@ -11,6 +11,8 @@
 namespace packhorse {
 namespace {
 
+constexpr const char* kBytes = "bytes";  // the unit that is shown as MB and GB
+
 int log_rank = 0;
 int log_ranks = 1;
 
@@ -93,20 +95,24 @@ void Progress::add(uint64_t count) {
   show(false);
 }
 
+std::string Progress::amount(uint64_t count) const {
+  return unit_ == kBytes ? bytes_text(static_cast<double>(count)) : grouped(count);
+}
+std::string Progress::counted(uint64_t count) const { return amount(count) + (unit_ == kBytes ? "" : " " + unit_); }
+
 void Progress::show(bool last) {
   const std::lock_guard lock(mutex_);
   const uint64_t done = done_.load();
   const double taken = std::max(seconds(), 1e-9);
   const double rate = static_cast<double>(done) / taken;
-  std::string line = fmt::format("{} {}", label_, grouped(done));
-  if (total_ > 0) line += fmt::format("/{} {}", grouped(total_), unit_);
-  if (total_ == 0) line += " " + unit_;
+  std::string line = label_ + " " + (total_ > 0 ? amount(done) + " of " + counted(total_) : counted(done));
   if (total_ > 0 && terminal_) {
     constexpr uint64_t kWidth = 24;
     const uint64_t filled = std::min(kWidth, done * kWidth / total_);
     line += " [" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "]";
   }
-  line += fmt::format("  {:.{}f} {}/s", rate, rate < 100 ? 1 : 0, unit_);
+  line +=
+      "  " + (unit_ == kBytes ? bytes_text(rate) : fmt::format("{:.{}f} {}", rate, rate < 100 ? 1 : 0, unit_)) + "/s";
   if (last) {
     line += "  in " + duration_text(taken);
   } else if (total_ > done && done > 0) {

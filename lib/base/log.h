@@ -28,7 +28,8 @@ std::string duration_text(double seconds);
 /// Rate and time left: a bar on a terminal, a line every few seconds elsewhere. Threads may add at the same time.
 class Progress {
  public:
-  /// `unit` is the plural ("images"); `total` of 0 means unknown; a silent one prints nothing.
+  /// `unit` is the plural ("images"; "bytes" are shown as MB and GB); `total` of 0 means unknown; a silent one prints
+  /// nothing.
   Progress(std::string label, std::string unit, uint64_t total, bool silent = false);
   ~Progress();
   Progress(const Progress&) = delete;
@@ -41,6 +42,8 @@ class Progress {
 
  private:
   void show(bool last);
+  std::string amount(uint64_t count) const;   // "74.9 MB", "1,234"
+  std::string counted(uint64_t count) const;  // "74.9 MB", "1,234 images"
 
   using Clock = std::chrono::steady_clock;
   const std::string label_, unit_;

@@ -10,9 +10,9 @@
 namespace packhorse {
 namespace {
 
-/// Multiply-adds a second that one core does in convolutions, for the expected time alone: half of what cores with
-/// two 256-bit fused multiply-add units reach at 2.5 GHz.
-constexpr double kMacsPerCore = 20e9;
+/// Multiply-adds a second and core of a whole training step, for the expected time alone: about what oneDNN reached on
+/// cores with AVX-512 (tests/bench/RESULTS.md, inception-bn-21k: images/s * GMAC * 3 / threads).
+constexpr double macs_per_core(Dtype dtype) { return dtype == Dtype::bf16 ? 90e9 : 45e9; }
 /// Backward computes two products (of gradients with weights and with activations) for forward's one.
 constexpr double kTrainingFactor = 3;
 /// Parameters, gradients, momentum, and the backend's packed copies.
@@ -36,7 +36,8 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
   const double passes = static_cast<double>(steps) / static_cast<double>(per_epoch);
   const double macs = static_cast<double>(graph.macs()) *
                       (kTrainingFactor * trained + static_cast<double>(validation_records) * passes);
-  const double seconds = macs / (kMacsPerCore * job.threads * ranks);
+  const double speed = macs_per_core(options.dtype);
+  const double seconds = macs / (speed * job.threads * ranks);
   const uint64_t arrays = graph.parameter_count * sizeof(float);
   const uint64_t feed = Feed::memory_bytes(settings.feed(plan, job.classes, job.feed_threads, true));
   const uint64_t checkpoints = static_cast<uint64_t>(std::max(1, job.keep) + 1) * 2 * arrays;
@@ -47,13 +48,13 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
       "left out  {} images an epoch, others each time, as they do not fill a step\n"
       "memory    a rank: activations {} ({} without a plan), parameters and momentum {}, feed {}\n"
       "disk      {} of checkpoints (the last {} and the best) in {}\n"
-      "time      {} if {} threads on {} ranks ({}, {}) reach {:.0f} GMAC/s each; nothing was measured",
+      "time      {} if {} threads on {} ranks ({}, {}) reach {:.0f} GMAC/s each, as others did; not measured here",
       graph.name, grouped(graph.parameter_count), static_cast<double>(graph.macs()) * 1e-9, grouped(training_records),
       grouped(static_cast<uint64_t>(job.classes)), grouped(validation_records), grouped(static_cast<uint64_t>(steps)),
       grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(), ranks,
       plan.dropped(), bytes(memory.bytes), bytes(memory.unplanned_bytes), bytes(kCopies * arrays), bytes(feed),
       bytes(checkpoints), job.keep, (job.folder / "checkpoints").string(), duration_text(seconds), job.threads, ranks,
-      backend, settings.precision, kMacsPerCore * 1e-9);
+      backend, settings.precision, speed * 1e-9);
 }
 
 }  // namespace packhorse
