@@ -121,7 +121,8 @@ TEST(DISABLED_Ranked, Steps) {
                 static_cast<float>((i * 7 + static_cast<size_t>(step)) % 1000) * static_cast<float>(ranks_sum))
           << "step " << step << " element " << i;
     }
-    EXPECT_EQ(last, (std::vector<float>{static_cast<float>(size * (size - 1) / 2), static_cast<float>(size),
+    const int rank_sum = size * (size - 1) / 2;
+    EXPECT_EQ(last, (std::vector<float>{static_cast<float>(rank_sum), static_cast<float>(size),
                                         static_cast<float>(size * step)}));
     EXPECT_GE(buckets.exposed_seconds(), 0);
     world.barrier();  // between steps the main thread may speak

@@ -50,6 +50,7 @@ TEST(MemoryPlan, PlacesRandomBuffersWithoutMeeting) {
 
 TEST(MemoryPlan, SharesBytesOverTime) {
   std::vector<PlannedBuffer> buffers;
+  buffers.reserve(10);
   for (int i = 0; i < 10; ++i) buffers.push_back({.name = "", .bytes = 640, .lives = {{i, i + 1}}});
   EXPECT_EQ(place(buffers, 64), 2 * 640u);  // each meets its neighbours only
 }

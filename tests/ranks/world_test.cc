@@ -85,10 +85,12 @@ TEST(DISABLED_Ranked, Talk) {
   std::vector<std::vector<float>> parts;
   std::vector<World::Request> requests;
   for (size_t part = 0; part < 5; ++part) parts.emplace_back(1000 + part, float(rank + 1) * float(part + 1));
+  requests.reserve(parts.size());
   for (auto& part : parts) requests.push_back(world.start_sum(part));
+  const int rank_sum = size * (size + 1) / 2;
   for (size_t part = 0; part < 5; ++part) {
     while (!requests[part].poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    for (const float value : parts[part]) ASSERT_EQ(value, float(part + 1) * float(size * (size + 1) / 2));
+    for (const float value : parts[part]) ASSERT_EQ(value, float(part + 1) * float(rank_sum));
   }
   world.barrier();
 }
