@@ -1,7 +1,5 @@
 #include "manifest/stage_manifest.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -11,6 +9,7 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
 #include "base/version.h"
 
 namespace packhorse {
@@ -24,11 +23,6 @@ std::string utc_text(std::chrono::system_clock::time_point when) {
   std::array<char, 32> text{};
   std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text.data();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
 }
 
 Json to_json(const FileEntry& entry, const fs::path& folder) {

@@ -1,16 +1,14 @@
 #include "train/training_run.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <memory>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "metrics/journal.h"
@@ -40,11 +38,6 @@ class Stopwatch {
 
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
 }
 
 /// Sums over the steps since the last journal line.

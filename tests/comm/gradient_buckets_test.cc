@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -87,13 +86,7 @@ TEST(HostAllreduce, AloneChangesNothing) {
 
 TEST(HostAllreduce, SumsOverRanks) {
   for (const int ranks : {1, 2, 4}) {
-    test::RunOptions options;
-    options.timeout_s = 120;
-    const auto result =
-        test::run_command({"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n",
-                           std::to_string(ranks), std::filesystem::read_symlink("/proc/self/exe").string(),
-                           "--gtest_also_run_disabled_tests", "--gtest_filter=DISABLED_Ranked.*"},
-                          options);
+    const auto result = test::run_ranked_test("DISABLED_Ranked.*", ranks);
     EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
   }
 }

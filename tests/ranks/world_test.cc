@@ -5,7 +5,6 @@
 
 #include <array>
 #include <chrono>
-#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -14,15 +13,6 @@
 
 namespace packhorse {
 namespace {
-
-test::RunResult run_ranked(const std::string& name, int ranks) {
-  test::RunOptions options;
-  options.timeout_s = 60;
-  return test::run_command({"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n",
-                            std::to_string(ranks), std::filesystem::read_symlink("/proc/self/exe").string(),
-                            "--gtest_also_run_disabled_tests", "--gtest_filter=DISABLED_Ranked." + name},
-                           options);
-}
 
 TEST(World, AloneNeedsNoMpi) {
   World world;
@@ -44,21 +34,21 @@ TEST(World, AloneNeedsNoMpi) {
 
 TEST(World, TalksBetweenRanks) {
   for (const int ranks : {1, 2, 4}) {
-    const auto result = run_ranked("Talk", ranks);
+    const auto result = test::run_ranked_test("DISABLED_Ranked.Talk", ranks);
     EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
   }
 }
 
 TEST(World, EndsTheJobWhenOneRankFails) {
   const auto start = std::chrono::steady_clock::now();
-  const auto result = run_ranked("OneFails", 3);
+  const auto result = test::run_ranked_test("DISABLED_Ranked.OneFails", 3);
   EXPECT_NE(result.exit_code, 0);
   EXPECT_NE(result.all().find("[rank 2] error: this rank alone"), std::string::npos) << result.all();
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30)) << "the promise of the design";
 }
 
 TEST(World, SaysASharedFailureOnce) {
-  const auto result = run_ranked("AllFail", 3);
+  const auto result = test::run_ranked_test("DISABLED_Ranked.AllFail", 3);
   EXPECT_NE(result.exit_code, 0);
   const std::string text = result.all();
   const size_t first = text.find("error: every rank");

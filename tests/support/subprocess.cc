@@ -124,4 +124,13 @@ RunResult run_stage_command(const std::string& name, const std::vector<std::stri
   return run_command(stage_command(name, arguments, ranks), options);
 }
 
+RunResult run_ranked_test(const std::string& filter, int ranks) {
+  RunOptions options;
+  options.timeout_s = 120;
+  return run_command(
+      {"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n", std::to_string(ranks),
+       fs::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests", "--gtest_filter=" + filter},
+      options);
+}
+
 }  // namespace packhorse::test

@@ -72,4 +72,7 @@ std::vector<std::string> stage_command(const std::string& name, const std::vecto
 RunResult run_stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0,
                             const RunOptions& options = {});
 
+/// This very test binary under mpirun: the disabled tests that `filter` names, on each of `ranks` ranks.
+RunResult run_ranked_test(const std::string& filter, int ranks);
+
 }  // namespace packhorse::test

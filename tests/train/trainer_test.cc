@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -141,13 +140,7 @@ TEST_F(TrainerTest, StopsWhereTheLossIsNotFinite) {
 
 TEST(Trainer, RanksAgree) {
   for (const int ranks : {2, 4}) {
-    test::RunOptions options;
-    options.timeout_s = 120;
-    const auto result =
-        test::run_command({"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n",
-                           std::to_string(ranks), std::filesystem::read_symlink("/proc/self/exe").string(),
-                           "--gtest_also_run_disabled_tests", "--gtest_filter=DISABLED_Ranked.*"},
-                          options);
+    const auto result = test::run_ranked_test("DISABLED_Ranked.*", ranks);
     EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
   }
 }
