@@ -16,55 +16,72 @@ TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
 LINT_PACKAGES  := clang-format clang-tidy shellcheck
 
 # ---- Shelves: a room includes rooms of lower shelves only; `make layers` holds the code to this table ---------------
+SHELVES := 0 1 2 3 4 5
 ROOMS_0 := base
-ROOMS_1 := manifest record image ranks tensor metrics
-ROOMS_2 := source device net
-ROOMS_3 := feed comm ops
-ROOMS_4 := train report
-ROOMS   := $(ROOMS_0) $(ROOMS_1) $(ROOMS_2) $(ROOMS_3) $(ROOMS_4)
+ROOMS_1 := manifest record image hdf5 ranks tensor metrics
+ROOMS_2 := classes source device net demo
+ROOMS_3 := list pack verify feed comm checkpoint ops results
+ROOMS_4 := step infer report
+ROOMS_5 := train
+ROOMS   := $(foreach s,$(SHELVES),$(ROOMS_$(s)))
 
-USES_base     :=
-USES_manifest := base
-USES_record   := base
-USES_image    := base
-USES_ranks    := base
-USES_tensor   := base
-USES_metrics  := base
-USES_source   := record manifest image base
-USES_device   := base
-USES_net      := tensor base
-USES_feed     := record image manifest base
-USES_comm     := ranks base
-USES_ops      := net device tensor base
-USES_train    := ops net comm feed metrics record manifest image ranks tensor base
-USES_report   := metrics manifest image base
+USES_base       :=
+USES_manifest   := base
+USES_record     := base
+USES_image      := base
+USES_hdf5       := base
+USES_ranks      := base
+USES_tensor     :=
+USES_metrics    := base
+USES_classes    := metrics manifest base
+USES_source     := manifest base
+USES_device     := base
+USES_net        := tensor base
+USES_demo       := image base
+USES_list       := source classes manifest base
+USES_pack       := source classes record image manifest ranks base
+USES_verify     := classes hdf5 metrics record image manifest ranks base
+USES_feed       := record image manifest base
+USES_comm       := ranks base
+USES_checkpoint := net hdf5 base
+USES_ops        := net device tensor base
+USES_results    := classes hdf5 metrics base
+USES_step       := ops comm feed net base
+USES_infer      := results checkpoint ops feed classes net record image manifest ranks metrics base
+USES_report     := results classes hdf5 metrics image manifest base
+USES_train      := step checkpoint ops comm feed classes net metrics record manifest ranks base
 
 # A vendor's headers have one home each, and a stage links only what its rooms need.
 HDF5_INCLUDE := /usr/include/hdf5/serial
 MPI_CFLAGS    = -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi 2>/dev/null))
 MPI_LIBS      = $(shell pkg-config --libs ompi 2>/dev/null || echo -lmpi)
 LIBS_base    := -lfmt
-LIBS_image   := -lturbojpeg -ljpeg -lpng
+LIBS_image   := -ljpeg -lpng
 LIBS_ranks    = $(MPI_LIBS)
-LIBS_metrics := -lhdf5_serial
+LIBS_hdf5    := -lhdf5_serial
 LIBS_source  := -larchive -ltbb
+LIBS_demo    := -larchive -lz
+LIBS_pack    := -ltbb
+LIBS_verify  := -ltbb
 LIBS_feed    := -ltbb
 LIBS_ops     := -ldnnl
 FLAGS_ranks   = $(MPI_CFLAGS)
-FLAGS_image   := -O3
-FLAGS_metrics := -isystem $(HDF5_INCLUDE)
+FLAGS_image  := -O3
+FLAGS_hdf5   := -isystem $(HDF5_INCLUDE)
 FLAGS_ops    := -fopenmp
-FLAGS_train  := -fopenmp
+FLAGS_step   := -fopenmp
 
 # ---- Stages: one executable a verb, and the rooms each uses ---------------------------------------------------------
 STAGES := list pack verify train evaluate export predict
-STAGE_list     := source manifest
-STAGE_pack     := source record manifest ranks
-STAGE_verify   := source record metrics manifest ranks
+STAGE_list     := list
+STAGE_pack     := pack
+STAGE_verify   := verify
 STAGE_train    := train
-STAGE_evaluate := train
+STAGE_evaluate := infer
 STAGE_export   := report
-STAGE_predict  := report train
+STAGE_predict  := infer report
+TOOLS := demo-data
+STAGE_demo-data := demo
 
 # ---- How things are compiled ----------------------------------------------------------------------------------------
 BUILD    := build
@@ -81,14 +98,14 @@ libs_of  = $(sort $(foreach r,$(call closure,$(1)),$(LIBS_$(r)))) $(if $(filter 
 
 OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
-DEMO_DATA_TOOL := $(BUILD)/bin/packhorse-demo-data
+TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
 .PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
 .PHONY: stages
-stages: $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
+stages: $(STAGE_BINARIES) $(TOOL_BINARIES)
 
 $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
@@ -96,7 +113,7 @@ $(BUILD)/%.o: %.cc
 	@$(CXX) $(CXXFLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MMD -MP -c $< -o $@
 
 # The inner loops are written for the vectoriser.
-$(BUILD)/lib/ops/onednn/kernels.o: OPTIMISE := -O3
+$(BUILD)/lib/ops/cpu/kernels.o: OPTIMISE := -O3
 
 define room_rules
 $(BUILD)/lib/$(1).a: $(call OBJECTS,lib/$(1)/*.cc lib/$(1)/*/*.cc)
@@ -106,35 +123,31 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
 define stage_rules
-$(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(1).o $(call archives,$(STAGE_$(1)))
+$(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call archives,$(STAGE_$(1)))
 	@mkdir -p $$(@D)
 	@echo "  stage $(1)"
 	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(STAGE_$(1))) -o $$@
 endef
-$(foreach s,$(STAGES),$(eval $(call stage_rules,$(s))))
-
-# The demo's data, in the ImageNet release's form.
-$(BUILD)/bin/packhorse-demo-data: $(BUILD)/data_manifests/demo_data.o $(call archives,source)
-	@mkdir -p $(@D)
-	@echo "  tool  demo-data"
-	@$(CXX) $(LDFLAGS) $^ $(call libs_of,source) -lz -o $@
+$(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
 # ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults and cluster -------------------------------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
 TEST_RUNS  := $(foreach t,pipeline faults cluster,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
 TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/tests/%_test)
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
+# What the helpers in tests/support need beside a test's own room.
+TESTS_NEED := demo classes record image base
 
 define test_rules
 $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call archives,$(2))
 	@mkdir -p $$(@D)
 	@echo "  test  $(1)"
-	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) $$(LDLIBS) -lgtest_main -lgtest -o $$@
+	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) $$(LDLIBS) -ltbb -lgtest_main -lgtest -o $$@
 endef
-$(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) base)))
-$(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),source train report)))
+$(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
+$(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))
 $(BUILD)/tests/pipeline_test: LDLIBS += -lz
-$(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(DEMO_DATA_TOOL)
+$(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
 
 # What writes a training step down for PyTorch to repeat.
@@ -142,7 +155,7 @@ $(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call arch
 	@echo "  tool  dump_step"
 	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
 
-$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call archives,train)
+$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call archives,train infer)
 	@echo "  bench engine_bench"
 	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
 
@@ -170,7 +183,7 @@ layers:
 	@tests/layers
 
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
-SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc data_manifests/*.cc tests/*/*.cc)
+SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
 SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/peers tests/*/*.sh .ci/run)
 lint: deps deps-lint layers
@@ -195,7 +208,7 @@ PREFIX ?= /usr/local
 install: all
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/packhorse/jobs \
 	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests $(DESTDIR)$(PREFIX)/share/doc/packhorse
-	@install -m 755 $(STAGE_BINARIES) $(DEMO_DATA_TOOL) $(DESTDIR)$(PREFIX)/bin
+	@install -m 755 $(STAGE_BINARIES) $(TOOL_BINARIES) $(DESTDIR)$(PREFIX)/bin
 	@install -m 755 $(filter-out jobs/demo.sh,$(wildcard jobs/*.sbatch jobs/*.sh)) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
 	@install -m 644 $(wildcard data_manifests/*.json data_manifests/*.tsv data_manifests/README.md) \
 	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests
@@ -208,7 +221,7 @@ gpu-check:
 	@echo "a training step against the CPU's, and a sum over ranks on several GPUs."
 
 print-rooms:
-	@$(foreach r,$(ROOMS),echo "$(r): $(USES_$(r))";)
+	@$(foreach s,$(SHELVES),$(foreach r,$(ROOMS_$(s)),echo "$(s) $(r): $(USES_$(r))";))
 
 clean:
 	@rm -rf $(BUILD)

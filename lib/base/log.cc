@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/text.h"
+
 namespace packhorse {
 namespace {
 
@@ -42,31 +44,6 @@ void log_info(const std::string& message) {
 void log_warning(const std::string& message) { print_line("warning: ", message); }
 void log_error(const std::string& message) { print_line("error: ", message); }
 
-std::string grouped(uint64_t number) {
-  std::string digits = std::to_string(number);
-  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
-  return digits;
-}
-
-std::string bytes_text(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-  size_t unit = 0;
-  while (std::abs(bytes) >= 1000 && unit + 1 < std::size(kUnits)) {
-    bytes /= 1000;
-    ++unit;
-  }
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
-}
-
-std::string duration_text(double seconds) {
-  if (!(seconds < 1e9)) return "unknown";
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
-  const auto whole = static_cast<int64_t>(std::llround(seconds));
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  if (whole < 86400) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-  return fmt::format("{} d {:02} h", whole / 86400, whole / 3600 % 24);
-}
-
 Progress::Progress(std::string label, std::string unit, uint64_t total, bool silent)
     : label_(std::move(label)),
       unit_(std::move(unit)),
@@ -79,8 +56,6 @@ Progress::~Progress() {
   if (!silent_) show(true);
 }
 
-double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
 void Progress::note(const std::string& text) {
   const std::lock_guard lock(mutex_);
   note_ = text;
@@ -89,7 +64,7 @@ void Progress::note(const std::string& text) {
 void Progress::add(uint64_t count) {
   done_ += count;
   if (silent_) return;
-  const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count();
+  const int64_t now = static_cast<int64_t>(clock_.seconds() * 1e9);
   int64_t due = next_show_ns_.load();
   if (now < due || !next_show_ns_.compare_exchange_strong(due, now + interval_ns(terminal_))) return;
   show(false);
@@ -98,14 +73,14 @@ void Progress::add(uint64_t count) {
 std::string Progress::amount(uint64_t count) const {
   return unit_ == kBytes ? bytes_text(static_cast<double>(count)) : grouped(count);
 }
-std::string Progress::counted(uint64_t count) const { return amount(count) + (unit_ == kBytes ? "" : " " + unit_); }
+std::string Progress::amount_text(uint64_t count) const { return amount(count) + (unit_ == kBytes ? "" : " " + unit_); }
 
 void Progress::show(bool last) {
   const std::lock_guard lock(mutex_);
   const uint64_t done = done_.load();
   const double taken = std::max(seconds(), 1e-9);
   const double rate = static_cast<double>(done) / taken;
-  std::string line = label_ + " " + (total_ > 0 ? amount(done) + " of " + counted(total_) : counted(done));
+  std::string line = label_ + " " + (total_ > 0 ? amount(done) + " of " + amount_text(total_) : amount_text(done));
   if (total_ > 0 && terminal_) {
     constexpr uint64_t kWidth = 24;
     const uint64_t filled = std::min(kWidth, done * kWidth / total_);

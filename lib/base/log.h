@@ -1,13 +1,14 @@
 // What a person sees while a stage runs: messages and progress on standard error, results on standard output.
 //
-// Rule: rank 0 speaks; other ranks speak only of trouble, and say who they are.
+// Rule: rank 0 is_root; other ranks speak only of trouble, and say who they are.
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
+
+#include "base/stopwatch.h"
 
 namespace packhorse {
 
@@ -17,13 +18,6 @@ void set_log_rank(int rank, int ranks);
 void log_info(const std::string& message);
 void log_warning(const std::string& message);
 void log_error(const std::string& message);
-
-/// "1,234,567".
-std::string grouped(uint64_t number);
-/// "17.6 kB", "250.0 GB": powers of ten, as disks are sold.
-std::string bytes_text(double bytes);
-/// "12.3 s", "4 min 05 s", "8 d 12 h".
-std::string duration_text(double seconds);
 
 /// Rate and time left: a bar on a terminal, a line every few seconds elsewhere. Threads may add at the same time.
 class Progress {
@@ -38,18 +32,17 @@ class Progress {
   /// Text shown behind the rate ("loss 4.21").
   void note(const std::string& text);
   uint64_t done() const { return done_.load(); }
-  double seconds() const;
+  double seconds() const { return clock_.seconds(); }
 
  private:
   void show(bool last);
-  std::string amount(uint64_t count) const;   // "74.9 MB", "1,234"
-  std::string counted(uint64_t count) const;  // "74.9 MB", "1,234 images"
+  std::string amount(uint64_t count) const;       // "74.9 MB", "1,234"
+  std::string amount_text(uint64_t count) const;  // "74.9 MB", "1,234 images"
 
-  using Clock = std::chrono::steady_clock;
   const std::string label_, unit_;
   const uint64_t total_;
   const bool silent_, terminal_;
-  const Clock::time_point start_ = Clock::now();
+  const Stopwatch clock_;
   std::atomic<uint64_t> done_{0};
   std::atomic<int64_t> next_show_ns_;
   std::mutex mutex_;

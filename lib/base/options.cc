@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/version.h"
 
 namespace packhorse {
@@ -50,12 +51,6 @@ struct Options::Impl {
                         fmt::format("a number from {:g} to {:g}", setting.low, setting.high)});
     }
   }
-
-  static std::string joined(const std::vector<std::string>& words) {
-    std::string text;
-    for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
-    return text;
-  }
 };
 
 Options::Options(std::string program, std::string about, std::string example) : impl_(std::make_unique<Impl>()) {
@@ -92,7 +87,7 @@ void Options::setting(const std::string& name, std::vector<std::string>& value, 
 void Options::one_of(const std::vector<std::string>& words) {
   Impl::Setting& setting = impl_->settings.back();
   setting.words = words;
-  setting.option->type_name("{" + Impl::joined(words) + "}");
+  setting.option->type_name("{" + joined(words) + "}");
 }
 void Options::between(double low, double high) {
   impl_->settings.back().low = low;

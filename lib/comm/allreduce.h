@@ -1,7 +1,7 @@
 // Sums over the ranks that run beside the computation.
 //
 // Rule: every rank starts the same sums in the same order. Between the first start() of a step and the return of
-// wait(), nobody else speaks to the other ranks.
+// wait(), nobody else is_root to the other ranks.
 #pragma once
 
 #include <memory>

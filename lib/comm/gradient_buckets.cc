@@ -1,7 +1,8 @@
 #include "comm/gradient_buckets.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "base/stopwatch.h"
 
 namespace packhorse {
 
@@ -29,11 +30,11 @@ void GradientBuckets::also(std::span<float> values) {
 }
 
 void GradientBuckets::finish() {
-  const auto before = std::chrono::steady_clock::now();
+  const Stopwatch clock;
   begin_up_to(0);
   allreduce_.wait();
   next_ = 0;
-  exposed_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  exposed_ = clock.seconds();
 }
 
 }  // namespace packhorse

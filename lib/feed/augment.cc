@@ -1,25 +1,28 @@
 #include "feed/augment.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
-#include "base/philox.h"
+#include "base/text.h"
 
 namespace packhorse {
 namespace {
 
 constexpr int kChannels = 3;
 
+constexpr std::array kCropModes = {&kRandomResizedCrop, &kRandomCrop};
+
 /// The pixels that one output pixel draws on along one axis, and their shares.
-struct Taps {
-  std::vector<int> index;     // (size, width): source pixel, already kept inside the picture
+struct CropWeights {
+  std::vector<int> index;     // (size, width): source pixel, already kept inside the image
   std::vector<float> weight;  // (size, width), each row sums to 1
   int width = 0;
 };
 
 /// A triangle filter of half-width max(1, step) around each output pixel's centre.
-void make_taps(double begin, double length, int limit, int size, bool reversed, Taps& taps) {
+void make_weights(double begin, double length, int limit, int size, bool reversed, CropWeights& taps) {
   const double step = length / size;
   const double reach = std::max(1.0, step);
   taps.width = static_cast<int>(std::ceil(2 * reach)) + 1;
@@ -42,13 +45,13 @@ void make_taps(double begin, double length, int limit, int size, bool reversed, 
 
 bool whole(double value) { return value == std::floor(value); }
 
-void copy_crop(const Image& src, const Crop& crop, int size, uint8_t* dst) {
+void copy_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst) {
   const int x = static_cast<int>(crop.x), y = static_cast<int>(crop.y);
   for (int row = 0; row < size; ++row) {
     const uint8_t* line =
         src.pixels.data() + static_cast<size_t>(std::clamp(y + row, 0, src.height - 1)) * src.width * kChannels;
     for (int column = 0; column < size; ++column, dst += kChannels) {
-      const int from = x + (crop.mirror ? size - 1 - column : column);
+      const int from = x + (crop.flip ? size - 1 - column : column);
       const uint8_t* pixel = line + static_cast<size_t>(std::clamp(from, 0, src.width - 1)) * kChannels;
       for (int c = 0; c < kChannels; ++c) dst[c] = pixel[c];
     }
@@ -56,7 +59,7 @@ void copy_crop(const Image& src, const Crop& crop, int size, uint8_t* dst) {
 }
 
 /// One source row to `size` pixels of floats.
-void resample_row(const uint8_t* line, const Taps& taps, int size, float* dst) {
+void resample_row(const uint8_t* line, const CropWeights& taps, int size, float* dst) {
   for (int i = 0; i < size; ++i, dst += kChannels) {
     float sum[kChannels] = {};
     const size_t row = static_cast<size_t>(i) * taps.width;
@@ -68,21 +71,26 @@ void resample_row(const uint8_t* line, const Taps& taps, int size, float* dst) {
   }
 }
 
-/// Buffers that a thread keeps from picture to picture.
+/// Buffers that a thread keeps from image to image.
 struct ResampleScratch {
-  Taps across, down;
+  CropWeights across, down;
   std::vector<float> rows;  // (rows of the source in use, size, 3)
   std::vector<float> sum;   // (size, 3)
 };
 
 }  // namespace
 
-std::vector<std::string> crop_mode_names() { return {"random-resized-crop", "random-crop"}; }
+std::vector<std::string> crop_mode_names() {
+  std::vector<std::string> names;
+  for (const CropMode* mode : kCropModes) names.emplace_back(mode->name);
+  return names;
+}
 
-CropMode crop_mode_from(const std::string& name) {
-  if (name == "random-resized-crop") return CropMode::random_resized;
-  if (name == "random-crop") return CropMode::random_crop;
-  throw UsageError({"there is no way of cropping called '" + name + "'", "crop", "random-resized-crop or random-crop"});
+const CropMode& crop_mode_from(const std::string& name) {
+  for (const CropMode* mode : kCropModes) {
+    if (name == mode->name) return *mode;
+  }
+  throw UsageError({"there is no crop mode '" + name + "'", "crop", "one of " + joined(crop_mode_names())});
 }
 
 Crop evaluation_crop(const AugmentOptions& options, int width, int height) {
@@ -93,44 +101,20 @@ Crop evaluation_crop(const AugmentOptions& options, int width, int height) {
 
 Crop training_crop(const AugmentOptions& options, int width, int height, uint64_t epoch, uint64_t id) {
   RandomStream random(options.seed, RandomUse::augment, epoch, id);
-  const bool mirror = options.mirror && random.below(2) == 1;
-  if (options.crop == CropMode::random_crop) {
-    const double scale = static_cast<double>(std::min(width, height)) / options.resize;
-    // Offsets are whole pixels of the scaled picture, so that a picture of the right size is copied, not resampled.
-    const auto room = [&](int length) {
-      return static_cast<uint32_t>(std::lround(length / scale) + 2 * options.pad - options.size + 1);
-    };
-    const double x = static_cast<double>(random.below(room(width))) - options.pad;
-    const double y = static_cast<double>(random.below(room(height))) - options.pad;
-    return {x * scale, y * scale, options.size * scale, options.size * scale, mirror};
-  }
-  constexpr int kTries = 10;
-  const double area = static_cast<double>(width) * height;
-  const auto log_aspect = static_cast<float>(std::log(options.max_aspect));
-  for (int attempt = 0; attempt < kTries; ++attempt) {
-    const double part = area * random.uniform(static_cast<float>(options.min_area), 1.0f);
-    const double aspect = std::exp(random.uniform(-log_aspect, log_aspect));
-    const auto w = static_cast<int>(std::lround(std::sqrt(part * aspect)));
-    const auto h = static_cast<int>(std::lround(std::sqrt(part / aspect)));
-    if (w < 1 || h < 1 || w > width || h > height) continue;
-    const auto x = random.below(static_cast<uint32_t>(width - w + 1));
-    const auto y = random.below(static_cast<uint32_t>(height - h + 1));
-    return {static_cast<double>(x), static_cast<double>(y), static_cast<double>(w), static_cast<double>(h), mirror};
-  }
-  // A very long picture: its middle, as wide as the aspect ratio allows.
-  const double w = std::min<double>(width, height * options.max_aspect);
-  const double h = std::min<double>(height, width * options.max_aspect);
-  return {std::floor((width - w) / 2), std::floor((height - h) / 2), w, h, mirror};
+  const bool flip = options.flip > 0 && random.uniform() >= 1 - options.flip;
+  Crop crop = options.crop->make(options, width, height, random);
+  crop.flip = flip;
+  return crop;
 }
 
-void resample_crop(const Image& src, const Crop& crop, int size, uint8_t* dst) {
+void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst) {
   if (crop.width == size && crop.height == size && whole(crop.x) && whole(crop.y)) {
     copy_crop(src, crop, size, dst);
     return;
   }
   static thread_local ResampleScratch scratch;
-  make_taps(crop.x, crop.width, src.width, size, crop.mirror, scratch.across);
-  make_taps(crop.y, crop.height, src.height, size, false, scratch.down);
+  make_weights(crop.x, crop.width, src.width, size, crop.flip, scratch.across);
+  make_weights(crop.y, crop.height, src.height, size, false, scratch.down);
   const auto [low, high] = std::minmax_element(scratch.down.index.begin(), scratch.down.index.end());
   const int top = *low, rows = *high - *low + 1;
   const size_t row_floats = static_cast<size_t>(size) * kChannels;
@@ -153,14 +137,14 @@ void resample_crop(const Image& src, const Crop& crop, int size, uint8_t* dst) {
   }
 }
 
-void decode_crop(std::span<const std::byte> jpeg, const JpegInfo& info, const Crop& crop, int size, Image& scratch,
-                 uint8_t* dst) {
+void decode_crop(std::span<const std::byte> jpeg, const JpegInfo& info, const Crop& crop, int size,
+                 DecodedImage& scratch, uint8_t* dst) {
   // Eighths between the powers of two have no SIMD transform: decoding more pixels is faster than using them.
   int eighths = 8;
   const double shorter = std::min(crop.width, crop.height);
   while (eighths > 1 && shorter * eighths / 16 >= size) eighths /= 2;
   const double factor = eighths / 8.0;
-  Crop scaled{crop.x * factor, crop.y * factor, crop.width * factor, crop.height * factor, crop.mirror};
+  Crop scaled{crop.x * factor, crop.y * factor, crop.width * factor, crop.height * factor, crop.flip};
   const int width = (info.width * eighths + 7) / 8, height = (info.height * eighths + 7) / 8;
   const auto margin = [size](double length) { return std::max(1.0, length / size) + 1; };
   const auto low = [](double at, int limit) { return std::clamp(static_cast<int>(std::floor(at)), 0, limit - 1); };

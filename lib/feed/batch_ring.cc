@@ -63,9 +63,4 @@ const Batch* BatchRing::next() {
   return taken_.get();
 }
 
-bool BatchRing::empty() const {
-  const std::lock_guard lock(mutex_);
-  return full_.empty() && !ended_;
-}
-
 }  // namespace packhorse

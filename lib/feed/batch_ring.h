@@ -16,7 +16,7 @@
 
 namespace packhorse {
 
-/// What a step needs: pictures, labels, and which they are.
+/// What a step needs: images, labels, and which they are.
 struct Batch {
   uint64_t epoch = 0, step = 0;
   std::vector<uint8_t> pixels;  ///< (N, S, S, 3), RGB
@@ -36,14 +36,12 @@ class BatchRing {
   /// The next batch, or nullptr after the last; valid until the next call, which hands it back. Throws what fill threw,
   /// on this call and on every later one.
   const Batch* next();
-  /// Whether next() would have to wait now.
-  bool empty() const;
 
  private:
   void run();
 
   const std::function<bool(Batch&)> fill_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::unique_ptr<Batch>> free_, full_;
   std::unique_ptr<Batch> taken_;

@@ -6,28 +6,28 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <optional>
 #include <string>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 
 namespace packhorse {
 namespace {
 
-/// Buffers that a thread keeps from picture to picture.
+/// Buffers that a thread keeps from image to image.
 struct Scratch {
   std::vector<std::byte> record;
-  Image image;
+  DecodedImage image;
 };
 
-uint64_t pixels_per_picture(const FeedOptions& options) {
+uint64_t pixels_per_image(const FeedOptions& options) {
   return static_cast<uint64_t>(options.augment.size) * static_cast<uint64_t>(options.augment.size) * 3;
 }
 
 }  // namespace
 
-/// Runs on the ring's thread; its pictures are decoded by the arena's threads, of which that thread is one.
+/// Runs on the ring's thread; its images are decoded by the arena's threads, of which that thread is one.
 struct Feed::Filler {
   Filler(const ShardReader& reader, const FeedOptions& given)
       : shards(reader), options(given), arena(std::clamp(given.threads, 1, tbb::this_task_arena::max_concurrency())) {
@@ -61,9 +61,9 @@ struct Feed::Filler {
 
   void place(Batch& batch, uint64_t index) {
     const uint64_t position = options.plan.position(step, index);
-    uint8_t* dst = batch.pixels.data() + index * pixels_per_picture(options);
+    uint8_t* dst = batch.pixels.data() + index * pixels_per_image(options);
     if (position >= options.plan.records) {
-      std::fill_n(dst, pixels_per_picture(options), uint8_t{0});
+      std::fill_n(dst, pixels_per_image(options), uint8_t{0});
       batch.labels[index] = -1;
       batch.ids[index] = UINT64_MAX;
       return;
@@ -126,7 +126,7 @@ Feed::Feed(const ShardReader& shards, const FeedOptions& options) {
   const uint64_t count = options.plan.rank_batch();
   for (int i = 0; i < std::max(2, options.depth); ++i) {
     auto batch = std::make_unique<Batch>();
-    batch->pixels.resize(count * pixels_per_picture(options));
+    batch->pixels.resize(count * pixels_per_image(options));
     batch->labels.resize(count);
     batch->ids.resize(count);
     batches.push_back(std::move(batch));
@@ -137,15 +137,15 @@ Feed::Feed(const ShardReader& shards, const FeedOptions& options) {
 Feed::~Feed() = default;
 
 const Batch* Feed::next() {
-  const auto before = std::chrono::steady_clock::now();
+  const Stopwatch clock;
   const Batch* batch = ring_->next();
-  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  waited_ += clock.seconds();
   return batch;
 }
 
 uint64_t Feed::memory_bytes(const FeedOptions& options) {
-  const uint64_t picture = pixels_per_picture(options) + sizeof(int32_t) + sizeof(uint64_t);
-  return static_cast<uint64_t>(std::max(2, options.depth)) * options.plan.rank_batch() * picture;
+  const uint64_t image = pixels_per_image(options) + sizeof(int32_t) + sizeof(uint64_t);
+  return static_cast<uint64_t>(std::max(2, options.depth)) * options.plan.rank_batch() * image;
 }
 
 }  // namespace packhorse

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/philox.h"
+#include "base/text.h"
 
 namespace packhorse {
 namespace {

@@ -54,7 +54,7 @@ class EpochOrder {
 /// How an epoch is cut into steps and a step into ranks.
 struct BatchPlan {
   uint64_t records = 0;
-  uint64_t global_batch = 1;  ///< pictures a step over all ranks
+  uint64_t global_batch = 1;  ///< images a step over all ranks
   int ranks = 1, rank = 0;
 
   /// Throws a UsageError that names good values unless the global batch divides evenly over the ranks and, for
@@ -67,7 +67,7 @@ struct BatchPlan {
   uint64_t dropped() const { return records % global_batch; }
   /// Evaluation takes every record once; the last step is padded.
   uint64_t evaluation_steps() const { return (records + global_batch - 1) / global_batch; }
-  /// The position in the epoch of this rank's picture `index` of step `step`; evaluation's padding has positions of
+  /// The position in the epoch of this rank's image `index` of step `step`; evaluation's padding has positions of
   /// `records` and beyond.
   uint64_t position(uint64_t step, uint64_t index) const {
     return step * global_batch + static_cast<uint64_t>(rank) * rank_batch() + index;

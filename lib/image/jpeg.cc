@@ -104,7 +104,7 @@ JpegInfo read_header(Decoder& decoder, std::span<const std::byte> bytes) {
                       codec.progressive_mode != FALSE};
   std::string trouble;
   if (info.width > kMaxSide || info.height > kMaxSide || int64_t{info.width} * info.height > kMaxPixels) {
-    trouble = "a picture of " + std::to_string(info.width) + " x " + std::to_string(info.height) + " pixels is refused";
+    trouble = "an image of " + std::to_string(info.width) + " x " + std::to_string(info.height) + " pixels is refused";
   } else if (info.components != 1 && info.components != 3 && info.components != 4) {
     trouble = "a JPEG of " + std::to_string(info.components) + " components";
   } else if (codec.data_precision != 8) {
@@ -140,8 +140,8 @@ Columns columns_for(const Region& region, const jpeg_decompress_struct& codec) {
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(last - first)};
 }
 
-/// Rows straight into the picture, where they have its form.
-void read_rows_direct(jpeg_decompress_struct& codec, Image& dst) {
+/// Rows straight into the image, where they have its form.
+void read_rows_direct(jpeg_decompress_struct& codec, DecodedImage& dst) {
   const size_t stride = size_t{3} * dst.width;
   while (codec.output_scanline < codec.output_height) {
     std::array<JSAMPROW, 8> rows;
@@ -152,7 +152,7 @@ void read_rows_direct(jpeg_decompress_struct& codec, Image& dst) {
 }
 
 /// Rows by way of a buffer: trimmed to the region, CMYK converted. `left` is the region's first column in a row.
-void read_rows_buffered(jpeg_decompress_struct& codec, std::vector<uint8_t>& row, int left, Image& dst) {
+void read_rows_buffered(jpeg_decompress_struct& codec, std::vector<uint8_t>& row, int left, DecodedImage& dst) {
   JSAMPROW at = row.data();
   for (int y = 0; y < dst.height; ++y) {
     jpeg_read_scanlines(&codec, &at, 1);
@@ -171,7 +171,7 @@ void set_scale(jpeg_decompress_struct& codec, int eighths) {
 }
 
 /// Decodes `region`, or all where it is null.
-void decode(std::span<const std::byte> bytes, const Region* region, int eighths, Image& dst) {
+void decode(std::span<const std::byte> bytes, const Region* region, int eighths, DecodedImage& dst) {
   if (eighths < 1 || eighths > 8) throw Error({"a JPEG cannot be scaled by " + std::to_string(eighths) + "/8", "", ""});
   Decoder& own = decoder();
   jpeg_decompress_struct& codec = own.codec;
@@ -181,7 +181,7 @@ void decode(std::span<const std::byte> bytes, const Region* region, int eighths,
   if (want.x < 0 || want.y < 0 || want.width < 1 || want.height < 1 || want.width > width - want.x ||
       want.height > height - want.y) {
     jpeg_abort_decompress(&codec);
-    throw Error({"a region outside of a picture of " + std::to_string(width) + " x " + std::to_string(height), "", ""});
+    throw Error({"a region outside of an image of " + std::to_string(width) + " x " + std::to_string(height), "", ""});
   }
   dst.width = want.width;
   dst.height = want.height;
@@ -252,7 +252,7 @@ struct Encoder {
 std::vector<std::byte> encode(std::span<const uint8_t> pixels, int width, int height, int channels, int quality) {
   const size_t stride = size_t{1} * channels * static_cast<size_t>(std::max(0, width));
   if (width < 1 || height < 1 || pixels.size() != stride * height) {
-    throw Error({"a picture of " + std::to_string(width) + " x " + std::to_string(height) + " pixels does not fit " +
+    throw Error({"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels does not fit " +
                      std::to_string(pixels.size()) + " bytes",
                  "", ""});
   }
@@ -289,9 +289,11 @@ JpegInfo read_jpeg_info(std::span<const std::byte> bytes) {
   return info;
 }
 
-void decode_jpeg(std::span<const std::byte> bytes, Image& dst, int eighths) { decode(bytes, nullptr, eighths, dst); }
+void decode_jpeg(std::span<const std::byte> bytes, DecodedImage& dst, int eighths) {
+  decode(bytes, nullptr, eighths, dst);
+}
 
-void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, int eighths, Image& dst) {
+void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, int eighths, DecodedImage& dst) {
   decode(bytes, &region, eighths, dst);
 }
 
@@ -313,7 +315,7 @@ JpegInfo check_jpeg(std::span<const std::byte> bytes) {
   return info;
 }
 
-std::vector<std::byte> encode_jpeg(const Image& src, int quality) {
+std::vector<std::byte> encode_jpeg(const DecodedImage& src, int quality) {
   return encode(src.pixels, src.width, src.height, 3, quality);
 }
 

@@ -13,16 +13,16 @@ constexpr int kWeightBits = 14;                // a weight fits into 16 bits, a 
 constexpr int kHalf = 1 << (kWeightBits - 1);  // makes the shift round to nearest
 
 /// Which source samples make up each destination sample, and how much each counts.
-struct Taps {
+struct FilterWeights {
   int most = 0;                  ///< weights a destination sample has room for
   std::vector<int> first;        ///< first source sample, of each destination sample
   std::vector<int16_t> weights;  ///< (destination, most): sum 2^kWeightBits each; zeros at the end where fewer count
 };
 
-Taps make_taps(int from, int to) {
+FilterWeights make_weights(int from, int to) {
   const double scale = static_cast<double>(from) / to;
   const double reach = std::max(1.0, scale);  // half the triangle's base, in source samples
-  Taps taps;
+  FilterWeights taps;
   taps.most = std::min(from, static_cast<int>(std::ceil(2 * reach)) + 1);
   taps.first.resize(to);
   taps.weights.resize(size_t{1} * to * taps.most);
@@ -50,7 +50,7 @@ Taps make_taps(int from, int to) {
   return taps;
 }
 
-/// Rows that go through both passes together: across the picture, each is a lane of the same arithmetic.
+/// Rows that go through both passes together: across the image, each is a lane of the same arithmetic.
 constexpr int kLanes = 16;
 
 // The compiler turns these loops into vector code; a processor with wider vectors than the baseline's takes its own.
@@ -74,7 +74,7 @@ void mix_rows(const uint8_t* src, size_t width, const int16_t* weights, int taps
 
 /// One destination column of kLanes rows: src and dst are (columns, 3, kLanes).
 PACKHORSE_VECTOR_CLONES
-void mix_columns(const int16_t* src, const Taps& taps, int width, uint8_t* dst) {
+void mix_columns(const int16_t* src, const FilterWeights& taps, int width, uint8_t* dst) {
   const int16_t* weights = taps.weights.data();
   for (int x = 0; x < width; ++x, weights += taps.most, dst += 3 * kLanes) {
     const int16_t* at = src + size_t{3} * kLanes * taps.first[x];
@@ -97,11 +97,11 @@ Size shrunk_to_short_edge(Size size, int edge) {
   return {scaled(size.width), scaled(size.height)};
 }
 
-void resample(const Image& src, Size size, Image& dst) {
+void resample(const DecodedImage& src, Size size, DecodedImage& dst) {
   if (src.width < 1 || src.height < 1 || size.width < 1 || size.height < 1) {
-    throw Error({"a picture without pixels cannot be resampled", "", ""});
+    throw Error({"an image without pixels cannot be resampled", "", ""});
   }
-  const Taps down = make_taps(src.height, size.height), across = make_taps(src.width, size.width);
+  const FilterWeights down = make_weights(src.height, size.height), across = make_weights(src.width, size.width);
   dst.width = size.width;
   dst.height = size.height;
   dst.pixels.resize(size_t{3} * size.width * size.height);

@@ -1,6 +1,6 @@
-// Pictures made smaller or larger, with a filter as wide as the step between pixels: no aliasing.
+// Images made smaller or larger, with a filter as wide as the step between pixels: no aliasing.
 //
-// The triangle filter, stretched by the scale where the picture shrinks, in whole-number arithmetic: the same bytes on
+// The triangle filter, stretched by the scale where the image shrinks, in whole-number arithmetic: the same bytes on
 // every machine.
 #pragma once
 
@@ -13,10 +13,10 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 
-/// The size at which the shorter edge has `edge` pixels and the shape stays; a picture already as small keeps its own.
+/// The size at which the shorter edge has `edge` pixels and the shape stays; an image already as small keeps its own.
 Size shrunk_to_short_edge(Size size, int edge);
 
 /// Makes `dst` of the given size from all of `src` (which must not be the same object).
-void resample(const Image& src, Size size, Image& dst);
+void resample(const DecodedImage& src, Size size, DecodedImage& dst);
 
 }  // namespace packhorse

@@ -9,11 +9,11 @@
 namespace packhorse {
 namespace {
 
-/// Splits at tabs into at most `kMost` fields; returns how many there are.
-constexpr size_t kMost = 7;
-size_t split(std::string_view line, std::string_view (&fields)[kMost]) {
+/// Splits at tabs into at most `kMax` fields; returns how many there are.
+constexpr size_t kMax = 7;
+size_t split(std::string_view line, std::string_view (&fields)[kMax]) {
   size_t count = 0;
-  while (count < kMost) {
+  while (count < kMax) {
     const size_t tab = line.find('\t');
     fields[count++] = line.substr(0, tab);
     if (tab == std::string_view::npos) break;
@@ -78,7 +78,7 @@ std::vector<ImageEntry> read_image_list(const std::filesystem::path& path) {
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     if (line.empty()) continue;
-    std::string_view fields[kMost];
+    std::string_view fields[kMax];
     const size_t count = split(line, fields);
     ImageEntry entry;
     bool good = (count == 3 || count == 6) && parse(fields[0], entry.id) && parse_label(fields[1], entry.label) &&

@@ -76,10 +76,6 @@ void Stage::take(const fs::path& given, const std::vector<std::string>& upstream
   }
 }
 
-double Stage::seconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-}
-
 bool Stage::retire_manifest() {
   const fs::path path = out_ / "manifest.json";
   if (!fs::exists(path)) return false;

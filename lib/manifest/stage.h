@@ -4,11 +4,11 @@
 // manifest. Whichever it is, the settings come from there unless the command line says otherwise.
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <string>
 
 #include "base/options.h"
+#include "base/stopwatch.h"
 #include "manifest/stage_manifest.h"
 
 namespace packhorse {
@@ -45,7 +45,8 @@ class Stage {
   bool retire_manifest();
   /// Writes the manifest: the stage is done. `ranks` as it ran.
   void finish(int ranks);
-  double seconds() const;
+  /// Since the stage began.
+  double seconds() const { return clock_.seconds(); }
 
  private:
   void take(const std::filesystem::path& given, const std::vector<std::string>& upstream);
@@ -54,7 +55,7 @@ class Stage {
   bool plan_ = false, repeats_ = false;
   std::filesystem::path out_;
   StageManifest input_, manifest_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch clock_;
 };
 
 /// The path that a description's text means: `${NAME}` replaced from the environment (an unset name is an error that

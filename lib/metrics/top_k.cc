@@ -11,36 +11,36 @@ namespace packhorse {
 namespace {
 
 constexpr double kLossUnits = 1 << 24;
-constexpr double kMostLoss = 1 << 16;  // of one image, in nats: so that 2^24 of the worst still fit in 64 bits
+constexpr double kMaxLoss = 1 << 16;  // of one image, in nats: so that 2^24 of the worst still fit in 64 bits
 
 /// log of the sum of exp over the chosen logits, in double: exact to far more than the logits are.
-double log_sum(std::span<const float> logits, const ClassChoice& choice) {
-  float top = logits[choice.members().front()];
-  for (const uint32_t label : choice.members()) top = std::max(top, logits[label]);
+double log_sum(std::span<const float> logits, const ClassSet& set) {
+  float top = logits[set.members().front()];
+  for (const uint32_t label : set.members()) top = std::max(top, logits[label]);
   double sum = 0;
-  for (const uint32_t label : choice.members()) sum += std::exp(static_cast<double>(logits[label]) - top);
+  for (const uint32_t label : set.members()) sum += std::exp(static_cast<double>(logits[label]) - top);
   return top + std::log(sum);
 }
 
-bool all_finite(std::span<const float> logits, const ClassChoice& choice) {
-  return std::all_of(choice.members().begin(), choice.members().end(),
+bool all_finite(std::span<const float> logits, const ClassSet& set) {
+  return std::all_of(set.members().begin(), set.members().end(),
                      [&](uint32_t label) { return std::isfinite(logits[label]); });
 }
 
-void check_width(std::span<const float> logits, const ClassChoice& choice) {
-  if (logits.size() == choice.classes()) return;
+void check_width(std::span<const float> logits, const ClassSet& set) {
+  if (logits.size() == set.classes()) return;
   throw Error({"the network gives " + std::to_string(logits.size()) + " values, its classes are " +
-                   std::to_string(choice.classes()),
+                   std::to_string(set.classes()),
                "", ""});
 }
 
 }  // namespace
 
-ClassChoice::ClassChoice(size_t classes) : members_(classes), taken_(classes, true) {
+ClassSet::ClassSet(size_t classes) : members_(classes), taken_(classes, true) {
   std::iota(members_.begin(), members_.end(), 0u);
 }
 
-ClassChoice::ClassChoice(size_t classes, const std::vector<uint32_t>& chosen) : taken_(classes, false) {
+ClassSet::ClassSet(size_t classes, const std::vector<uint32_t>& chosen) : taken_(classes, false) {
   for (const uint32_t label : chosen) {
     if (label >= classes) {
       throw Error({"class " + std::to_string(label) + " was chosen, there are " + std::to_string(classes), "", ""});
@@ -55,54 +55,53 @@ ClassChoice::ClassChoice(size_t classes, const std::vector<uint32_t>& chosen) : 
   }
 }
 
-std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count) {
-  check_width(logits, choice);
-  if (!all_finite(logits, choice)) throw Error({"the network gives values that are not finite", "", ""});
-  std::vector<uint32_t> order = choice.members();
+std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassSet& set, size_t count) {
+  check_width(logits, set);
+  if (!all_finite(logits, set)) throw Error({"the network gives values that are not finite", "", ""});
+  std::vector<uint32_t> order = set.members();
   count = std::min(count, order.size());
   std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(count), order.end(),
                     [&](uint32_t a, uint32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
-  const double base = log_sum(logits, choice);
+  const double base = log_sum(logits, set);
   std::vector<ScoredClass> best;
   for (size_t i = 0; i < count; ++i) best.push_back({order[i], std::exp(logits[order[i]] - base)});
   return best;
 }
 
-size_t rank_of(std::span<const float> logits, const ClassChoice& choice, uint32_t label) {
+size_t rank_of(std::span<const float> logits, const ClassSet& set, uint32_t label) {
   size_t before = 0;
   const float own = logits[label];
-  for (const uint32_t other : choice.members()) {
+  for (const uint32_t other : set.members()) {
     before += logits[other] > own || (logits[other] == own && other < label) ? 1 : 0;
   }
   return before;
 }
 
-AccuracyCounters::AccuracyCounters(ClassChoice choice)
-    : choice_(std::move(choice)), counts_(per_class(choice_.classes()), 0) {}
+AccuracyCounters::AccuracyCounters(ClassSet set) : set_(std::move(set)), counts_(per_class(set_.classes()), 0) {}
 
 void AccuracyCounters::add(std::span<const float> logits, int64_t label) {
-  check_width(logits, choice_);
-  if (!choice_.has(label)) {
+  check_width(logits, set_);
+  if (!set_.has(label)) {
     ++counts_[kOutside];
     return;
   }
-  if (!all_finite(logits, choice_)) {
+  if (!all_finite(logits, set_)) {
     ++counts_[kNotFinite];
     return;
   }
   const auto own = static_cast<uint32_t>(label);
-  const size_t rank = rank_of(logits, choice_, own);
+  const size_t rank = rank_of(logits, set_, own);
   ++counts_[kImages];
   // By rounding alone the loss could come out below 0.
-  const double loss = std::clamp(log_sum(logits, choice_) - logits[own], 0.0, kMostLoss);
+  const double loss = std::clamp(log_sum(logits, set_) - logits[own], 0.0, kMaxLoss);
   counts_[kLoss] += static_cast<uint64_t>(std::llround(loss * kLossUnits));
   for (size_t k = 0; k < kTopK.size(); ++k) counts_[kRight + k] += rank < kTopK[k] ? 1 : 0;
   ++counts_[per_class(own)];
   counts_[per_class(own) + 1] += rank < 1 ? 1 : 0;
   counts_[per_class(own) + 2] += rank < 5 ? 1 : 0;
   if (rank == 0) return;
-  uint32_t first = choice_.members().front();
-  for (const uint32_t other : choice_.members()) first = logits[other] > logits[first] ? other : first;
+  uint32_t first = set_.members().front();
+  for (const uint32_t other : set_.members()) first = logits[other] > logits[first] ? other : first;
   ++pairs_[{own, first}];
 }
 

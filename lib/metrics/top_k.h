@@ -20,18 +20,17 @@ namespace packhorse {
 inline constexpr std::array<size_t, 3> kTopK{1, 5, 20};
 
 /// Which of a network's classes take part.
-class ClassChoice {
+class ClassSet {
  public:
   /// All of them.
-  explicit ClassChoice(size_t classes);
+  explicit ClassSet(size_t classes);
   /// Some of them, at least one; doubles are taken once.
-  ClassChoice(size_t classes, const std::vector<uint32_t>& chosen);
+  ClassSet(size_t classes, const std::vector<uint32_t>& chosen);
   /// Classes of the network.
   size_t classes() const { return taken_.size(); }
   /// Those that take part, rising.
   const std::vector<uint32_t>& members() const { return members_; }
   bool has(int64_t label) const { return label >= 0 && static_cast<size_t>(label) < taken_.size() && taken_[label]; }
-  bool all() const { return members_.size() == taken_.size(); }
 
  private:
   std::vector<uint32_t> members_;
@@ -45,21 +44,21 @@ struct ScoredClass {
 };
 
 /// The `count` best of the chosen classes, best first. Throws where their logits are not all finite.
-std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassChoice& choice, size_t count);
+std::vector<ScoredClass> best_classes(std::span<const float> logits, const ClassSet& set, size_t count);
 
 /// How many of the chosen classes stand before `label` (0: it is the first choice).
-size_t rank_of(std::span<const float> logits, const ClassChoice& choice, uint32_t label);
+size_t rank_of(std::span<const float> logits, const ClassSet& set, uint32_t label);
 
 /// Counts over images. Ranks of a job add theirs up: sum() over counts(), then the texts of pairs_text() merged.
 class AccuracyCounters {
  public:
-  explicit AccuracyCounters(ClassChoice choice);
+  explicit AccuracyCounters(ClassSet set);
 
   /// `logits` (classes). A label that does not take part is counted as outside; an image whose chosen logits are not
   /// all finite, as not_finite.
   void add(std::span<const float> logits, int64_t label);
 
-  const ClassChoice& choice() const { return choice_; }
+  const ClassSet& classes() const { return set_; }
   uint64_t images() const { return counts_[kImages]; }
   uint64_t outside() const { return counts_[kOutside]; }
   uint64_t not_finite() const { return counts_[kNotFinite]; }
@@ -92,7 +91,7 @@ class AccuracyCounters {
   enum Place : size_t { kImages, kOutside, kNotFinite, kLoss, kRight, kClasses = kRight + kTopK.size() };
   static size_t per_class(size_t label) { return kClasses + 3 * label; }
 
-  ClassChoice choice_;
+  ClassSet set_;
   std::vector<uint64_t> counts_;
   std::map<std::pair<uint32_t, uint32_t>, uint64_t> pairs_;
 };

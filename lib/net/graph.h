@@ -41,7 +41,7 @@ enum class NodeKind {
   fully_connected
 };
 
-/// One operation. Shapes are of one picture (n = 1).
+/// One operation. Shapes are of one image (n = 1).
 struct Node {
   std::string name;
   NodeKind kind = NodeKind::input;
@@ -63,14 +63,14 @@ struct Graph {
   std::vector<Statistic> statistics;
   size_t parameter_count = 0, statistic_count = 0;  ///< lengths of the flat arrays
 
-  /// Multiply-adds of one forward pass over one picture.
+  /// Multiply-adds of one forward pass over one image.
   int64_t macs() const;
 };
 
 /// Names that make_network() knows.
 std::vector<std::string> network_names();
 
-/// Builds a network; throws a UsageError for an unknown name or a picture size it cannot take.
+/// Builds a network; throws a UsageError for an unknown name or an image size it cannot take.
 Graph make_network(const std::string& name, int64_t image_size, int64_t classes);
 
 /// The weights a training run starts from: a function of graph and seed alone, the same for any number of ranks.

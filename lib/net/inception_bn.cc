@@ -51,7 +51,7 @@ int blocks(GraphBuilder& net, int src, std::span<const Block> table) {
   return src;
 }
 
-// The stem for pictures of ImageNet's size: 224 pixels become 28.
+// The stem for images of ImageNet's size: 224 pixels become 28.
 int large_stem(GraphBuilder& net, int64_t conv1, int64_t reduce, int64_t conv2) {
   int x = net.conv_bn({.name = "conv1", .src = net.input(), .out = conv1, .kernel = 7, .stride = 2, .pad = 3});
   x = net.pool(NodeKind::max_pool, "pool1", x, 3, 2, 0, true);

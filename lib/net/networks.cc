@@ -12,7 +12,7 @@ namespace {
 struct Network {
   std::string_view name;
   Graph (*make)(int64_t image_size, int64_t classes);
-  int64_t smallest, largest;  ///< picture sizes it is meant for
+  int64_t smallest, largest;  ///< image sizes it is meant for
 };
 
 constexpr std::array kNetworks = {
@@ -38,11 +38,11 @@ Graph make_network(const std::string& name, int64_t image_size, int64_t classes)
                         .where = "classes",
                         .hint = "give the number of classes of the data set"});
     if (image_size < network.smallest || image_size > network.largest)
-      throw UsageError({.what = name + " takes pictures of " + std::to_string(network.smallest) + " to " +
-                                std::to_string(network.largest) + " pixels, not " + std::to_string(image_size),
-                        .where = "image size",
-                        .hint = image_size < network.smallest ? "use inception-bn-small for small pictures"
-                                                              : "resize the pictures"});
+      throw UsageError(
+          {.what = name + " takes images of " + std::to_string(network.smallest) + " to " +
+                   std::to_string(network.largest) + " pixels, not " + std::to_string(image_size),
+           .where = "image size",
+           .hint = image_size < network.smallest ? "use inception-bn-small for small images" : "resize the images"});
     return network.make(image_size, classes);
   }
   throw UsageError({.what = "there is no network '" + name + "'", .where = "network", .hint = "known are " + known});

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "ops/onednn/backend.h"
+#include "ops/cpu/backend.h"
 #include "ops/reference/backend.h"
 
 namespace packhorse {
@@ -17,7 +17,7 @@ struct Entry {
   bool merges_siblings;
 };
 
-constexpr std::array kBackends = {Entry{"onednn", onednn::make_backend, true},
+constexpr std::array kBackends = {Entry{"cpu", cpu::make_backend, true},
                                   Entry{"reference", reference::make_backend, false}};
 
 const Entry& entry(const std::string& name) {

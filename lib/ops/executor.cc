@@ -1,10 +1,10 @@
 #include "ops/executor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "device/array.h"
 #include "ops/backends.h"
 #include "ops/memory_plan.h"
@@ -55,9 +55,9 @@ namespace {
 template <typename Work>
 void timed(bool measure, double& seconds, const Work& work) {
   if (!measure) return work();
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch clock;
   work();
-  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  seconds += clock.seconds();
 }
 
 int64_t count_of(const Graph& graph, NodeKind kind) {
@@ -76,7 +76,7 @@ void check(const Graph& graph, const ExecutorOptions& options) {
   const Node& pool = graph.nodes[static_cast<size_t>(graph.nodes.back().inputs.front())];
   if (pool.kind != NodeKind::global_average_pool) refuse("the fully connected layer must read the global average pool");
   if (options.batch < 1)
-    throw UsageError({.what = "a batch needs at least one picture, not " + std::to_string(options.batch),
+    throw UsageError({.what = "a batch needs at least one image, not " + std::to_string(options.batch),
                       .where = "batch",
                       .hint = "give a batch of 1 or more"});
   if (options.threads < 1)
@@ -177,9 +177,9 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
                                    .relu = task.relu});
     case NodeKind::max_pool:
     case NodeKind::average_pool: {
-      uint8_t* winner = nullptr;
-      if (plan.winner[t] >= 0)
-        winner = reinterpret_cast<uint8_t*>(arena.data() + plan.buffers[static_cast<size_t>(plan.winner[t])].offset);
+      uint8_t* argmax = nullptr;
+      if (plan.argmax[t] >= 0)
+        argmax = reinterpret_cast<uint8_t*>(arena.data() + plan.buffers[static_cast<size_t>(plan.argmax[t])].offset);
       return backend->make(PoolTask{.name = task.name,
                                     .maximum = task.kind == NodeKind::max_pool,
                                     .kernel = task.kernel,
@@ -189,7 +189,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
                                     .dst = activation(task.dst),
                                     .src_grad = source_gradient(t, 0),
                                     .dst_grad = gradient(task.dst),
-                                    .winner = winner});
+                                    .argmax = argmax});
     }
     case NodeKind::global_average_pool:
       return backend->make(GlobalPoolTask{.name = task.name,
@@ -252,9 +252,9 @@ void Executor::Impl::plan_readiness() {
 }
 
 void Executor::Impl::check_pixels(std::span<const uint8_t> pixels, bool fewer) const {
-  const auto picture = static_cast<size_t>(graph.image_size * graph.image_size * 3);
-  const size_t batch = static_cast<size_t>(options.batch) * picture;
-  if (pixels.size() == batch || (fewer && pixels.size() < batch && pixels.size() % picture == 0)) return;
+  const auto image = static_cast<size_t>(graph.image_size * graph.image_size * 3);
+  const size_t batch = static_cast<size_t>(options.batch) * image;
+  if (pixels.size() == batch || (fewer && pixels.size() < batch && pixels.size() % image == 0)) return;
   throw UsageError(
       {.what = "a batch has " + std::to_string(pixels.size()) + " bytes of pixels, not " + std::to_string(batch),
        .where = graph.name,
@@ -303,21 +303,21 @@ BatchResult Executor::step(std::span<const uint8_t> pixels, std::span<const int3
     throw UsageError(
         {.what = "a batch has " + std::to_string(labels.size()) + " labels, not " + std::to_string(m.options.batch),
          .where = m.graph.name,
-         .hint = "give one label a picture, -1 for none"});
+         .hint = "give one label an image, -1 for none"});
   m.backend->enter();
   m.input->run(pixels);
   const bool measure = m.options.profile;
   for (size_t t = 0; t < m.operations.size(); ++t)
-    timed(measure, m.times[t].forward, [&] { m.operations[t]->forward(Pass::training); });
+    timed(measure, m.times[t].forward, [&] { m.operations[t]->forward(Phase::training); });
   const BatchResult result = m.loss->run(labels, gradient_scale);
-  size_t told = m.gradients.size();
+  size_t reported = m.gradients.size();
   for (size_t t = m.operations.size(); t-- > 0;) {
-    for (const int again : m.plan.again[t]) {
-      const auto a = static_cast<size_t>(again);
-      timed(measure, m.times[a].backward, [&] { m.operations[a]->forward_again(); });
+    for (const int recomputed : m.plan.recompute[t]) {
+      const auto a = static_cast<size_t>(recomputed);
+      timed(measure, m.times[a].backward, [&] { m.operations[a]->recompute(); });
     }
     timed(measure, m.times[t].backward, [&] { m.operations[t]->backward(); });
-    if (ready && m.ready_from[t] < told) ready(told = m.ready_from[t]);
+    if (ready && m.ready_from[t] < reported) ready(reported = m.ready_from[t]);
   }
   return result;
 }
@@ -334,7 +334,7 @@ std::span<const float> Executor::infer(std::span<const uint8_t> pixels) {
   m.check_pixels(pixels, true);
   m.backend->enter();
   m.input->run(pixels);
-  for (const auto& operation : m.operations) operation->forward(Pass::inference);
+  for (const auto& operation : m.operations) operation->forward(Phase::inference);
   return m.logits.span();
 }
 

@@ -9,24 +9,21 @@
 #include <vector>
 
 #include "net/graph.h"
+#include "ops/ops.h"
 #include "tensor/types.h"
 
 namespace packhorse {
 
-/// "reference" (plain loops, the truth), "onednn" (CPU); a GPU build adds "cudnn". In order of preference, fastest
-/// first.
-std::vector<std::string> backend_names();
-
 struct ExecutorOptions {
-  std::string backend;  ///< one of backend_names(); empty: the first
-  int64_t batch = 1;    ///< pictures a step on this rank
+  std::string backend;  ///< a name in backends.h; empty: the first
+  int64_t batch = 1;    ///< images a step on this rank
   Dtype dtype = Dtype::f32;
   bool training = true;  ///< false: forward only, with running statistics
   bool merge_siblings =
       true;                ///< sibling 1×1 convolutions run as one where the backend gains by it; false is for tests
   bool recompute = false;  ///< batch norm's outputs are computed again in backward instead of kept
   int threads = 1;
-  float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit picture
+  float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit image
   float scale[3] = {1, 1, 1};       ///< then multiplied
   float label_smoothing = 0;
   bool profile = false;              ///< measure each task's time, see times()
@@ -45,13 +42,6 @@ struct TaskTime {
   std::string name;
   NodeKind kind = NodeKind::input;
   double forward = 0, backward = 0;  ///< seconds, summed over the steps so far
-};
-
-/// What one batch gave on this rank.
-struct BatchResult {
-  double loss_sum = 0;   ///< cross entropy summed over the counted pictures, label smoothing included
-  uint64_t counted = 0;  ///< pictures with a label
-  uint64_t top1 = 0, top5 = 0;
 };
 
 class Executor {
@@ -84,7 +74,7 @@ class Executor {
   /// ranks).
   void update_statistics(float batch_scale);
 
-  /// Forward with running statistics, of a whole batch or the first pictures of one (the others' logits mean nothing).
+  /// Forward with running statistics, of a whole batch or the first images of one (the others' logits mean nothing).
   /// Logits (N, classes), f32, valid until the next call.
   std::span<const float> infer(std::span<const uint8_t> pixels);
   /// Pooled features (N, C) and logits (N, classes) of the last infer() or step(), f32.

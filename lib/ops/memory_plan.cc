@@ -11,19 +11,19 @@ namespace {
 // A page: buffers do not share cache lines or pages.
 constexpr uint64_t kAlignment = 4096;
 
-bool meet(const PlannedBuffer& a, const PlannedBuffer& b) {
-  for (const Life& x : a.lives)
-    for (const Life& y : b.lives)
+bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
+  for (const Lifetime& x : a.lifetimes)
+    for (const Lifetime& y : b.lifetimes)
       if (x.first <= y.last && y.first <= x.last) return true;
   return false;
 }
 
-void extend(Life& life, int time) {
+void extend(Lifetime& life, int time) {
   life.first = std::min(life.first, time);
   life.last = std::max(life.last, time);
 }
 
-constexpr Life kNever{std::numeric_limits<int>::max(), -1};
+constexpr Lifetime kNever{std::numeric_limits<int>::max(), -1};
 
 class Planner {
  public:
@@ -32,14 +32,14 @@ class Planner {
 
   MemoryPlan run() {
     plan_.source_write.resize(schedule_.tasks.size());
-    plan_.again.resize(schedule_.tasks.size());
-    plan_.winner.assign(schedule_.tasks.size(), -1);
+    plan_.recompute.resize(schedule_.tasks.size());
+    plan_.argmax.assign(schedule_.tasks.size(), -1);
     plan_.gradient.assign(schedule_.buffers.size(), -1);
     plan_activations();
     if (options_.training) {
       plan_source_writes();
       plan_gradients();
-      plan_winners();
+      plan_argmax();
     }
     plan_.unplanned_bytes +=
         std::accumulate(plan_.buffers.begin(), plan_.buffers.end(), uint64_t{0},
@@ -69,8 +69,8 @@ class Planner {
     return static_cast<uint64_t>(schedule_.buffers[buffer].count() * options_.batch) * element;
   }
 
-  int add(std::string name, uint64_t bytes, std::vector<Life> lives) {
-    plan_.buffers.push_back({.name = std::move(name), .bytes = bytes, .lives = std::move(lives)});
+  int add(std::string name, uint64_t bytes, std::vector<Lifetime> lifetimes) {
+    plan_.buffers.push_back({.name = std::move(name), .bytes = bytes, .lifetimes = std::move(lifetimes)});
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
@@ -88,7 +88,7 @@ class Planner {
   void plan_activations() {
     for (size_t b = 0; b < schedule_.buffers.size(); ++b) {
       const int buffer = static_cast<int>(b);
-      Life forward = kNever, backward = kNever;
+      Lifetime forward = kNever, backward = kNever;
       if (tensor(schedule_.input).buffer == buffer) extend(forward, 0);
       int last_reader = -1;  // the one whose backward comes first
       for (int t = 0; t < tasks_; ++t) {
@@ -107,16 +107,17 @@ class Planner {
         plan_.activation.push_back(-1);
         continue;
       }
-      std::vector<Life> lives = {forward};
+      std::vector<Lifetime> lifetimes = {forward};
       if (backward.last >= 0 && options_.recompute && can_recompute(buffer)) {
-        lives.push_back(backward);
+        lifetimes.push_back(backward);
         for (int t = 0; t < tasks_; ++t)
           if (in_arena(task(t)) && tensor(task(t).dst).buffer == buffer)
-            plan_.again[static_cast<size_t>(last_reader)].push_back(t);
+            plan_.recompute[static_cast<size_t>(last_reader)].push_back(t);
       } else if (backward.last >= 0) {
-        lives.front().last = backward.last;
+        lifetimes.front().last = backward.last;
       }
-      plan_.activation.push_back(add("activation " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), lives));
+      plan_.activation.push_back(
+          add("activation " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), lifetimes));
     }
   }
 
@@ -154,7 +155,7 @@ class Planner {
     for (size_t b = 0; b < schedule_.buffers.size(); ++b) {
       const int buffer = static_cast<int>(b);
       if (plan_.activation[b] < 0 || tensor(schedule_.input).buffer == buffer) continue;
-      Life life = kNever;
+      Lifetime life = kNever;
       for (int t = 0; t < tasks_; ++t) {
         const bool writes = in_arena(task(t)) && tensor(task(t).dst).buffer == buffer;
         bool reads = false;
@@ -163,7 +164,7 @@ class Planner {
         if (reads || writes) extend(life, backward_time(t));
       }
       if (gradient_in_place(buffer)) {
-        Life& whole = plan_.buffers[static_cast<size_t>(plan_.activation[b])].lives.front();
+        Lifetime& whole = plan_.buffers[static_cast<size_t>(plan_.activation[b])].lifetimes.front();
         whole.last = std::max(whole.last, life.last);
         plan_.gradient[b] = plan_.activation[b];
         plan_.unplanned_bytes += bytes_of(b, size_of(options_.dtype));
@@ -173,11 +174,11 @@ class Planner {
     }
   }
 
-  void plan_winners() {
+  void plan_argmax() {
     for (int t = 0; t < tasks_; ++t)
       if (task(t).kind == NodeKind::max_pool)
-        plan_.winner[static_cast<size_t>(t)] =
-            add("winners of " + task(t).name, static_cast<uint64_t>(tensor(task(t).dst).shape.count() * options_.batch),
+        plan_.argmax[static_cast<size_t>(t)] =
+            add("argmax of " + task(t).name, static_cast<uint64_t>(tensor(task(t).dst).shape.count() * options_.batch),
                 {{forward_time(t), backward_time(t)}});
   }
 
@@ -199,7 +200,7 @@ uint64_t place(std::vector<PlannedBuffer>& buffers, uint64_t alignment) {
     PlannedBuffer& buffer = buffers[index];
     uint64_t offset = 0;
     for (const size_t other : placed) {
-      if (!meet(buffer, buffers[other])) continue;
+      if (!overlap(buffer, buffers[other])) continue;
       if (offset + buffer.bytes <= buffers[other].offset) break;
       const uint64_t end = buffers[other].offset + buffers[other].bytes;
       offset = std::max(offset, (end + alignment - 1) / alignment * alignment);

@@ -12,14 +12,14 @@
 
 namespace packhorse {
 
-struct Life {
+struct Lifetime {
   int first = 0, last = 0;  ///< inclusive
 };
 
 struct PlannedBuffer {
   std::string name;
   uint64_t bytes = 0;
-  std::vector<Life> lives;
+  std::vector<Lifetime> lifetimes;
   uint64_t offset = 0;
 };
 
@@ -36,9 +36,9 @@ enum class Write { none, assign, accumulate };
 struct MemoryPlan {
   std::vector<PlannedBuffer> buffers;
   std::vector<int> activation, gradient;         ///< by buffer of the schedule; gradient -1: none
-  std::vector<int> winner;                       ///< by task: a max pool's memory of places, or -1
+  std::vector<int> argmax;                       ///< by task: a max pool's memory of places, or -1
   std::vector<std::vector<Write>> source_write;  ///< by task and source
-  std::vector<std::vector<int>> again;           ///< by task: those to run forward again before its backward
+  std::vector<std::vector<int>> recompute;       ///< by task: those to run forward again before its backward
   uint64_t bytes = 0, unplanned_bytes = 0;
 };
 

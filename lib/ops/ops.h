@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 
-#include "ops/executor.h"
 #include "tensor/types.h"
 
 namespace packhorse {
@@ -20,14 +19,14 @@ namespace packhorse {
 inline constexpr float kBatchNormEpsilon = 1e-5f;
 
 /// Whether batch norm takes the batch's statistics or the running ones.
-enum class Pass { training, inference };
+enum class Phase { training, inference };
 
 class Operation {
  public:
   virtual ~Operation() = default;
-  virtual void forward(Pass pass) = 0;
+  virtual void forward(Phase pass) = 0;
   /// Writes the destination once more, the same bits, from the sources and what forward() kept.
-  virtual void forward_again() { forward(Pass::training); }
+  virtual void recompute() { forward(Phase::training); }
   virtual void backward() = 0;
   /// The f32 parameters have new values.
   virtual void parameters_changed() {}
@@ -74,7 +73,7 @@ struct AddTask {
   bool relu = false;
 };
 
-/// Maximum or average of a window. Outside the picture a maximum sees nothing, an average sees zeros and divides by
+/// Maximum or average of a window. Outside the image a maximum sees nothing, an average sees zeros and divides by
 /// kernel² all the same. The gradient of a maximum goes to the first of equals, rows first.
 struct PoolTask {
   std::string name;
@@ -83,7 +82,7 @@ struct PoolTask {
   View src, dst;
   Gradient src_grad;
   View dst_grad;
-  uint8_t* winner = nullptr;  ///< maximum in training: (N, H, W, C) of dst, the winner's place in its window
+  uint8_t* argmax = nullptr;  ///< maximum in training: (N, H, W, C) of dst, the argmax's place in its window
 };
 
 /// dst(n,c) = mean over the pixels.
@@ -108,14 +107,21 @@ struct FullyConnectedTask {
   float *weight_grad = nullptr, *bias_grad = nullptr;
 };
 
-/// Softmax cross entropy against the target (1 - smoothing) * one_hot + smoothing / classes. A picture with a label < 0
-/// has loss 0 and gradient 0. Top-k counts a picture whose label's logit has fewer than k greater ones, equal ones at
+/// Softmax cross entropy against the target (1 - smoothing) * one_hot + smoothing / classes. An image with a label < 0
+/// has loss 0 and gradient 0. Top-k counts an image whose label's logit has fewer than k greater ones, equal ones at
 /// lower index counted as greater; a logit that is not a number never counts as right.
 struct LossTask {
   int64_t n = 0, classes = 0;
   float label_smoothing = 0;
   const float* logits = nullptr;  // (N, classes)
   float* logits_grad = nullptr;   // (N, classes)
+};
+
+/// What one batch gave on this rank.
+struct BatchResult {
+  double loss_sum = 0;   ///< cross entropy summed over the counted images, label smoothing included
+  uint64_t counted = 0;  ///< images with a label
+  uint64_t top1 = 0, top5 = 0;
 };
 
 class Loss {
@@ -134,7 +140,7 @@ struct InputTask {
 class Input {
  public:
   virtual ~Input() = default;
-  /// Fewer pictures than the batch: the rest become zeros.
+  /// Fewer images than the batch: the rest become zeros.
   virtual void run(std::span<const uint8_t> pixels) = 0;
 };
 

@@ -13,7 +13,7 @@
 
 namespace packhorse {
 
-/// Shape is of one picture; `channel` is where its channels begin in the buffer.
+/// Shape is of one image; `channel` is where its channels begin in the buffer.
 struct Tensor {
   Shape shape;
   int buffer = -1;
@@ -33,7 +33,7 @@ struct Task {
 
 struct Schedule {
   std::vector<Tensor> tensors;
-  std::vector<Shape> buffers;  ///< shape of one picture
+  std::vector<Shape> buffers;  ///< shape of one image
   std::vector<Task> tasks;     ///< in order of computation, without input and concat
   int input = -1;              ///< tensors
 };

@@ -21,6 +21,7 @@ class World {
   World& operator=(const World&) = delete;
 
   int rank() const { return rank_; }
+  bool is_root() const { return rank_ == 0; }
   int size() const { return size_; }
   /// Ranks on this host, and this one's number among them.
   int local_rank() const { return local_rank_; }

@@ -116,7 +116,7 @@ uint32_t whole_label(float label, const std::string& where) {
 void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image, std::vector<std::byte>& dst) {
   const size_t length = kRecordHeaderBytes + image.size();
   if (length > kMaxRecordBytes) {
-    throw Error({"a picture of " + std::to_string(image.size()) + " bytes does not fit into a record (at most " +
+    throw Error({"an image of " + std::to_string(image.size()) + " bytes does not fit into a record (at most " +
                      std::to_string(kMaxRecordBytes - kRecordHeaderBytes) + ")",
                  "image " + std::to_string(id), "pack with --resize"});
   }
@@ -136,7 +136,7 @@ void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image
   store(payload.data() + 16, checksum(payload, payload.subspan(kRecordHeaderBytes)));
   store(payload.data() + 20, kChecksumTag);
 
-  if (find_magic(payload, 0) < payload.size()) {  // one picture in a hundred thousand
+  if (find_magic(payload, 0) < payload.size()) {  // one image in a hundred thousand
     const std::vector<std::byte> whole(payload.begin(), payload.end());
     dst.resize(begin);
     append_in_parts(whole, dst);

@@ -22,7 +22,7 @@ namespace packhorse {
 inline constexpr uint32_t kRecordMagic = 0xced7230a;
 inline constexpr uint32_t kChecksumTag = 0x43524350;  // "PCRC" on disk
 
-/// The header that stands before each picture.
+/// The header that stands before each image.
 inline constexpr size_t kRecordHeaderBytes = 24;
 /// A part's length has 29 bits; MXNet takes no longer record, cut or not.
 inline constexpr size_t kMaxRecordBytes = (size_t{1} << 29) - 1;
@@ -34,10 +34,10 @@ struct Record {
   uint64_t id = 0;  ///< image_id[0]: the image's number in its list
   uint32_t label = 0;
   bool checked = false;  ///< it carried a checksum, and the checksum held (records of MXNet's tools carry none)
-  std::span<const std::byte> image;  ///< the encoded picture, inside the buffer it was read into
+  std::span<const std::byte> image;  ///< the encoded image, inside the buffer it was read into
 };
 
-/// Appends one record in its on-disk form to `dst`. Throws for a picture too long or a label too large for the format.
+/// Appends one record in its on-disk form to `dst`. Throws for an image too long or a label too large for the format.
 void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image, std::vector<std::byte>& dst);
 
 /// Parses the record that begins at bytes[0] and must end at bytes.size() (so framing, padding and length are all

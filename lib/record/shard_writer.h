@@ -17,7 +17,7 @@ namespace packhorse {
 class ShardWriter {
  public:
   ShardWriter(const std::filesystem::path& rec, const std::filesystem::path& idx);
-  /// Appends an encoded picture as it is.
+  /// Appends an encoded image as it is.
   void append(uint64_t id, uint32_t label, std::span<const std::byte> image);
   /// Appends a record that append_record() has already made; `id` is its key in the index.
   void append_made(uint64_t id, std::span<const std::byte> record);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "metrics/hdf5_file.h"
+#include "hdf5/hdf5_file.h"
 
 namespace packhorse {
 

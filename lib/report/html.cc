@@ -5,14 +5,14 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "image/picture.h"
+#include "image/decode.h"
 #include "image/resample.h"
 
 namespace packhorse {
 namespace {
 
 constexpr int kThumbnailQuality = 88;
-constexpr size_t kLargeFile = 40'000;  // bytes: a small picture's file above this holds more than the picture
+constexpr size_t kLargeFile = 40'000;  // bytes: a small image's file above this holds more than the image
 
 /// Bytes of the UTF-8 character that begins at text[0], 0 where none does. (RFC 3629: no overlong forms, no
 /// surrogates, nothing above U+10FFFF.)
@@ -74,15 +74,15 @@ std::string base64(std::span<const uint8_t> bytes) {
   return text;
 }
 
-std::string picture_url(std::span<const uint8_t> bytes, int edge) {
+std::string image_url(std::span<const uint8_t> bytes, int edge) {
   try {
     const auto raw = std::as_bytes(bytes);
-    Image picture, thumbnail;
-    decode_picture_for(raw, edge, picture);
-    const Size size{picture.width, picture.height};
+    DecodedImage image, thumbnail;
+    decode_image_for(raw, edge, image);
+    const Size size{image.width, image.height};
     const Size small = shrunk_to_short_edge(size, edge);
-    if (small == size && picture_format(raw) == "JPEG" && bytes.size() < kLargeFile) return data_url(bytes);
-    resample(picture, small, thumbnail);
+    if (small == size && image_format(raw) == "JPEG" && bytes.size() < kLargeFile) return data_url(bytes);
+    resample(image, small, thumbnail);
     const auto jpeg = encode_jpeg(thumbnail, kThumbnailQuality);
     return data_url({reinterpret_cast<const uint8_t*>(jpeg.data()), jpeg.size()});
   } catch (const DamageError&) {

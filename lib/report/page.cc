@@ -7,14 +7,15 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "report/html.h"
 #include "report/plot.h"
 
 namespace packhorse {
 namespace {
 
-constexpr int kPictureEdge = 160;  // pixels of a picture's short side on the page
-constexpr size_t kMostClasses = 10, kMostPairs = 15;
+constexpr int kThumbnailEdge = 160;  // pixels of an image's short side on the page
+constexpr size_t kMaxClasses = 10, kMaxPairs = 15;
 
 constexpr const char* kStyle = R"(
 :root{color-scheme:light}
@@ -205,11 +206,11 @@ std::string class_name(const Evaluation& evaluation, int64_t label) {
 }
 
 std::string samples(const Evaluation& evaluation, bool mistakes) {
-  std::vector<PictureCard> cards;
+  std::vector<ImageCard> cards;
   for (const SampleResult& sample : evaluation.samples) {
     if (sample.mistake != mistakes) continue;
-    PictureCard card;
-    card.picture_url = picture_url(sample.jpeg, kPictureEdge);
+    ImageCard card;
+    card.image_url = image_url(sample.jpeg, kThumbnailEdge);
     card.caption = sample.label_name;
     card.note = "image " + std::to_string(sample.image) + (sample.label < 0 ? ", a class the network lacks" : "");
     for (const ScoredClass& best : sample.best) {
@@ -217,13 +218,13 @@ std::string samples(const Evaluation& evaluation, bool mistakes) {
     }
     cards.push_back(std::move(card));
   }
-  return cards.empty() ? "" : picture_cards(cards);
+  return cards.empty() ? "" : image_cards(cards);
 }
 
 std::string confusion_table(const Evaluation& evaluation, const ScopeResult& scope) {
   if (scope.confusions.empty()) return "";
   std::string rows = "<tr><th>What it is</th><th>taken for</th><th class=\"n\">images</th></tr>\n";
-  for (size_t i = 0; i < std::min(kMostPairs, scope.confusions.size()); ++i) {
+  for (size_t i = 0; i < std::min(kMaxPairs, scope.confusions.size()); ++i) {
     const auto& pair = scope.confusions[i];
     rows += "<tr>" + cell(class_name(evaluation, pair.label)) + cell(class_name(evaluation, pair.predicted)) +
             cell(grouped(pair.images), true) + "</tr>\n";
@@ -240,7 +241,7 @@ std::string class_table(const Evaluation& evaluation, const ScopeResult& scope, 
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return worst ? share(a) < share(b) : share(a) > share(b); });
-  order.resize(std::min((order.size() + 1) / 2, kMostClasses));  // few classes: each in one of the two tables
+  order.resize(std::min((order.size() + 1) / 2, kMaxClasses));  // few classes: each in one of the two tables
   std::string rows = header({worst ? "Hardest classes" : "Easiest classes", "images", "top-1", "top-5"});
   for (const size_t i : order) {
     rows += "<tr>" + cell(class_name(evaluation, scope.members[i])) +
@@ -281,16 +282,16 @@ std::string page_around(const std::string& title, const std::string& body) {
          "</main></body></html>\n";
 }
 
-std::string picture_cards(const std::vector<PictureCard>& cards) {
+std::string image_cards(const std::vector<ImageCard>& cards) {
   std::string body = "<div class=\"cards\">\n";
-  for (const PictureCard& card : cards) {
+  for (const ImageCard& card : cards) {
     body += "<div class=\"box card\">";
-    if (!card.picture_url.empty()) {
-      body += "<img alt=\"" + escape_html(card.caption) + "\" src=\"" + escape_html(card.picture_url) + "\">";
+    if (!card.image_url.empty()) {
+      body += "<img alt=\"" + escape_html(card.caption) + "\" src=\"" + escape_html(card.image_url) + "\">";
     }
     body += "<p class=\"caption\" title=\"" + escape_html(card.caption) + "\">" + escape_html(card.caption) +
             "</p><p class=\"note\">" + escape_html(card.note) + "</p>";
-    for (const PictureCard::Bar& bar : card.bars) {
+    for (const ImageCard::Bar& bar : card.bars) {
       body += fmt::format("<div class=\"bar{}\"><i style=\"width:{:.1f}%\"></i><span>{}</span><b>{}</b></div>",
                           bar.right ? " right" : "", 100 * bar.probability, escape_html(bar.name),
                           percent_text(bar.probability));

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "metrics/evaluation.h"
 #include "report/columns.h"
+#include "results/evaluation.h"
 
 namespace packhorse {
 
@@ -25,6 +25,7 @@ struct Report {
   Json settings = Json::object();  ///< of training
   std::vector<Table> tables;       ///< of the journal
   std::optional<Evaluation> evaluation;
+  std::filesystem::path evaluation_file;  ///< empty without one
 };
 
 /// The page's text; throws where gnuplot is missing.
@@ -33,9 +34,9 @@ std::string report_page(const Report& report);
 /// A page around `body` (HTML): style, title, nothing from elsewhere.
 std::string page_around(const std::string& title, const std::string& body);
 
-/// A picture (a data URL, or empty) with its caption and a bar for each class.
-struct PictureCard {
-  std::string picture_url, caption, note;
+/// An image (a data URL, or empty) with its caption and a bar for each class.
+struct ImageCard {
+  std::string image_url, caption, note;
   struct Bar {
     std::string name;
     double probability = 0;
@@ -43,6 +44,6 @@ struct PictureCard {
   };
   std::vector<Bar> bars;
 };
-std::string picture_cards(const std::vector<PictureCard>& cards);
+std::string image_cards(const std::vector<ImageCard>& cards);
 
 }  // namespace packhorse

@@ -20,7 +20,7 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr size_t kMostPoints = 600;
+constexpr size_t kMaxPoints = 600;
 constexpr int kWidth = 620, kHeight = 330;
 constexpr std::array<const char*, 4> kColours{"#1f5fa8", "#c8601a", "#2e7d4f", "#7a4b9a"};
 
@@ -95,7 +95,7 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
   script += "set autoscale xfix\nset offsets graph 0.02, graph 0.02, 0, 0\n";
   std::string uses;
   for (size_t c = 0; c < plot.curves.size(); ++c) {
-    const Curve curve = thinned(plot.curves[c], kMostPoints);
+    const Curve curve = thinned(plot.curves[c], kMaxPoints);
     std::string rows;
     for (size_t i = 0; i < curve.x.size(); ++i) {
       if (finite(curve, i)) rows += fmt::format("{:.17g} {:.9g}\n", curve.x[i], curve.y[i] * (plot.percent ? 100 : 1));

@@ -1,19 +1,16 @@
-// Where images come from: what a data set's description calls a source, walked without unpacking or opening a picture.
+// Where images come from: what a data set's description calls a source, listed without unpacking or opening an image.
 //
-// A source is one of
-//   - a folder with a folder a class (pictures anywhere below it), or with a plain tar a class (n01440764.tar);
-//   - a tar of such tars (the ImageNet release's own form), or a tar with a folder a class;
-//   - a folder or a tar of pictures alone, where the classes come from a ground-truth file;
-//   - a listing: a text file, `path TAB class` a line, paths relative to its folder (see ground_truth.h).
-// A file counts as a picture by its extension (jpg, jpeg, jpe, jfif, png, and those that packing then refuses by name:
-// gif, webp, bmp, tif, tiff), or where it has none. Hidden files and all other extensions are skipped and counted.
-// Rule: what is found is sorted by class (whole numbers by value), then name: it does not depend on the order of a disk
-// or of threads.
+// The forms that a source can have are the rows of a table: see formats.h. A file counts as an image by its extension
+// (jpg, jpeg, jpe, jfif, png, and those that packing then refuses by name: gif, webp, bmp, tif, tiff), or if it has no
+// extension. Hidden files and all other extensions are skipped and counted.
+// Rule: images are sorted by class (whole numbers by value), then by name. The order of a disk or of threads does not
+// matter.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,30 +18,43 @@
 
 namespace packhorse {
 
+struct SourceFormat;
+
+/// How many files of each kind were skipped, by what they are (".txt files", "hidden files").
+using Skipped = std::map<std::string, uint64_t>;
+
 enum class Labels {
-  by_source,  ///< folders, tars or the listing say which class a picture is of
-  elsewhere   ///< the source holds pictures alone: all get label 0 and there are no classes
+  by_source,  ///< folders, tars or the listing give the class of each image
+  elsewhere   ///< the source holds images alone: each gets label 0 and there are no classes
 };
 
-struct Found {
-  std::filesystem::path root;               ///< what the paths of `images` are relative to
-  std::string kind;                         ///< "a tar of class tars", for people
-  std::vector<std::string> classes;         ///< sorted; a label is an index into it
-  std::vector<ImageEntry> images;           ///< sorted by class, then name; ids not set
-  std::map<std::string, uint64_t> skipped;  ///< what was passed over (".txt files", "hidden files") and how many
+/// All images of a source.
+struct SourceImages {
+  std::string form;                  ///< "a tar of class tars", for people
+  std::vector<std::string> classes;  ///< sorted; a label is an index into it
+  std::vector<ImageEntry> images;    ///< sorted by class, then name; ids are not set
+  Skipped skipped;
+  /// A class may also be named by its index in a class table (listings only).
+  bool classes_may_be_indexes = false;
 };
 
-/// What kind of source stands at a path, for people, at the price of a look. Throws where there is none.
-std::string kind_of_source(const std::filesystem::path& source, Labels labels);
+/// The built-in forms, in the order in which they are tried.
+std::span<const SourceFormat* const> source_formats();
 
-/// Walks a source; folders and class tars on all cores. Errors: nothing there, a class without a picture, a picture
-/// that stands twice, a tar cut short, a compressed archive.
-Found enumerate_source(const std::filesystem::path& source, Labels labels);
+/// The form of the source at a path, for people; reads names at most. Throws if there is none.
+std::string form_of_source(const std::filesystem::path& source, Labels labels,
+                           std::span<const SourceFormat* const> formats = source_formats());
 
-/// " (passed over: 3 .txt files)", or nothing.
-std::string passed_over(const std::map<std::string, uint64_t>& skipped);
+/// Lists a source; folders and class tars on all cores. Errors: nothing there, a class without images, an image that
+/// appears twice, a tar that is cut short, a compressed archive.
+SourceImages list_source(const std::filesystem::path& source, Labels labels,
+                         std::span<const SourceFormat* const> formats = source_formats());
 
-/// What the paths in lists of this source are relative to: the folder itself, or that of the tar or listing.
+/// The folder that the paths in lists of this source are relative to: the source itself if it is a folder, else the
+/// folder of the tar or listing.
 std::filesystem::path root_of_source(const std::filesystem::path& source);
+
+/// " (skipped: 3 .txt files)", or nothing.
+std::string skipped_text(const Skipped& skipped);
 
 }  // namespace packhorse

@@ -1,6 +1,6 @@
 // What a tensor is, without its memory: element type, shape, and where a row of channels stands.
 //
-// Letters, fixed once: N pictures of the batch, H rows, W columns, C channels in, O channels out, K kernel side.
+// Letters, fixed once: N images of the batch, H rows, W columns, C channels in, O channels out, K kernel side.
 // Activations are channels last, (N, H, W, C); parameters are f32 in (O, C, K, K), the order PyTorch and ONNX use.
 #pragma once
 

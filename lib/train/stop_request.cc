@@ -7,7 +7,7 @@
 namespace packhorse {
 namespace {
 
-volatile std::sig_atomic_t stop_asked = 0;
+volatile std::sig_atomic_t stop_requested = 0;
 volatile std::sig_atomic_t interrupted = 0;
 
 void note_signal(int signal) {
@@ -16,13 +16,13 @@ void note_signal(int signal) {
     if (interrupted != 0) _exit(kInterrupted);
     interrupted = 1;
   }
-  stop_asked = 1;
+  stop_requested = 1;
 }
 
 }  // namespace
 
 StopRequest::StopRequest() {
-  stop_asked = 0;
+  stop_requested = 0;
   interrupted = 0;
   struct sigaction action {};
   action.sa_handler = note_signal;
@@ -39,6 +39,6 @@ StopRequest::~StopRequest() {
   for (const Former& former : former_) sigaction(former.signal, &former.action, nullptr);
 }
 
-bool StopRequest::asked() const { return stop_asked != 0; }
+bool StopRequest::requested() const { return stop_requested != 0; }
 
 }  // namespace packhorse

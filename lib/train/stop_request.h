@@ -1,5 +1,5 @@
-// A wish to stop: SIGTERM, SIGUSR1 (a job's warning before its time is up) or SIGINT set a flag that the training loop
-// reads between steps and agrees on with the other ranks. A second SIGINT ends the process at once.
+// A request to stop: SIGTERM, SIGUSR1 (a job's warning before its time is up) or SIGINT set a flag that the training
+// loop reads between steps and agrees on with the other ranks. A second SIGINT ends the process at once.
 #pragma once
 
 #include <csignal>
@@ -14,7 +14,7 @@ class StopRequest {
   ~StopRequest();
   StopRequest(const StopRequest&) = delete;
   StopRequest& operator=(const StopRequest&) = delete;
-  bool asked() const;
+  bool requested() const;
 
  private:
   struct Former {

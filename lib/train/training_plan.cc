@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "ops/backends.h"
 #include "ops/memory_plan.h"
 #include "train/training_run.h"
@@ -33,19 +34,19 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
   const auto per_epoch = static_cast<int64_t>(plan.training_steps());
   const int64_t steps = settings.last_step(per_epoch);
   const double trained = static_cast<double>(steps * settings.global_batch);
-  const double passes = static_cast<double>(steps) / static_cast<double>(per_epoch);
+  const double epochs = static_cast<double>(steps) / static_cast<double>(per_epoch);
   const double macs = static_cast<double>(graph.macs()) *
-                      (kTrainingFactor * trained + static_cast<double>(validation_records) * passes);
+                      (kTrainingFactor * trained + static_cast<double>(validation_records) * epochs);
   const double speed = macs_per_core(options.dtype);
   const double seconds = macs / (speed * job.threads * ranks);
   const uint64_t arrays = graph.parameter_count * sizeof(float);
-  const uint64_t feed = Feed::memory_bytes(settings.feed(plan, job.classes, job.feed_threads, true));
-  const uint64_t checkpoints = static_cast<uint64_t>(std::max(1, job.keep) + 1) * 2 * arrays;
+  const uint64_t feed = Feed::memory_bytes(settings.feed(plan, job.classes, job.workers, true));
+  const uint64_t checkpoints = static_cast<uint64_t>(std::max(1, job.checkpoints_kept) + 1) * 2 * arrays;
   const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
   return fmt::format(
-      "would train {} ({} parameters, {:.2f} GMAC a picture) on {} images of {} classes, validating on {}\n"
-      "steps     {} ({} an epoch, {} epochs, {} pictures a step: {} on each of {} ranks)\n"
-      "left out  {} images an epoch, others each time, as they do not fill a step\n"
+      "would train {} ({} parameters, {:.2f} GMAC an image) on {} images of {} classes, validating on {}\n"
+      "steps     {} ({} an epoch, {} epochs, {} images a step: {} on each of {} ranks)\n"
+      "left out  {} images an epoch, others each time, because they do not fill a step\n"
       "memory    a rank: activations {} ({} without a plan), parameters and momentum {}, feed {}\n"
       "disk      {} of checkpoints (the last {} and the best) in {}\n"
       "time      {} if {} threads on {} ranks ({}, {}) reach {:.0f} GMAC/s each, as others did; not measured here",
@@ -53,8 +54,8 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
       grouped(static_cast<uint64_t>(job.classes)), grouped(validation_records), grouped(static_cast<uint64_t>(steps)),
       grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(), ranks,
       plan.dropped(), bytes(memory.bytes), bytes(memory.unplanned_bytes), bytes(kCopies * arrays), bytes(feed),
-      bytes(checkpoints), job.keep, (job.folder / "checkpoints").string(), duration_text(seconds), job.threads, ranks,
-      backend, settings.precision, speed * 1e-9);
+      bytes(checkpoints), job.checkpoints_kept, (job.folder / "checkpoints").string(), duration_text(seconds),
+      job.threads, ranks, backend, settings.precision, speed * 1e-9);
 }
 
 }  // namespace packhorse

@@ -1,6 +1,7 @@
 #include "train/training_run.h"
 
 #include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -10,10 +11,12 @@
 #include "base/files.h"
 #include "base/host.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
+#include "base/text.h"
 #include "base/version.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/checkpoint_folder.h"
 #include "metrics/journal.h"
-#include "train/checkpoint.h"
-#include "train/checkpoint_folder.h"
 #include "train/stop_request.h"
 #include "train/validation.h"
 
@@ -21,33 +24,18 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-  /// Seconds since it was made or last asked this.
-  double lap() {
-    const double taken = seconds();
-    start_ = Clock::now();
-    return taken;
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
-
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 /// Sums over the steps since the last journal line.
-struct Tally {
+struct RunningTotals {
   int64_t steps = 0;
   uint64_t images = 0, top1 = 0;
   double loss = 0, seconds = 0, feed_wait = 0, exposed = 0;
   double classes = 0;  // different labels in this rank's batch
 
-  void add(const Tally& other) {
+  void add(const RunningTotals& other) {
     steps += other.steps;
     images += other.images;
     top1 += other.top1;
@@ -74,7 +62,7 @@ class TrainingRun {
         executor_(graph_, job.settings.executor(static_cast<int64_t>(plan_.rank_batch()), job.threads)),
         allreduce_(make_host_allreduce(world)),
         trainer_(executor_, *allreduce_, trainer_options()),
-        folder_(job.folder / "checkpoints", job.keep) {
+        folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
   }
 
@@ -97,7 +85,7 @@ class TrainingRun {
 
  private:
   int64_t steps_per_epoch() const { return static_cast<int64_t>(plan_.training_steps()); }
-  bool speaks() const { return world_.rank() == 0; }
+  bool is_root() const { return world_.is_root(); }
   uint64_t remaining_images() const {
     return static_cast<uint64_t>(std::max<int64_t>(0, last_step_ - trainer_.steps()) * job_.settings.global_batch);
   }
@@ -112,12 +100,17 @@ class TrainingRun {
   }
 
   TrainerOptions trainer_options() const {
-    return {job_.settings.rate(steps_per_epoch()), static_cast<float>(job_.settings.momentum),
-            static_cast<float>(job_.settings.weight_decay), plan_.global_batch, job_.threads};
+    TrainerOptions options;
+    options.schedule = job_.settings.learning_rate(steps_per_epoch());
+    options.optimizer = job_.settings.optimizer;
+    options.optimizer_options = {static_cast<float>(job_.settings.momentum),
+                                 static_cast<float>(job_.settings.weight_decay), job_.threads};
+    options.global_batch = plan_.global_batch;
+    return options;
   }
 
   FeedOptions feed_options() const {
-    FeedOptions options = job_.settings.feed(plan_, job_.classes, job_.feed_threads, true);
+    FeedOptions options = job_.settings.feed(plan_, job_.classes, job_.workers, true);
     options.first_epoch = static_cast<uint64_t>(trainer_.steps() / steps_per_epoch());
     options.first_step = static_cast<uint64_t>(trainer_.steps() % steps_per_epoch());
     return options;
@@ -128,7 +121,7 @@ class TrainingRun {
     const uint64_t feed = Feed::memory_bytes(feed_options()) + training_.index_bytes();
     const uint64_t optimizer = graph_.parameter_count * sizeof(float);
     log_info(fmt::format(
-        "{} on {}: {} parameters, {} a picture; memory a rank: activations {} ({} without a plan), "
+        "{} on {}: {} parameters, {} an image; memory a rank: activations {} ({} without a plan), "
         "parameters {}, momentum {}, workspace {}, feed {}: {} in all",
         graph_.name, executor_.backend(), grouped(graph_.parameter_count),
         fmt::format("{:.2f} GMAC", static_cast<double>(graph_.macs()) * 1e-9),
@@ -148,7 +141,7 @@ class TrainingRun {
 
   void begin() {
     std::string from;
-    if (speaks()) {
+    if (is_root()) {
       make_folder(folder_.path());
       if (job_.restart) {
         folder_.clear();
@@ -161,11 +154,11 @@ class TrainingRun {
     if (from.empty()) {
       initialise(graph_, job_.settings.seed, executor_.parameters().data(), executor_.statistics().data());
       std::fill(trainer_.momentum().begin(), trainer_.momentum().end(), 0.0f);
-    } else if (!speaks()) {
+    } else if (!is_root()) {
       load(from);
     }
     executor_.parameters_changed();
-    if (speaks()) open_journal(from);
+    if (is_root()) open_journal(from);
     since_checkpoint_.lap();
   }
 
@@ -177,11 +170,10 @@ class TrainingRun {
                        (info.classes_crc32c != job_.classes_crc32c ? "classes" : "shards"),
                    path.string(), hint});
     }
-    std::string names;
-    for (const auto& name : differing_settings(info.settings, job_.recorded_settings))
-      names += (names.empty() ? "" : ", ") + name;
-    if (!names.empty())
+    const std::string names = joined(differing_settings(info.settings, job_.recorded_settings));
+    if (!names.empty()) {
       throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
+    }
     load_checkpoint(path, graph_, executor_.parameters(), executor_.statistics(), trainer_.momentum());
     trainer_.set_steps(info.step);
     results_ = info.results;
@@ -230,34 +222,34 @@ class TrainingRun {
     const double waited = feed.waited_seconds();
     const Batch* batch = feed.next();
     if (batch == nullptr) throw Error({"the feed ended before the training", job_.folder.string(), ""});
-    Wishes mine;
-    mine.stop = stop_.asked();
-    mine.checkpoint = speaks() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
-    const StepReport report = take_step(*batch, mine);
-    const Tally now{.steps = 1,
-                    .images = report.counted,
-                    .top1 = report.top1,
-                    .loss = report.loss,
-                    .seconds = clock.lap(),
-                    .feed_wait = feed.waited_seconds() - waited,
-                    .exposed = report.exposed_seconds,
-                    .classes = different_labels(*batch)};
-    lately_.add(now);
+    StepRequests own;
+    own.stop = stop_.requested();
+    own.checkpoint = is_root() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
+    const StepReport report = take_step(*batch, own);
+    const RunningTotals now{.steps = 1,
+                            .images = report.counted,
+                            .top1 = report.top1,
+                            .loss = report.loss,
+                            .seconds = clock.lap(),
+                            .feed_wait = feed.waited_seconds() - waited,
+                            .exposed = report.exposed_seconds,
+                            .classes = distinct_labels(*batch)};
+    since_log_.add(now);
     all_.add(now);
     epoch_.add(now);
     return report;
   }
 
   /// How mixed a batch is: what shuffling must achieve.
-  double different_labels(const Batch& batch) {
+  double distinct_labels(const Batch& batch) {
     seen_.assign(static_cast<size_t>(job_.classes), false);
     for (const int32_t label : batch.labels) seen_[static_cast<size_t>(label)] = true;
     return static_cast<double>(std::count(seen_.begin(), seen_.end(), true));
   }
 
-  StepReport take_step(const Batch& batch, Wishes mine) {
+  StepReport take_step(const Batch& batch, StepRequests own) {
     try {
-      return trainer_.step(batch, mine);
+      return trainer_.step(batch, own);
     } catch (const Error& error) {
       log_line(
           {{"kind", "stop"}, {"time", unix_seconds()}, {"step", trainer_.steps() + 1}, {"reason", error.text().what}});
@@ -268,15 +260,15 @@ class TrainingRun {
   void after_step(const StepReport& step) {
     const bool epoch_ends = step.step % steps_per_epoch() == 0;
     const bool last = step.step == last_step_;
-    if (epoch_ends || last || step.step % job_.log_steps == 0) log_step(step);
+    if (epoch_ends || last || step.step % job_.log_interval == 0) log_step(step);
     results_ = Json::object();
     if (epoch_ends || last) {
       log_epoch(step);
       check_validation();
     }
     const bool due = job_.checkpoint_steps > 0 && step.step % job_.checkpoint_steps == 0;
-    if (epoch_ends || last || due || step.wishes.checkpoint || step.wishes.stop) save();
-    if (step.wishes.stop && !last) {
+    if (epoch_ends || last || due || step.requests.checkpoint || step.requests.stop) save();
+    if (step.requests.stop && !last) {
       summary_.stopped = true;
       log_line({{"kind", "stop"}, {"time", unix_seconds()}, {"step", step.step}, {"reason", "requested"}});
     }
@@ -291,16 +283,16 @@ class TrainingRun {
               {"time", unix_seconds()},
               {"step", step.step},
               {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
-              {"loss", lately_.mean_loss()},
-              {"top1", lately_.accuracy()},
-              {"classes_per_batch", lately_.classes / static_cast<double>(lately_.steps)},
+              {"loss", since_log_.mean_loss()},
+              {"top1", since_log_.accuracy()},
+              {"classes_per_batch", since_log_.classes / static_cast<double>(since_log_.steps)},
               {"learning_rate", step.learning_rate},
               {"gradient_norm", step.gradient_norm},
-              {"images_per_second", lately_.rate()},
-              {"step_seconds", lately_.seconds / static_cast<double>(lately_.steps)},
-              {"feed_wait_seconds", lately_.feed_wait / static_cast<double>(lately_.steps)},
-              {"communication_exposed_seconds", lately_.exposed / static_cast<double>(lately_.steps)}});
-    lately_ = {};
+              {"images_per_second", since_log_.rate()},
+              {"step_seconds", since_log_.seconds / static_cast<double>(since_log_.steps)},
+              {"feed_wait_seconds", since_log_.feed_wait / static_cast<double>(since_log_.steps)},
+              {"communication_exposed_seconds", since_log_.exposed / static_cast<double>(since_log_.steps)}});
+    since_log_ = {};
   }
 
   void log_epoch(const StepReport& step) {
@@ -325,7 +317,7 @@ class TrainingRun {
     Stopwatch clock;
     BatchPlan plan = plan_;
     plan.records = validation_->records();
-    Feed feed(*validation_, job_.settings.feed(plan, job_.classes, job_.feed_threads, false));
+    Feed feed(*validation_, job_.settings.feed(plan, job_.classes, job_.workers, false));
     const AccuracyCounters counters = validate(executor_, feed, world_, plan.records);
     results_ = {{"top1", counters.accuracy(0)},
                 {"top5", counters.accuracy(1)},
@@ -341,7 +333,7 @@ class TrainingRun {
     line["seconds"] = seconds;
     line["images_per_second"] = static_cast<double>(plan.records) / seconds;
     log_line(line);
-    if (speaks() && *summary_.top1 > best_top1_) {
+    if (is_root() && *summary_.top1 > best_top1_) {
       // Before the step's own checkpoint: a run killed in between comes by here again.
       best_top1_ = *summary_.top1;
       save_to(folder_.best_path());
@@ -355,7 +347,7 @@ class TrainingRun {
   }
 
   void save() {
-    if (speaks()) {
+    if (is_root()) {
       journal_->sync();  // its lines up to this step must not be younger than the state
       save_to(folder_.step_path(trainer_.steps()));
       folder_.prune();
@@ -411,7 +403,7 @@ class TrainingRun {
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after this very step
   Stopwatch since_checkpoint_;
-  Tally lately_, epoch_, all_;
+  RunningTotals since_log_, epoch_, all_;
   std::vector<bool> seen_;  // by label
   TrainingSummary summary_;
 };

@@ -16,19 +16,23 @@
 
 namespace packhorse {
 
-/// What a run has to do with besides its settings.
+/// A run: its settings, its data, and where it writes.
 struct TrainingJob {
   TrainingSettings settings;
   Json recorded_settings;        ///< as the manifest states them; a checkpoint of others is refused
   std::filesystem::path folder;  ///< checkpoints/ and metrics.jsonl go here
   std::string classes_crc32c, data_crc32c;
   int64_t classes = 0;
-  int threads = 1, feed_threads = 1;
-  int64_t checkpoint_steps = 0;  ///< besides the one after each epoch; 0: none
-  double checkpoint_seconds = 0;
-  int keep = 2;
-  int64_t log_steps = 20;
-  bool restart = false;  ///< what is there already is removed
+  int threads = 0;               ///< that compute, a rank; 0: its share of the cores
+  int workers = 0;               ///< that decode images, a rank; 0: its share of the cores
+  int checkpoint_steps = 0;      ///< besides the one after each epoch; 0: none
+  int checkpoint_seconds = 600;  ///< 0: none
+  int checkpoints_kept = 2;
+  int log_interval = 20;  ///< steps
+  bool restart = false;   ///< removes what is there already
+
+  /// The settings and the options of this one run.
+  void declare(Options& options);
 };
 
 struct TrainingSummary {

@@ -2,20 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "base/error.h"
+#include "base/text.h"
+#include "net/graph.h"
+#include "ops/backends.h"
+#include "step/optimizer.h"
 
 namespace packhorse {
 namespace {
-
-double number_from(const std::string& word, const std::string& name) {
-  char* end = nullptr;
-  const double value = std::strtod(word.c_str(), &end);
-  if (word.empty() || *end != '\0' || !std::isfinite(value))
-    throw UsageError({"'" + word + "' is not a number", name, "numbers with commas between them"});
-  return value;
-}
 
 int64_t steps_of(double epochs, int64_t steps_per_epoch) {
   return std::llround(epochs * static_cast<double>(steps_per_epoch));
@@ -24,76 +19,86 @@ int64_t steps_of(double epochs, int64_t steps_per_epoch) {
 }  // namespace
 
 void TrainingSettings::declare(Options& o) {
-  o.setting("network", network, "the network to train");
+  o.setting("network", network, "Network to train.");
   o.one_of(network_names());
-  o.setting("image-size", image_size, "pixels on a side of what the network sees");
+  o.setting("image-size", image_size, "Width and height, in pixels, of the images that the network gets (8 to 1024).");
   o.between(8, 1024);
-  o.setting("global-batch", global_batch, "pictures a step, over all ranks");
+  o.setting("global-batch", global_batch, "Number of images in a step, over all ranks.");
   o.between(1, 1 << 20);
-  o.setting("epochs", epochs, "passes over the training images");
+  o.setting("epochs", epochs, "Number of times that each training image is used.");
   o.between(1, 1e6);
-  o.setting("lr", lr, "learning rate for the whole global batch");
+  o.setting("opt", optimizer, "Optimizer.");
+  o.one_of(optimizer_names());
+  o.setting("lr", lr, "Learning rate, for the whole global batch.");
   o.between(0, 1e4);
-  o.setting("warmup-epochs", warmup_epochs, "epochs in which the rate rises from zero (-1: a tenth of all, at most 5)");
+  o.setting("warmup-epochs", warmup_epochs,
+            "Epochs in which the learning rate rises from zero to --lr. -1: a tenth of all epochs, at most 5.");
   o.between(-1, 1e6);
-  o.setting("schedule", schedule, "how the rate falls afterwards");
-  o.one_of({"cosine", "steps"});
-  o.setting("milestones", milestones, "steps: epochs at which the rate is multiplied by lr-factor (30,60,80)");
-  o.setting("lr-factor", lr_factor, "steps: that factor");
+  o.setting("sched", schedule, "Learning rate schedule after the warm-up.");
+  o.one_of({"cosine", "multistep"});
+  o.setting("milestones", milestones,
+            "multistep: epochs at which the learning rate is multiplied by --lr-factor, such as 30,60,80.");
+  o.setting("lr-factor", lr_factor, "multistep: the factor at each milestone, from 0 to 1.");
   o.between(0, 1);
-  o.setting("momentum", momentum, "of stochastic gradient descent");
+  o.setting("momentum", momentum, "Momentum of stochastic gradient descent, from 0 to 0.9999.");
   o.between(0, 0.9999);
-  o.setting("weight-decay", weight_decay, "on weights; never on batch norm and biases");
+  o.setting("weight-decay", weight_decay, "L2 weight decay, from 0 to 1. Batch norm and biases are not decayed.");
   o.between(0, 1);
-  o.setting("label-smoothing", label_smoothing, "share of the target spread over all classes");
+  o.setting("label-smoothing", label_smoothing,
+            "Share of the target probability that is spread over all classes, from 0 to 0.9.");
   o.between(0, 0.9);
   o.setting("precision", precision,
-            "of activations; weights, sums and statistics are always f32 (auto: bf16 where it is fast)");
+            "Number format of activations. Weights, sums and statistics are always f32. auto: bf16 if this machine has "
+            "instructions for it.");
   o.one_of({"f32", "bf16", "auto"});
-  o.setting("seed", seed, "of initial weights, order and crops");
-  o.setting("crop", crop, "training crops");
+  o.setting("seed", seed, "Seed of the initial weights, of the order of the images, and of the crops.");
+  o.setting("crop", crop, "How training images are cropped.");
   o.one_of(crop_mode_names());
-  o.setting("min-area", min_area, "random-resized-crop: smallest share of the picture taken");
+  o.setting("min-area", min_area, "random-resized-crop: smallest share of the image's area, from 0.01 to 1.");
   o.between(0.01, 1);
-  o.setting("pad", pad, "random-crop: pixels by which the edges are repeated first");
+  o.setting("pad", pad, "random-crop: number of pixels by which the edges are repeated before the crop.");
   o.between(0, 512);
-  o.setting("mirror", mirror, "exchange left and right in every other training picture");
-  o.setting("resize", resize, "short edge before crops of fixed size (0: 8/7 of image-size, small pictures whole)");
+  o.setting("hflip", flip, "Probability, from 0 to 1, that a training image is flipped left to right.");
+  o.between(0, 1);
+  o.setting("resize", resize,
+            "Short edge, in pixels, to which images are scaled before a crop of fixed size. 0: 8/7 of --image-size; "
+            "images of up to 64 pixels are taken whole.");
   o.between(0, 4096);
-  o.setting("mean", mean, "subtracted from 8-bit pixels: one number, or red,green,blue");
-  o.setting("scale", scale, "then multiplied: one number, or red,green,blue");
-  o.setting("shuffle-block", shuffle_block, "consecutive records read as one piece (1: an exact global shuffle)");
+  o.setting("mean", mean, "Value that is subtracted from 8-bit pixels: one number, or red,green,blue.");
+  o.setting("scale", scale, "Factor that multiplies pixels after that: one number, or red,green,blue.");
+  o.setting("shuffle-block", shuffle_block,
+            "Number of consecutive records that are read as one block. 1: an exact global shuffle.");
   o.between(1, 1e9);
-  o.setting("shuffle-window", shuffle_window, "pieces, from all over the data, that are shuffled together");
+  o.setting("shuffle-window", shuffle_window, "Number of blocks, from all over the data, that are shuffled together.");
   o.between(1, 1e9);
-  o.setting("statistics-momentum", statistics_momentum, "of batch norm's running mean and variance");
+  o.setting("statistics-momentum", statistics_momentum,
+            "Momentum of batch norm's running mean and variance, in MXNet's convention (PyTorch's is 1 minus it).");
   o.between(0, 0.9999);
-  o.setting("backend", backend, "what computes (default: the fastest that was built)");
-  o.setting("recompute", recompute, "compute batch norm's outputs again in backward instead of keeping them");
-  o.setting("limit-steps", limit_steps, "end after so many steps (0: all)");
+  o.setting("backend", backend, "What computes. Default: the fastest that this build has.");
+  o.setting("recompute", recompute,
+            "Compute the outputs of batch norm again in the backward pass instead of keeping them: less memory, more "
+            "time.");
+  o.setting("limit-steps", limit_steps, "Stop after this number of steps. 0: train all epochs.");
   o.between(0, 1e15);
 }
 
 void TrainingSettings::check() const {
-  if (short_edge() < image_size) {
+  if (input().short_edge() < image_size) {
     throw UsageError(
         {"a short edge of " + std::to_string(resize) + " leaves no crop of " + std::to_string(image_size) + " pixels",
          "resize", std::to_string(image_size) + " or more, or 0"});
   }
-  if (warmup_epochs >= static_cast<double>(epochs))
+  if (warmup_epochs >= static_cast<double>(epochs)) {
     throw UsageError({"the warm-up is as long as the training", "warmup-epochs", "a number below epochs"});
-  if (schedule == "steps" && milestones.empty())
-    throw UsageError({"a schedule of steps without milestones", "milestones", "--milestones 30,60,80"});
+  }
+  if (schedule == "multistep" && milestones.empty()) {
+    throw UsageError({"a multistep schedule needs milestones", "milestones", "--milestones 30,60,80"});
+  }
   const auto backends = backend_names();
   if (!backend.empty() && std::find(backends.begin(), backends.end(), backend) == backends.end()) {
-    std::string known;
-    for (const auto& name : backends) known += (known.empty() ? "" : ", ") + name;
-    throw UsageError({"there is no backend '" + backend + "' in this build", "backend", "one of " + known});
+    throw UsageError({"this build has no backend '" + backend + "'", "backend", "one of " + joined(backends)});
   }
   for (const auto& word : milestones) number_from(word, "milestones");
-  float channels[3];
-  parse_channels(mean, "mean", channels);
-  parse_channels(scale, "scale", channels);
 }
 
 void TrainingSettings::settle_precision() {
@@ -105,10 +110,13 @@ void TrainingSettings::settle_precision() {
 #endif
 }
 
-int TrainingSettings::short_edge() const {
-  constexpr int kSmall = 64;  // up to this size, pictures of that size are a data set's own
-  if (resize > 0) return resize;
-  return image_size <= kSmall ? image_size : static_cast<int>(std::lround(image_size * 8.0 / 7.0));
+ImageInput TrainingSettings::input() const {
+  ImageInput input;
+  input.size = image_size;
+  input.resize = resize;
+  parse_channels(mean, "mean", input.mean);
+  parse_channels(scale, "scale", input.scale);
+  return input;
 }
 
 double TrainingSettings::warmup() const {
@@ -120,16 +128,17 @@ int64_t TrainingSettings::last_step(int64_t steps_per_epoch) const {
   return limit_steps > 0 ? std::min(limit_steps, total) : total;
 }
 
-RateSchedule TrainingSettings::rate(int64_t steps_per_epoch) const {
-  RateSchedule rate;
-  rate.kind = schedule == "steps" ? RateSchedule::Kind::steps : RateSchedule::Kind::cosine;
-  rate.base = lr;
-  rate.warmup_steps = steps_of(warmup(), steps_per_epoch);
-  rate.total_steps = total_steps(steps_per_epoch);
-  for (const auto& word : milestones)
-    rate.milestones.push_back(steps_of(number_from(word, "milestones"), steps_per_epoch));
-  rate.factor = lr_factor;
-  return rate;
+LearningRateSchedule TrainingSettings::learning_rate(int64_t steps_per_epoch) const {
+  LearningRateSchedule result;
+  result.kind = schedule == "multistep" ? LearningRateSchedule::Kind::multi_step : LearningRateSchedule::Kind::cosine;
+  result.base = lr;
+  result.warmup_steps = steps_of(warmup(), steps_per_epoch);
+  result.total_steps = total_steps(steps_per_epoch);
+  for (const auto& word : milestones) {
+    result.milestones.push_back(steps_of(number_from(word, "milestones"), steps_per_epoch));
+  }
+  result.factor = lr_factor;
+  return result;
 }
 
 FeedOptions TrainingSettings::feed(const BatchPlan& plan, int64_t classes, int threads, bool training) const {
@@ -137,11 +146,11 @@ FeedOptions TrainingSettings::feed(const BatchPlan& plan, int64_t classes, int t
   options.plan = plan;
   options.shuffle = {seed, shuffle_block, shuffle_window};
   options.augment.size = image_size;
-  options.augment.crop = crop_mode_from(crop);
-  options.augment.resize = short_edge();
+  options.augment.crop = &crop_mode_from(crop);
+  options.augment.resize = input().short_edge();
   options.augment.min_area = min_area;
   options.augment.pad = pad;
-  options.augment.mirror = mirror;
+  options.augment.flip = flip;
   options.augment.seed = seed;
   options.training = training;
   options.end_epoch = static_cast<uint64_t>(epochs);
@@ -157,8 +166,9 @@ ExecutorOptions TrainingSettings::executor(int64_t rank_batch, int threads) cons
   options.dtype = precision == "bf16" ? Dtype::bf16 : Dtype::f32;
   options.recompute = recompute;
   options.threads = threads;
-  parse_channels(mean, "mean", options.mean);
-  parse_channels(scale, "scale", options.scale);
+  const ImageInput pixels = input();
+  std::copy(std::begin(pixels.mean), std::end(pixels.mean), options.mean);
+  std::copy(std::begin(pixels.scale), std::end(pixels.scale), options.scale);
   options.label_smoothing = static_cast<float>(label_smoothing);
   options.statistics_momentum = static_cast<float>(statistics_momentum);
   return options;
@@ -172,12 +182,6 @@ std::vector<std::string> differing_settings(const Json& before, const Json& now)
     if (!before.contains(name) || before.at(name) != value) names.push_back(name);
   }
   return names;
-}
-
-void parse_channels(const std::vector<std::string>& words, const std::string& name, float (&dst)[3]) {
-  if (words.size() != 1 && words.size() != 3)
-    throw UsageError({std::to_string(words.size()) + " numbers for three channels", name, "one number, or three"});
-  for (size_t c = 0; c < 3; ++c) dst[c] = static_cast<float>(number_from(words[words.size() == 1 ? 0 : c], name));
 }
 
 }  // namespace packhorse

@@ -8,7 +8,7 @@ namespace packhorse {
 
 AccuracyCounters validate(Executor& executor, Feed& feed, World& world, uint64_t images) {
   const auto classes = static_cast<size_t>(executor.graph().classes);
-  AccuracyCounters counters{ClassChoice(classes)};
+  AccuracyCounters counters{ClassSet(classes)};
   while (const Batch* batch = feed.next()) {
     const std::span<const float> logits = executor.infer(batch->pixels);
     for (size_t i = 0; i < batch->labels.size(); ++i)
@@ -17,11 +17,11 @@ AccuracyCounters validate(Executor& executor, Feed& feed, World& world, uint64_t
   world.sum(counters.counts());
   if (counters.not_finite() > 0) {
     throw Error({"the network gives values that are not finite for " + std::to_string(counters.not_finite()) +
-                     " validation pictures",
+                     " validation images",
                  executor.graph().name, "go back to an earlier checkpoint and train on with a lower --lr"});
   }
   if (counters.images() != images) {
-    throw Error({"validation counted " + std::to_string(counters.images()) + " pictures of " + std::to_string(images),
+    throw Error({"validation counted " + std::to_string(counters.images()) + " images of " + std::to_string(images),
                  "the validation shards", ""});
   }
   return counters;

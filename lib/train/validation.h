@@ -1,4 +1,4 @@
-// How well the network does on pictures it does not learn from: every one of them counted exactly once, over all ranks.
+// How well the network does on images it does not learn from: every one of them counted exactly once, over all ranks.
 #pragma once
 
 #include <cstdint>

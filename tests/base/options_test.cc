@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "support/temp_dir.h"
 
 namespace packhorse {
@@ -18,7 +19,7 @@ struct Sample {
   int64_t shards = 4;
   double limit = 0.5;
   std::string mode = "fast";
-  bool mirror = true;
+  bool flip = true;
   std::vector<std::string> list{"a"};
   std::string input;
   int threads = 2;
@@ -30,7 +31,7 @@ struct Sample {
     options.setting("limit", limit, "how much");
     options.setting("mode", mode, "which");
     options.one_of({"fast", "safe"});
-    options.setting("mirror", mirror, "whether");
+    options.setting("flip", flip, "whether");
     options.setting("list", list, "several");
     options.run_option("threads", threads, "at once");
   }
@@ -45,11 +46,11 @@ struct Sample {
 
 TEST(Options, TakeTheCommandLineFirst) {
   Sample sample;
-  sample.parse({"in.json", "--shards", "8", "--no-mirror", "--list", "x,y", "--threads", "3"});
-  sample.options.apply({{"shards", 16}, {"limit", 0.25}, {"mirror", true}, {"mode", "safe"}}, "old manifest");
+  sample.parse({"in.json", "--shards", "8", "--no-flip", "--list", "x,y", "--threads", "3"});
+  sample.options.apply({{"shards", 16}, {"limit", 0.25}, {"flip", true}, {"mode", "safe"}}, "old manifest");
   EXPECT_EQ(sample.input, "in.json");
   EXPECT_EQ(sample.shards, 8) << "the command line wins over a manifest";
-  EXPECT_FALSE(sample.mirror);
+  EXPECT_FALSE(sample.flip);
   EXPECT_EQ(sample.limit, 0.25) << "a manifest wins over the built-in value";
   EXPECT_EQ(sample.mode, "safe");
   EXPECT_EQ(sample.list, (std::vector<std::string>{"x", "y"}));
@@ -64,7 +65,7 @@ TEST(Options, TakeAFileBetweenCommandLineAndManifest) {
   sample.options.apply({{"shards", 16}, {"limit", 0.25}}, "manifest");
   EXPECT_EQ(sample.shards, 12);
   EXPECT_EQ(sample.limit, 0.125);
-  EXPECT_FALSE(sample.mirror);
+  EXPECT_FALSE(sample.flip);
   EXPECT_EQ(sample.list, (std::vector<std::string>{"p", "q"}));
 }
 
@@ -72,12 +73,12 @@ TEST(Options, RecordEverySettingButNoRunOption) {
   Sample sample;
   sample.parse({"in", "--threads", "9"});
   const Json settings = sample.options.settings();
-  EXPECT_EQ(settings, (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"mirror", true}, {"list", {"a"}}}));
+  EXPECT_EQ(settings, (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"flip", true}, {"list", {"a"}}}));
 }
 
 TEST(Options, GiveBackWhatTheyRecorded) {
   Sample first, second;
-  first.parse({"in", "--shards", "7", "--mode", "safe", "--no-mirror", "--list", "u,v"});
+  first.parse({"in", "--shards", "7", "--mode", "safe", "--no-flip", "--list", "u,v"});
   second.parse({"in"});
   second.options.apply(first.options.settings(), "manifest");
   EXPECT_EQ(second.options.settings(), first.options.settings());

@@ -1,4 +1,4 @@
-// Times training steps on made-up pictures:
+// Times training steps on made-up images:
 //
 //     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile]
 //
@@ -18,7 +18,7 @@
 #include "base/philox.h"
 #include "net/graph.h"
 #include "ops/executor.h"
-#include "train/optimizer.h"
+#include "step/optimizer.h"
 
 namespace packhorse {
 namespace {

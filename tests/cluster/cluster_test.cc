@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "metrics/journal.h"
-#include "support/pictures.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -38,11 +38,11 @@ class Cluster : public ::testing::Test {
 
   void SetUp() override {
     if (folder_ == nullptr) GTEST_SKIP() << "SLURM is not installed (packages slurm-wlm and munge)";
-    write_tar_of_tars(project_ / "pictures.tar", {.classes = 10, .per_class = 26, .broken = 1});
+    write_tar_of_tars(project_ / "images.tar", {.classes = 10, .per_class = 26, .broken = 1});
   }
 
   std::string description(const std::string& name, const Json& train = Json::object()) const {
-    return project_.describe(name, {{"source", "pictures.tar"}}, {{"per_class", 4}},
+    return project_.describe(name, {{"source", "images.tar"}}, {{"per_class", 4}},
                              {{"train", train}, {"pack", {{"quarantine-limit", 0.1}}}});
   }
 
@@ -150,7 +150,7 @@ TEST_F(Cluster, AWarnedTrainingIsQueuedAgainAndGoesOn) {
   // Far more epochs than will be waited for: the warning must come in the middle on any machine.
   const std::string file = description("again", {{"epochs", 100000}});
   run_job("sbatch jobs/pack.sbatch " + file);
-  const auto jobs = submit("sbatch jobs/train.sbatch runs/again/pack/manifest.json --log-steps 1");
+  const auto jobs = submit("sbatch jobs/train.sbatch runs/again/pack/manifest.json --log-interval 1");
   ASSERT_EQ(jobs.size(), 1U);
   const fs::path journal = project_ / "runs/again/train/metrics.jsonl";
   const auto lines = [&](const std::string& kind) {

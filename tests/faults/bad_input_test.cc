@@ -3,7 +3,7 @@
 #include <sys/mount.h>
 
 #include "base/crc32c.h"
-#include "support/pictures.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -43,8 +43,8 @@ class BadInput : public ::testing::Test {
     return project_.describe("bad", {{"source", source}}, {{"per_class", 2}});
   }
   void list() {
-    write_folders(project_ / "pictures", {.classes = 4, .per_class = 12});
-    runs("list", {describe("pictures")});
+    write_folders(project_ / "images", {.classes = 4, .per_class = 12});
+    runs("list", {describe("images")});
   }
   void pack() {
     list();
@@ -78,16 +78,16 @@ TEST_F(BadInput, DescriptionThatIsNotJson) {
 }
 
 TEST_F(BadInput, EmptyClassFolder) {
-  write_folders(project_ / "pictures", {.classes = 3, .per_class = 6});
-  make_folder(project_ / "pictures/class_empty");
-  refused(stage("list", {describe("pictures")}), {"class_empty"});
+  write_folders(project_ / "images", {.classes = 3, .per_class = 6});
+  make_folder(project_ / "images/class_empty");
+  refused(stage("list", {describe("images")}), {"class_empty"});
 }
 
 TEST_F(BadInput, TarCutShort) {
-  write_tar_of_tars(project_ / "pictures.tar", {.classes = 3, .per_class = 60});
+  write_tar_of_tars(project_ / "images.tar", {.classes = 3, .per_class = 60});
   for (const double part : {0.2, 0.5, 0.9}) {
     const fs::path cut = project_ / "cut.tar";
-    fs::copy_file(project_ / "pictures.tar", cut, fs::copy_options::overwrite_existing);
+    fs::copy_file(project_ / "images.tar", cut, fs::copy_options::overwrite_existing);
     // On a member's boundary as well as inside one: both must be seen.
     const auto bytes = static_cast<uint64_t>(part * static_cast<double>(fs::file_size(cut)));
     for (const uint64_t size : {bytes, bytes / 512 * 512}) {
@@ -142,9 +142,9 @@ TEST_F(BadInput, UnknownOptionOrSetting) {
     refused(result, {"no-such-option"});
     EXPECT_EQ(result.exit_code, 2);
   }
-  write_folders(project_ / "pictures", {.classes = 2, .per_class = 6});
+  write_folders(project_ / "images", {.classes = 2, .per_class = 6});
   const std::string file =
-      project_.describe("bad", {{"source", "pictures"}}, {{"per_class", 2}}, {{"list", {{"no-such-setting", 1}}}});
+      project_.describe("bad", {{"source", "images"}}, {{"per_class", 2}}, {{"list", {{"no-such-setting", 1}}}});
   refused(stage("list", {file}), {"no-such-setting"});
 }
 
@@ -182,8 +182,8 @@ class SmallDisk {
 };
 
 TEST_F(BadInput, FullDisk) {
-  write_folders(project_ / "pictures", {.classes = 4, .per_class = 60, .smallest = 200, .largest = 200});
-  runs("list", {describe("pictures")});
+  write_folders(project_ / "images", {.classes = 4, .per_class = 60, .smallest = 200, .largest = 200});
+  runs("list", {describe("images")});
   const SmallDisk disk(project_ / "small");
   if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
   for (const int ranks : {0, 2}) {

@@ -58,7 +58,7 @@ class TrainFaults : public ::testing::Test {
                                                                     {"--pad", "2"},
                                                                     {"--scale", "0.015"},
                                                                     {"--checkpoint-steps", "3"},
-                                                                    {"--log-steps", "2"},
+                                                                    {"--log-interval", "2"},
                                                                     {"--threads", "1"}};
     for (const auto& [name, value] : usual)
       if (std::find(more.begin(), more.end(), name) == more.end()) all.insert(all.end(), {name, value});
@@ -245,7 +245,8 @@ TEST_F(TrainFaults, AFinishedRunIsNotRunAgainUnlessAsked) {
   EXPECT_EQ(fs::last_write_time(last(folder.path())), before);
   // Its own manifest means: repeat it.
   const RunResult repeated = test::run_stage_command(
-      "train", {(folder / "manifest.json").string(), "--threads", "1", "--log-steps", "2", "--checkpoint-steps", "3"},
+      "train",
+      {(folder / "manifest.json").string(), "--threads", "1", "--log-interval", "2", "--checkpoint-steps", "3"},
       kRanks);
   EXPECT_EQ(repeated.exit_code, 0) << repeated.all();
   EXPECT_NE(fs::last_write_time(last(folder.path())), before);
@@ -256,7 +257,7 @@ TEST_F(TrainFaults, ARepeatThatWasStoppedGoesOn) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), 0).exit_code, 0);
   const uint32_t first = file_facts(last(folder.path())).crc32c;
-  const std::vector<std::string> again = {(folder / "manifest.json").string(), "--threads", "1", "--log-steps", "2"};
+  const std::vector<std::string> again = {(folder / "manifest.json").string(), "--threads", "1", "--log-interval", "2"};
   {
     Subprocess process(test::stage_command("train", again));
     while (process.running() && fs::exists(last(folder.path())))  // until it has begun anew

@@ -14,23 +14,23 @@
 namespace packhorse {
 namespace {
 
-using test::made_picture;
+using test::made_image;
 
-Image random_picture(int width, int height) {
-  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};
+DecodedImage random_image(int width, int height) {
+  DecodedImage image{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};
   uint32_t state = 12345;
   for (uint8_t& value : image.pixels) value = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
   return image;
 }
 
-const uint8_t* pixel(const Image& image, int x, int y) {
+const uint8_t* pixel(const DecodedImage& image, int x, int y) {
   x = std::clamp(x, 0, image.width - 1);
   y = std::clamp(y, 0, image.height - 1);
   return image.pixels.data() + (static_cast<size_t>(y) * image.width + x) * 3;
 }
 
 /// The definition, in plain double loops: a triangle as wide as the step, edges repeated.
-std::vector<double> plain_resample(const Image& src, const Crop& crop, int size) {
+std::vector<double> plain_resample(const DecodedImage& src, const Crop& crop, int size) {
   std::vector<double> dst(static_cast<size_t>(size) * size * 3);
   const double sx = crop.width / size, sy = crop.height / size;
   const double rx = std::max(1.0, sx), ry = std::max(1.0, sy);
@@ -45,7 +45,7 @@ std::vector<double> plain_resample(const Image& src, const Crop& crop, int size)
           weights += weight;
         }
       }
-      const int column = crop.mirror ? size - 1 - i : i;
+      const int column = crop.flip ? size - 1 - i : i;
       for (int c = 0; c < 3; ++c) dst[(static_cast<size_t>(j) * size + column) * 3 + c] = sum[c] / weights;
     }
   }
@@ -55,7 +55,7 @@ std::vector<double> plain_resample(const Image& src, const Crop& crop, int size)
 class Resample : public ::testing::TestWithParam<Crop> {};
 
 TEST_P(Resample, MatchesItsDefinition) {
-  const Image src = random_picture(53, 41);
+  const DecodedImage src = random_image(53, 41);
   for (const int size : {1, 7, 16, 40}) {
     std::vector<uint8_t> dst(static_cast<size_t>(size) * size * 3);
     resample_crop(src, GetParam(), size, dst.data());
@@ -98,12 +98,12 @@ TEST(Augment, RandomResizedCropStaysInsideItsLimits) {
     ASSERT_GE((crop.width + 0.5) * (crop.height + 0.5), 0.2 * 400 * 300);
     ASSERT_LE((crop.width - 0.5) / (crop.height + 0.5), options.max_aspect);
     ASSERT_LE((crop.height - 0.5) / (crop.width + 0.5), options.max_aspect);
-    mirrored += crop.mirror ? 1 : 0;
+    mirrored += crop.flip ? 1 : 0;
   }
   EXPECT_NEAR(static_cast<double>(mirrored), kTimes / 2.0, 5 * std::sqrt(kTimes / 4.0));
 }
 
-TEST(Augment, LongPicturesGetTheirMiddle) {
+TEST(Augment, LongImagesGetTheirMiddle) {
   AugmentOptions options;
   options.min_area = 0.9;
   const Crop crop = training_crop(options, 2000, 30, 0, 5);
@@ -114,10 +114,10 @@ TEST(Augment, LongPicturesGetTheirMiddle) {
 
 TEST(Augment, RandomCropTakesEveryOffsetAndCopies) {
   AugmentOptions options;
-  options.crop = CropMode::random_crop;
+  options.crop = &kRandomCrop;
   options.size = options.resize = 28;
   options.pad = 2;
-  options.mirror = false;
+  options.flip = 0;
   std::map<std::pair<double, double>, int> offsets;
   for (uint64_t id = 0; id < 2500; ++id) {
     const Crop crop = training_crop(options, 28, 28, 0, id);
@@ -146,10 +146,10 @@ TEST(Augment, EvaluationTakesTheCentreOfTheShortEdge) {
 }
 
 TEST(Augment, DecodingOnlyTheCropGivesTheSamePixels) {
-  const Image picture = made_picture(7, 3, 300, 220);
-  const std::vector<std::byte> jpeg = encode_jpeg(picture, 90);
+  const DecodedImage image = made_image(7, 3, 300, 220);
+  const std::vector<std::byte> jpeg = encode_jpeg(image, 90);
   const JpegInfo info = read_jpeg_info(jpeg);
-  Image whole, scratch;
+  DecodedImage whole, scratch;
   decode_jpeg(jpeg, whole);
   for (const Crop crop : {Crop{100, 50, 70, 60, true}, Crop{0, 0, 300, 220, false}, Crop{280, 200, 20, 20, false},
                           Crop{-8, -8, 80, 80, true}}) {
@@ -165,13 +165,13 @@ TEST(Augment, DecodingOnlyTheCropGivesTheSamePixels) {
 
 TEST(Augment, LargeCropsAreReducedWhileDecoding) {
   // Smooth content: reducing in the DCT and reducing by the filter agree to a few levels.
-  Image picture{512, 512, std::vector<uint8_t>(512 * 512 * 3)};
+  DecodedImage image{512, 512, std::vector<uint8_t>(512 * 512 * 3)};
   for (int y = 0; y < 512; ++y)
     for (int x = 0; x < 512; ++x)
       for (int c = 0; c < 3; ++c)
-        picture.pixels[(static_cast<size_t>(y) * 512 + x) * 3 + c] = static_cast<uint8_t>((x + y) / 4);
-  const std::vector<std::byte> jpeg = encode_jpeg(picture, 100);
-  Image whole, scratch;
+        image.pixels[(static_cast<size_t>(y) * 512 + x) * 3 + c] = static_cast<uint8_t>((x + y) / 4);
+  const std::vector<std::byte> jpeg = encode_jpeg(image, 100);
+  DecodedImage whole, scratch;
   decode_jpeg(jpeg, whole);
   const Crop crop{10, 20, 480, 400, false};
   std::vector<uint8_t> truth(32 * 32 * 3), found(truth.size());
@@ -181,20 +181,20 @@ TEST(Augment, LargeCropsAreReducedWhileDecoding) {
   for (size_t i = 0; i < truth.size(); ++i) ASSERT_NEAR(truth[i], found[i], 3);
 }
 
-TEST(Augment, GreyPicturesAndTinyOnes) {
+TEST(Augment, GreyImagesAndTinyOnes) {
   const std::vector<uint8_t> grey(5 * 3, 90);
   const std::vector<std::byte> jpeg = encode_grey_jpeg(grey, 5, 3, 95);
   const JpegInfo info = read_jpeg_info(jpeg);
   AugmentOptions options;
   options.size = 64;
   options.resize = 73;
-  Image scratch;
+  DecodedImage scratch;
   std::vector<uint8_t> dst(64 * 64 * 3);
   for (uint64_t id = 0; id < 20; ++id) {
     decode_crop(jpeg, info, training_crop(options, info.width, info.height, 0, id), 64, scratch, dst.data());
     for (const uint8_t value : dst) ASSERT_NEAR(value, 90, 2);
   }
-  options.crop = CropMode::random_crop;
+  options.crop = &kRandomCrop;
   options.pad = 9;
   for (uint64_t id = 0; id < 20; ++id) {
     decode_crop(jpeg, info, training_crop(options, info.width, info.height, 0, id), 64, scratch, dst.data());

@@ -52,7 +52,7 @@ class ThrowAt : public ::testing::TestWithParam<int> {};
 TEST_P(ThrowAt, ArrivesInItsTurn) {
   int next = 0;
   BatchRing ring(batches(2), [&](Batch& batch) {
-    if (next == GetParam()) throw std::runtime_error("picture " + std::to_string(next));
+    if (next == GetParam()) throw std::runtime_error("image " + std::to_string(next));
     batch.step = static_cast<uint64_t>(next++);
     return true;
   });
@@ -62,7 +62,7 @@ TEST_P(ThrowAt, ArrivesInItsTurn) {
       ring.next();
       FAIL() << "the exception got lost";
     } catch (const std::runtime_error& error) {
-      EXPECT_EQ(error.what(), "picture " + std::to_string(GetParam()));
+      EXPECT_EQ(error.what(), "image " + std::to_string(GetParam()));
     }
   }
 }

@@ -30,13 +30,13 @@ FeedOptions options_for(uint64_t records, uint64_t batch, int ranks = 1, int ran
   return options;
 }
 
-/// What a picture of a step became.
+/// What an image of a step became.
 struct Seen {
   int32_t label;
   std::vector<uint8_t> pixels;
   bool operator==(const Seen&) const = default;
 };
-/// By (epoch, step), the pictures in order of the global batch.
+/// By (epoch, step), the images in order of the global batch.
 using Steps = std::map<std::pair<uint64_t, uint64_t>, std::vector<std::pair<uint64_t, Seen>>>;
 
 void collect(const ShardReader& shards, const FeedOptions& options, Steps& steps) {
@@ -66,9 +66,9 @@ TEST_F(FeedTest, EveryImageAtMostOnceAnEpochWithItsLabel) {
   collect(shards_, options, steps);
   EXPECT_EQ(steps.size(), 15u);  // 5 of 8 an epoch, 5 left out
   std::map<uint64_t, std::set<uint64_t>> by_epoch;
-  for (const auto& [at, pictures] : steps) {
-    ASSERT_EQ(pictures.size(), 8u);
-    for (const auto& [id, seen] : pictures) {
+  for (const auto& [at, images] : steps) {
+    ASSERT_EQ(images.size(), 8u);
+    for (const auto& [id, seen] : images) {
       EXPECT_TRUE(by_epoch[at.first].insert(id).second) << id << " twice in epoch " << at.first;
       EXPECT_EQ(static_cast<uint64_t>(seen.label), id % 4);
     }
@@ -108,7 +108,7 @@ TEST_F(FeedTest, BeginsAnywhereAsIfItHadRunThere) {
   }
 }
 
-TEST_F(FeedTest, SamePictureNextEpochIsCroppedOtherwise) {
+TEST_F(FeedTest, SameImageNextEpochIsCroppedOtherwise) {
   FeedOptions options = options_for(45, 45);
   options.end_epoch = 2;
   Steps steps;
@@ -162,11 +162,11 @@ TEST_F(FeedTest, ADamagedRecordIsNamedAndEndsTraining) {
   }
 }
 
-TEST_F(FeedTest, APictureThatDoesNotDecodeIsNamed) {
+TEST_F(FeedTest, AImageThatDoesNotDecodeIsNamed) {
   const ShardPath path{folder_ / "bad.rec", folder_ / "bad.idx"};
   {
     ShardWriter writer(path.rec, path.idx);
-    std::vector<std::byte> jpeg = encode_jpeg(test::made_picture(0, 0, 32, 32), 90);
+    std::vector<std::byte> jpeg = encode_jpeg(test::made_image(0, 0, 32, 32), 90);
     writer.append(0, 0, jpeg);
     jpeg.resize(jpeg.size() / 2);  // its checksum is right, its content is not
     writer.append(77, 1, jpeg);
@@ -176,7 +176,7 @@ TEST_F(FeedTest, APictureThatDoesNotDecodeIsNamed) {
   Feed feed(shards, options_for(2, 2));
   try {
     feed.next();
-    FAIL() << "half a picture went into a batch";
+    FAIL() << "half an image went into a batch";
   } catch (const DamageError& error) {
     EXPECT_NE(std::string(error.what()).find("image 77"), std::string::npos) << error.what();
   }

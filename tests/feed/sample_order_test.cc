@@ -126,7 +126,7 @@ TEST(BatchPlan, RanksShareTheSameGlobalSteps) {
 TEST(BatchPlan, NamesGoodValuesForABadOne) {
   try {
     BatchPlan{1000, 30, 4, 0}.check(true);
-    FAIL() << "30 pictures over 4 ranks";
+    FAIL() << "30 images over 4 ranks";
   } catch (const UsageError& error) {
     EXPECT_EQ(error.text().hint, "28 or 32");
   }

@@ -1,4 +1,4 @@
-// JPEGs of every kind that pictures in the wild come in, made with libjpeg for the tests: grey, colour at any chroma
+// JPEGs of every kind that images in the wild come in, made with libjpeg for the tests: grey, colour at any chroma
 // sampling, RGB without a colour transform, CMYK and YCCK with and without Adobe's marker, baseline and progressive.
 #pragma once
 
@@ -33,8 +33,8 @@ struct JpegSample {
 };
 
 /// Slow waves of colour: survives JPEG nearly unchanged.
-inline Image smooth_picture(int width, int height) {
-  Image image{width, height, {}};
+inline DecodedImage smooth_image(int width, int height) {
+  DecodedImage image{width, height, {}};
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
       image.pixels.push_back(static_cast<uint8_t>(40 + 160 * x / width));
@@ -46,7 +46,7 @@ inline Image smooth_picture(int width, int height) {
 }
 
 inline std::vector<std::byte> make_jpeg(const JpegSample& sample) {
-  Image image = smooth_picture(sample.width, sample.height);
+  DecodedImage image = smooth_image(sample.width, sample.height);
   if (sample.noisy) {
     RandomStream random(5, RandomUse::test, 0, 0);
     for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(value + random.below(40));

@@ -13,8 +13,8 @@ namespace packhorse {
 namespace {
 
 /// The part of a whole decode that a region names.
-Image cut(const Image& whole, const Region& region) {
-  Image part{region.width, region.height, {}};
+DecodedImage cut(const DecodedImage& whole, const Region& region) {
+  DecodedImage part{region.width, region.height, {}};
   for (int y = 0; y < region.height; ++y) {
     const auto row = whole.pixels.begin() + 3 * (int64_t{region.y + y} * whole.width + region.x);
     part.pixels.insert(part.pixels.end(), row, row + 3 * int64_t{region.width});
@@ -22,7 +22,7 @@ Image cut(const Image& whole, const Region& region) {
   return part;
 }
 
-double mean_difference(const Image& a, const Image& b) {
+double mean_difference(const DecodedImage& a, const DecodedImage& b) {
   EXPECT_EQ(a.pixels.size(), b.pixels.size());
   double sum = 0;
   for (size_t i = 0; i < a.pixels.size(); ++i) sum += std::abs(int{a.pixels[i]} - int{b.pixels[i]});
@@ -41,9 +41,9 @@ TEST(Jpeg, InfoSaysSizeKindAndComponents) {
   EXPECT_EQ(read_jpeg_info(make_jpeg({.kind = JpegKind::cmyk})).components, 4);
 }
 
-TEST(Jpeg, EncodeThenDecodeKeepsThePicture) {
-  const Image src = smooth_picture(97, 53);
-  Image back;
+TEST(Jpeg, EncodeThenDecodeKeepsTheImage) {
+  const DecodedImage src = smooth_image(97, 53);
+  DecodedImage back;
   decode_jpeg(encode_jpeg(src, 95), back);
   ASSERT_EQ(back.width, 97);
   ASSERT_EQ(back.height, 53);
@@ -51,22 +51,22 @@ TEST(Jpeg, EncodeThenDecodeKeepsThePicture) {
   EXPECT_LT(mean_difference(src, back), 2.0);
   EXPECT_EQ(encode_jpeg(src, 95), encode_jpeg(src, 95));
   EXPECT_LT(encode_jpeg(src, 50).size(), encode_jpeg(src, 95).size());
-  EXPECT_THROW(encode_jpeg(Image{}, 95), Error);
+  EXPECT_THROW(encode_jpeg(DecodedImage{}, 95), Error);
   EXPECT_EQ(read_jpeg_info(encode_grey_jpeg(std::vector<uint8_t>(12, 7), 4, 3, 90)).components, 1);
   EXPECT_THROW(encode_grey_jpeg(std::vector<uint8_t>(11, 7), 4, 3, 90), Error);
 }
 
 TEST(Jpeg, NoiseAtTheHighestQualityFitsTheEncodersBound) {
-  Image noise{67, 45, std::vector<uint8_t>(67 * 45 * 3)};
+  DecodedImage noise{67, 45, std::vector<uint8_t>(67 * 45 * 3)};
   RandomStream random(1, RandomUse::test, 0, 0);
   for (uint8_t& value : noise.pixels) value = random.next() & 1 ? 255 : 0;
-  Image back;
+  DecodedImage back;
   decode_jpeg(encode_jpeg(noise, 100), back);
   EXPECT_EQ(back.width, 67);
 }
 
 TEST(Jpeg, GreyIsSpreadOverThreeChannels) {
-  Image image;
+  DecodedImage image;
   decode_jpeg(make_jpeg({.width = 24, .height = 16, .kind = JpegKind::grey}), image);
   for (size_t i = 0; i < image.pixels.size(); i += 3) {
     ASSERT_EQ(image.pixels[i], image.pixels[i + 1]);
@@ -74,8 +74,8 @@ TEST(Jpeg, GreyIsSpreadOverThreeChannels) {
   }
 }
 
-TEST(Jpeg, CmykYcckAndPlainRgbGiveTheSamePicture) {
-  Image colour, other;
+TEST(Jpeg, CmykYcckAndPlainRgbGiveTheSameImage) {
+  DecodedImage colour, other;
   decode_jpeg(make_jpeg({.width = 64, .height = 48}), colour);
   for (const JpegKind kind : {JpegKind::cmyk, JpegKind::ycck, JpegKind::rgb, JpegKind::cmyk_plain}) {
     decode_jpeg(make_jpeg({.width = 64, .height = 48, .kind = kind}), other);
@@ -85,7 +85,7 @@ TEST(Jpeg, CmykYcckAndPlainRgbGiveTheSamePicture) {
 
 TEST(Jpeg, ScaledSizesRoundUp) {
   const auto bytes = make_jpeg({.width = 101, .height = 75});
-  Image image;
+  DecodedImage image;
   for (int eighths = 1; eighths <= 8; ++eighths) {
     decode_jpeg(bytes, image, eighths);
     EXPECT_EQ(image.width, (101 * eighths + 7) / 8);
@@ -97,7 +97,7 @@ TEST(Jpeg, ScaledSizesRoundUp) {
 
 TEST(Jpeg, RegionEqualsWholeDecode) {
   RandomStream random(7, RandomUse::test, 1, 0);
-  Image whole, part;
+  DecodedImage whole, part;
   for (const JpegKind kind : {JpegKind::colour, JpegKind::grey, JpegKind::cmyk, JpegKind::rgb}) {
     for (const Sampling sampling : {Sampling{2, 2}, Sampling{2, 1}, Sampling{1, 2}, Sampling{1, 1}, Sampling{4, 1}}) {
       for (const bool progressive : {false, true}) {
@@ -129,9 +129,9 @@ TEST(Jpeg, RegionEqualsWholeDecode) {
   }
 }
 
-TEST(Jpeg, RegionOutsideOfThePictureIsRefused) {
+TEST(Jpeg, RegionOutsideOfTheImageIsRefused) {
   const auto bytes = make_jpeg({.width = 32, .height = 32});
-  Image image;
+  DecodedImage image;
   EXPECT_THROW(decode_jpeg_region(bytes, {0, 0, 33, 1}, 8, image), Error);
   EXPECT_THROW(decode_jpeg_region(bytes, {-1, 0, 2, 2}, 8, image), Error);
   EXPECT_THROW(decode_jpeg_region(bytes, {31, 31, 1, 2}, 8, image), Error);
@@ -143,7 +143,7 @@ TEST(Jpeg, RegionOutsideOfThePictureIsRefused) {
 TEST(Jpeg, CutShortAnywhereIsDamageNeverACrash) {
   for (const bool progressive : {false, true}) {
     const auto bytes = make_jpeg({.width = 120, .height = 90, .progressive = progressive, .noisy = true});
-    Image image;
+    DecodedImage image;
     decode_jpeg(bytes, image);
     check_jpeg(bytes);
     for (size_t length = 0; length < bytes.size(); length += 64) {
@@ -158,7 +158,7 @@ TEST(Jpeg, CutShortAnywhereIsDamageNeverACrash) {
 
 TEST(Jpeg, OtherBytesAreDamage) {
   const std::string text = "<html><body>This photo is no longer available</body></html>";
-  Image image;
+  DecodedImage image;
   EXPECT_THROW(decode_jpeg(std::as_bytes(std::span(text)), image), DamageError);
   EXPECT_THROW(read_jpeg_info({}), DamageError);
 }
@@ -171,7 +171,7 @@ TEST(Jpeg, HugeSizesAreRefusedBeforeAnythingIsAllocated) {
     auto huge = bytes;
     huge[at] = huge[at + 1] = std::byte{0xf0};
     EXPECT_THROW(read_jpeg_info(huge), DamageError);
-    Image image;
+    DecodedImage image;
     EXPECT_THROW(decode_jpeg(huge, image), DamageError);
     EXPECT_TRUE(image.pixels.empty());
   }
@@ -179,7 +179,7 @@ TEST(Jpeg, HugeSizesAreRefusedBeforeAnythingIsAllocated) {
 
 TEST(Jpeg, ProgressiveWithEndlessScansIsRefused) {
   const auto bytes = make_jpeg({.width = 64, .height = 64, .a_scan_a_coefficient = true});
-  Image image;
+  DecodedImage image;
   for (const bool whole : {true, false}) {
     try {
       whole ? decode_jpeg(bytes, image) : void(check_jpeg(bytes));
@@ -198,7 +198,7 @@ TEST(Jpeg, CheckAgreesWithDecodeOnDamagedBytes) {
     auto damaged = bytes;
     damaged[random.below(static_cast<uint32_t>(bytes.size()))] ^=
         std::byte{static_cast<uint8_t>(1u << random.below(8))};
-    Image image;
+    DecodedImage image;
     bool decodes = true, checks = true;
     try {
       decode_jpeg(damaged, image);
@@ -218,7 +218,7 @@ TEST(Jpeg, CheckAgreesWithDecodeOnDamagedBytes) {
 
 TEST(Jpeg, RandomBytesNeverCrash) {
   const auto good = make_jpeg({.width = 48, .height = 40, .noisy = true});
-  Image image;
+  DecodedImage image;
   for (uint64_t i = 0; i < 600; ++i) {
     RandomStream random(11, RandomUse::test, 3, i);
     auto bytes = good;

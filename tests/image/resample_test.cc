@@ -12,7 +12,7 @@
 namespace packhorse {
 namespace {
 
-Image flat(int width, int height, uint8_t value) {
+DecodedImage flat(int width, int height, uint8_t value) {
   return {width, height, std::vector<uint8_t>(size_t{3} * width * height, value)};
 }
 
@@ -25,8 +25,8 @@ TEST(Resample, SizesKeepTheShape) {
   EXPECT_EQ(shrunk_to_short_edge({32768, 257}, 256), (Size{32640, 256}));  // 32640.498, to nearest
 }
 
-TEST(Resample, AFlatPictureKeepsItsValue) {
-  Image dst;
+TEST(Resample, AFlatImageKeepsItsValue) {
+  DecodedImage dst;
   for (const uint8_t value : {0, 1, 127, 254, 255}) {
     for (const Size size : {Size{1, 1}, Size{7, 5}, Size{64, 48}, Size{65, 3}, Size{200, 190}}) {
       resample(flat(64, 48, value), size, dst);
@@ -36,15 +36,15 @@ TEST(Resample, AFlatPictureKeepsItsValue) {
   }
 }
 
-TEST(Resample, SameSizeIsTheSamePicture) {
-  const Image src = smooth_picture(61, 43);
-  Image dst;
+TEST(Resample, SameSizeIsTheSameImage) {
+  const DecodedImage src = smooth_image(61, 43);
+  DecodedImage dst;
   resample(src, {61, 43}, dst);
   EXPECT_EQ(dst.pixels, src.pixels);
 }
 
 TEST(Resample, HalvingABoardOfPixelsGivesGreyNotStripes) {
-  Image board = flat(64, 64, 0), dst;
+  DecodedImage board = flat(64, 64, 0), dst;
   for (int y = 0; y < 64; ++y) {
     for (int x = 0; x < 64; ++x) {
       for (int c = 0; c < 3; ++c) board.pixels[3 * (64 * y + x) + c] = (x + y) % 2 != 0 ? 255 : 0;
@@ -57,10 +57,10 @@ TEST(Resample, HalvingABoardOfPixelsGivesGreyNotStripes) {
 }
 
 TEST(Resample, ARampStaysARamp) {
-  const Image src = smooth_picture(300, 200);
-  Image dst;
+  const DecodedImage src = smooth_image(300, 200);
+  DecodedImage dst;
   resample(src, {120, 80}, dst);
-  const Image want = smooth_picture(120, 80);
+  const DecodedImage want = smooth_image(120, 80);
   // Both round the same linear ramps, sampled up to half a source pixel (160 / 300 / 2) apart, and clamp at the edge.
   for (int y = 2; y < 78; ++y) {
     for (int x = 2; x < 118; ++x) {
@@ -73,7 +73,7 @@ TEST(Resample, ARampStaysARamp) {
 }
 
 TEST(Resample, AHundredfoldStepIsTheMean) {
-  Image noise = flat(3000, 7, 0), dst;
+  DecodedImage noise = flat(3000, 7, 0), dst;
   RandomStream random(8, RandomUse::test, 0, 0);
   for (uint8_t& value : noise.pixels) value = static_cast<uint8_t>(random.next());
   resample(noise, {10, 1}, dst);
@@ -82,8 +82,8 @@ TEST(Resample, AHundredfoldStepIsTheMean) {
 }
 
 TEST(Resample, BadSizesAreRefused) {
-  Image dst;
-  EXPECT_THROW(resample(Image{}, {4, 4}, dst), Error);
+  DecodedImage dst;
+  EXPECT_THROW(resample(DecodedImage{}, {4, 4}, dst), Error);
   EXPECT_THROW(resample(flat(4, 4, 1), {0, 4}, dst), Error);
 }
 

@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 #include "base/philox.h"
-#include "metrics/hdf5_file.h"
+#include "hdf5/hdf5_file.h"
 #include "net/graph.h"
 #include "ops/executor.h"
-#include "train/optimizer.h"
+#include "step/optimizer.h"
 
 namespace packhorse {
 namespace {

@@ -37,7 +37,7 @@ class Counting : public testing::TestWithParam<Case> {};
 
 TEST_P(Counting, AgreesWithSortingEachImage) {
   const auto& [classes, chosen, levels] = GetParam();
-  const ClassChoice choice = chosen.empty() ? ClassChoice(classes) : ClassChoice(classes, chosen);
+  const ClassSet choice = chosen.empty() ? ClassSet(classes) : ClassSet(classes, chosen);
   AccuracyCounters counters(choice);
   uint64_t right[3] = {}, inside = 0, outside = 0;
   double loss = 0;
@@ -96,8 +96,8 @@ INSTANTIATE_TEST_SUITE_P(Choices, Counting,
 
 TEST(Counters, AddUpToTheSameOverAnyNumberOfRanks) {
   constexpr size_t kClasses = 12;
-  AccuracyCounters whole{ClassChoice(kClasses)};
-  std::vector<AccuracyCounters> ranks(3, AccuracyCounters{ClassChoice(kClasses)});
+  AccuracyCounters whole{ClassSet(kClasses)};
+  std::vector<AccuracyCounters> ranks(3, AccuracyCounters{ClassSet(kClasses)});
   for (int image = 0; image < 300; ++image) {
     const auto logits = random_logits(kClasses, image, 9);
     whole.add(logits, image % 12);
@@ -113,7 +113,7 @@ TEST(Counters, AddUpToTheSameOverAnyNumberOfRanks) {
 }
 
 TEST(Counters, NumbersThatAreNotFiniteAreCountedApart) {
-  AccuracyCounters counters{ClassChoice(3, {0, 2})};
+  AccuracyCounters counters{ClassSet(3, {0, 2})};
   counters.add(std::vector<float>{1, 2, std::nanf("")}, 0);
   counters.add(std::vector<float>{1, 2, std::numeric_limits<float>::infinity()}, 0);
   counters.add(std::vector<float>{1, std::nanf(""), 0}, 0);  // the class that is not a number takes no part
@@ -128,14 +128,14 @@ TEST(Counters, NumbersThatAreNotFiniteAreCountedApart) {
 }
 
 TEST(Counters, NoImagesGiveZeros) {
-  const AccuracyCounters counters{ClassChoice(3)};
+  const AccuracyCounters counters{ClassSet(3)};
   EXPECT_EQ(counters.accuracy(0), 0);
   EXPECT_EQ(counters.loss(), 0);
 }
 
 TEST(BestClasses, FollowTheRuleAndTheirProbabilitiesAreTheSoftmax) {
   const std::vector<float> logits{0, 3, 1, 3, -1000, 2};
-  const auto best = best_classes(logits, ClassChoice(6), 20);
+  const auto best = best_classes(logits, ClassSet(6), 20);
   ASSERT_EQ(best.size(), 6u);
   const uint32_t expected[] = {1, 3, 5, 2, 0, 4};
   double sum = 0;
@@ -146,22 +146,22 @@ TEST(BestClasses, FollowTheRuleAndTheirProbabilitiesAreTheSoftmax) {
   EXPECT_NEAR(sum, 1, 1e-14);
   const double total = 1 + 2 * std::exp(3) + std::exp(1) + std::exp(2);
   EXPECT_NEAR(best[0].probability, std::exp(3) / total, 1e-14);
-  const auto some = best_classes(logits, ClassChoice(6, {0, 4, 5}), 2);
+  const auto some = best_classes(logits, ClassSet(6, {0, 4, 5}), 2);
   ASSERT_EQ(some.size(), 2u);
   EXPECT_EQ(some[0].label, 5u);
   EXPECT_NEAR(some[0].probability, std::exp(2) / (std::exp(2) + 1), 1e-14);
 }
 
 TEST(BestClasses, LargeLogitsDoNotOverflow) {
-  const auto best = best_classes(std::vector<float>{3e38f, -3e38f}, ClassChoice(2), 2);
+  const auto best = best_classes(std::vector<float>{3e38f, -3e38f}, ClassSet(2), 2);
   EXPECT_EQ(best[0].probability, 1);
   EXPECT_EQ(best[1].probability, 0);
 }
 
 TEST(Choice, RefusesWhatIsNotThereAndNothing) {
-  EXPECT_THROW(ClassChoice(3, {3}), Error);
-  EXPECT_THROW(ClassChoice(3, {}), UsageError);
-  EXPECT_TRUE(ClassChoice(3, {2, 1, 0}).all());
+  EXPECT_THROW(ClassSet(3, {3}), Error);
+  EXPECT_THROW(ClassSet(3, {}), UsageError);
+  EXPECT_EQ(ClassSet(3, {2, 1, 0, 1}).members(), ClassSet(3).members());
 }
 
 }  // namespace

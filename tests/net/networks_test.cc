@@ -50,7 +50,7 @@ TEST(Networks, Resnet50HasThePublishedSizes) {
   EXPECT_EQ(shape_of(graph, "3a/reduce/conv"), (Shape{1, 56, 56, 128}));
 }
 
-TEST(Networks, SmallInceptionTakesSmallPictures) {
+TEST(Networks, SmallInceptionTakesSmallImages) {
   for (const int64_t size : {28, 32, 48, 64}) {
     const Graph graph = make_network("inception-bn-small", size, 10);
     EXPECT_EQ(shape_of(graph, "3a").h, size / 2);

@@ -61,7 +61,7 @@ TEST_P(BatchNorm, AgreesWithTheReference) {
         const auto operation = bench.make(p.task(relu, in_place));
         const auto expected = reference.make(truth.task(relu));
         for (const auto* o : {&operation, &expected}) {
-          (*o)->forward(Pass::training);
+          (*o)->forward(Phase::training);
           (*o)->backward();
         }
         const auto pixels = static_cast<double>(shape.pixels());
@@ -94,7 +94,7 @@ TEST_P(BatchNorm, StatisticsHoldWhereTheMeanIsLarge) {
   // Whole numbers near 200, exact in both types: means and variances are known exactly in f64.
   p.src.fill([](int64_t i) { return static_cast<float>(200 + (i * 7919 % 5)); });
   Bench bench(GetParam());
-  bench.make(p.task(true))->forward(Pass::training);
+  bench.make(p.task(true))->forward(Phase::training);
   for (int64_t c = 0; c < shape.c; ++c) {
     double sum = 0, squares = 0;
     for (int64_t i = c; i < p.src.count(); i += shape.c) sum += p.src.get(i) - 200;
@@ -109,7 +109,7 @@ TEST_P(BatchNorm, StatisticsHoldWhereTheMeanIsLarge) {
 TEST_P(BatchNorm, InferenceUsesTheRunningStatistics) {
   Problem p({2, 3, 3, 48}, GetParam().dtype, 8);
   Bench bench(GetParam());
-  bench.make(p.task(true))->forward(Pass::inference);
+  bench.make(p.task(true))->forward(Phase::inference);
   for (int64_t i = 0; i < p.src.count(); ++i) {
     const auto c = static_cast<size_t>(i % p.channels());
     const double normal = (p.src.get(i) - p.running_mean[c]) / std::sqrt(p.running_variance[c] + kBatchNormEpsilon);
@@ -124,11 +124,11 @@ TEST_P(BatchNorm, ForwardAgainWritesTheSameBits) {
   Problem p({2, 9, 9, 48}, GetParam().dtype, 0);
   Bench bench(GetParam());
   const auto operation = bench.make(p.task(true));
-  operation->forward(Pass::training);
+  operation->forward(Phase::training);
   Field first(p.dst.view().shape, GetParam().dtype);
   copy(p.dst, first);
   p.dst.fill([](int64_t) { return -5.0f; });
-  operation->forward_again();
+  operation->recompute();
   for (int64_t i = 0; i < p.dst.count(); ++i) ASSERT_EQ(p.dst.get(i), first.get(i));
 }
 
@@ -139,7 +139,7 @@ TEST_P(BatchNorm, GradientIsAddedWhereAsked) {
   Bench bench(GetParam()), other(GetParam());
   const auto assign = bench.make(assigned.task(true)), add = other.make(added.task(true, false, true));
   for (const auto* o : {&assign, &add}) {
-    (*o)->forward(Pass::training);
+    (*o)->forward(Phase::training);
     (*o)->backward();
   }
   for (int64_t i = 0; i < before.count(); ++i) {
@@ -160,10 +160,10 @@ TEST(BatchNormReference, GradientsAreFiniteDifferences) {
       for (size_t c = 0; c < p.shift.size(); ++c) p.shift[c] = c % 2 == 0 ? 5.0f : -5.0f;
     Bench bench("reference", Dtype::f32);
     const auto operation = bench.make(p.task(relu));
-    operation->forward(Pass::training);
+    operation->forward(Phase::training);
     operation->backward();
     const auto loss = [&] {
-      operation->forward(Pass::training);
+      operation->forward(Phase::training);
       double sum = 0;
       for (int64_t i = 0; i < p.dst.count(); ++i) sum += p.dst.get(i) * p.dst_grad.get(i);
       return sum;

@@ -99,7 +99,7 @@ TEST_P(Convolution, ForwardIsTheSum) {
     Bench bench(GetParam());
     const auto operation = bench.make(p.task(false));
     operation->parameters_changed();
-    operation->forward(Pass::training);
+    operation->forward(Phase::training);
     std::vector<Sum> sums(static_cast<size_t>(p.dst.count()));
     p.each([&](int64_t dst, int64_t src, int64_t weight) {
       sums[static_cast<size_t>(dst)].add(p.src.get(src), p.weight[static_cast<size_t>(weight)]);
@@ -146,7 +146,7 @@ TEST_P(Convolution, NewParametersAreSeenOnlyAfterTheyAreAnnounced) {
   const auto operation = bench.make(p.task(false));
   for (float& weight : p.weight) weight = 0;
   operation->parameters_changed();
-  operation->forward(Pass::training);
+  operation->forward(Phase::training);
   for (int64_t i = 0; i < p.dst.count(); ++i) ASSERT_EQ(p.dst.get(i), 0);
 }
 

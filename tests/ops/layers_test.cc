@@ -29,7 +29,7 @@ TEST_P(Layers, AddPassesTheGradientWhereTheSumIsPositive) {
                                               .b_grad = {b_grad.view(), true},
                                               .dst_grad = dst_grad.view(),
                                               .relu = relu});
-    operation->forward(Pass::training);
+    operation->forward(Phase::training);
     operation->backward();
     for (int64_t i = 0; i < a.count(); ++i) {
       const double sum = a.get(i) + b.get(i);
@@ -64,7 +64,7 @@ TEST_P(Layers, FullyConnectedIsThreeProducts) {
                                                          .weight_grad = weight_grad.data(),
                                                          .bias_grad = bias_grad.data()});
     operation->parameters_changed();
-    operation->forward(Pass::training);
+    operation->forward(Phase::training);
     operation->backward();
     // Operands are exact in both types and at most 1 in size; sums are f32.
     const auto check = [](float value, double expected, int64_t terms) {

@@ -11,8 +11,8 @@ namespace packhorse {
 namespace {
 
 bool alive_together(const PlannedBuffer& a, const PlannedBuffer& b) {
-  for (const Life& x : a.lives)
-    for (const Life& y : b.lives)
+  for (const Lifetime& x : a.lifetimes)
+    for (const Lifetime& y : b.lifetimes)
       if (std::max(x.first, y.first) <= std::min(x.last, y.last)) return true;
   return false;
 }
@@ -35,12 +35,12 @@ TEST(MemoryPlan, PlacesRandomBuffersWithoutMeeting) {
     RandomStream random(seed, RandomUse::test, 0, 0);
     std::vector<PlannedBuffer> buffers;
     for (int i = 0; i < 40; ++i) {
-      std::vector<Life> lives;
-      for (uint32_t life = 0; life <= random.below(2); ++life) {
+      std::vector<Lifetime> lifetimes;
+      for (uint32_t lifetime = 0; lifetime <= random.below(2); ++lifetime) {
         const int first = static_cast<int>(random.below(30)), length = static_cast<int>(random.below(10));
-        lives.push_back({.first = first, .last = first + length});
+        lifetimes.push_back({.first = first, .last = first + length});
       }
-      buffers.push_back({.name = std::to_string(i), .bytes = 1 + random.below(100'000), .lives = lives});
+      buffers.push_back({.name = std::to_string(i), .bytes = 1 + random.below(100'000), .lifetimes = lifetimes});
     }
     const uint64_t bytes = place(buffers, 64);
     expect_sound(buffers, bytes);
@@ -51,7 +51,7 @@ TEST(MemoryPlan, PlacesRandomBuffersWithoutMeeting) {
 TEST(MemoryPlan, SharesBytesOverTime) {
   std::vector<PlannedBuffer> buffers;
   buffers.reserve(10);
-  for (int i = 0; i < 10; ++i) buffers.push_back({.name = "", .bytes = 640, .lives = {{i, i + 1}}});
+  for (int i = 0; i < 10; ++i) buffers.push_back({.name = "", .bytes = 640, .lifetimes = {{i, i + 1}}});
   EXPECT_EQ(place(buffers, 64), 2 * 640u);  // each meets its neighbours only
 }
 
@@ -88,9 +88,9 @@ TEST(MemoryPlan, KeepsWhatBackwardReads) {
       const int time = 2 * tasks + 1 - t;
       const int tensor_buffer = schedule.tensors[static_cast<size_t>(task.src.front())].buffer;
       const auto buffer = static_cast<size_t>(plan.activation[static_cast<size_t>(tensor_buffer)]);
-      const auto& lives = plan.buffers[buffer].lives;
-      EXPECT_TRUE(std::any_of(lives.begin(), lives.end(), [&](const Life& life) {
-        return life.first <= time && time <= life.last;
+      const auto& lifetimes = plan.buffers[buffer].lifetimes;
+      EXPECT_TRUE(std::any_of(lifetimes.begin(), lifetimes.end(), [&](const Lifetime& lifetime) {
+        return lifetime.first <= time && time <= lifetime.last;
       })) << task.name;
     }
   }

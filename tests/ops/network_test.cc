@@ -186,7 +186,7 @@ TEST_P(Network, WorksOnAnyThread) {
   expect_same_bits(there, here);
 }
 
-TEST_P(Network, PicturesWithoutALabelCountNothing) {
+TEST_P(Network, ImagesWithoutALabelCountNothing) {
   const Graph graph = menagerie();
   Batch batch = made_up_batch(graph, 4, 10);
   const auto executor = made(graph, options(4));
@@ -245,9 +245,9 @@ TEST_P(Network, InferenceWithTheBatchsStatisticsIsTheTrainingForward) {
   const std::vector<float> there = copy_of(deployed->infer(batch.pixels));
   EXPECT_LE(distance(there, here), 64 * rounding(GetParam().dtype) * norm(here));
   EXPECT_LT(deployed->memory().activations, trained->memory().activations);
-  // Fewer pictures than the batch: theirs are the same.
-  const size_t picture = batch.pixels.size() / 4;
-  const auto fewer = deployed->infer(std::span(batch.pixels).first(2 * picture));
+  // Fewer images than the batch: theirs are the same.
+  const size_t image = batch.pixels.size() / 4;
+  const auto fewer = deployed->infer(std::span(batch.pixels).first(2 * image));
   for (size_t i = 0; i < static_cast<size_t>(2 * graph.classes); ++i) EXPECT_EQ(fewer[i], there[i]);
 }
 

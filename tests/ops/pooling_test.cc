@@ -34,7 +34,7 @@ class Pool : public testing::TestWithParam<BackendCase> {
           dst({f.n, f.out, f.out, f.channels}, dtype, 8),
           src_grad(src.view().shape, dtype, 24),
           dst_grad(dst.view().shape, dtype, 32),
-          winner(static_cast<size_t>(dst.count())) {
+          argmax(static_cast<size_t>(dst.count())) {
       Numbers numbers(3);
       // Few different values, so that there are ties.
       src.fill([&](int64_t) { return std::round(numbers.next(-3, 3)); });
@@ -51,7 +51,7 @@ class Pool : public testing::TestWithParam<BackendCase> {
               .dst = dst.view(),
               .src_grad = {src_grad.view(), accumulate},
               .dst_grad = dst_grad.view(),
-              .winner = f.maximum ? winner.data() : nullptr};
+              .argmax = f.maximum ? argmax.data() : nullptr};
     }
     // Calls visit(place in src) for the window of a place in dst, rows first.
     template <typename Visit>
@@ -65,7 +65,7 @@ class Pool : public testing::TestWithParam<BackendCase> {
     }
     const Form f;
     Field src, dst, src_grad, dst_grad;
-    std::vector<uint8_t> winner;
+    std::vector<uint8_t> argmax;
   };
 };
 
@@ -73,7 +73,7 @@ TEST_P(Pool, ForwardSeesTheWindow) {
   for (const Form& form : kForms) {
     Problem p(form, GetParam().dtype);
     Bench bench(GetParam());
-    bench.make(p.task(false))->forward(Pass::training);
+    bench.make(p.task(false))->forward(Phase::training);
     for (int64_t i = 0; i < p.dst.count(); ++i) {
       double sum = 0, greatest = -std::numeric_limits<double>::infinity();
       p.window(i, [&](int64_t s) {
@@ -112,7 +112,7 @@ TEST_P(Pool, BackwardGivesToTheFirstOfEqualsOrToAll) {
       }
       Bench bench(GetParam());
       const auto operation = bench.make(p.task(accumulate));
-      operation->forward(Pass::training);
+      operation->forward(Phase::training);
       operation->backward();
       for (int64_t i = 0; i < p.src.count(); ++i) {
         const auto s = static_cast<size_t>(i);
@@ -142,7 +142,7 @@ TEST_P(Pool, GlobalAverageAndItsGradient) {
                                                      .src_grad = {src_grad.view(), accumulate},
                                                      .dst = dst.data(),
                                                      .dst_grad = dst_grad.data()});
-    operation->forward(Pass::training);
+    operation->forward(Phase::training);
     operation->backward();
     for (int64_t i = 0; i < src.count(); ++i) {
       const int64_t n = i / shape.c / 49, c = i % shape.c;

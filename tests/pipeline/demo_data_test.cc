@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A set of the same form as the package's, with `count` pictures in each half: label i % 10, all pixels 2 * label.
+/// A set of the same form as the package's, with `count` images in each half: label i % 10, all pixels 2 * label.
 void write_small_set(const fs::path& folder, uint32_t count) {
   make_folder(folder);
   const auto write = [&](const std::string& name, const std::string& bytes) {
@@ -21,14 +21,13 @@ void write_small_set(const fs::path& folder, uint32_t count) {
     return std::string{static_cast<char>(value >> 24), static_cast<char>(value >> 16), static_cast<char>(value >> 8),
                        static_cast<char>(value)};
   };
-  std::string pictures = number(0x803) + number(count) + number(28) + number(28),
-              labels = number(0x801) + number(count);
+  std::string images = number(0x803) + number(count) + number(28) + number(28), labels = number(0x801) + number(count);
   for (uint32_t i = 0; i < count; ++i) {
-    pictures += std::string(28 * 28, static_cast<char>(2 * (i % 10)));
+    images += std::string(28 * 28, static_cast<char>(2 * (i % 10)));
     labels += static_cast<char>(i % 10);
   }
   for (const char* half : {"train", "t10k"}) {
-    write(std::string(half) + "-images-idx3-ubyte.gz", pictures);
+    write(std::string(half) + "-images-idx3-ubyte.gz", images);
     write(std::string(half) + "-labels-idx1-ubyte.gz", labels);
   }
 }
@@ -86,15 +85,15 @@ TEST_F(DemoData, SameBytesTwiceAndNothingDoneTheThirdTime) {
 
 TEST_F(DemoData, ADamagedSourceIsRefused) {
   write_small_set(project_ / "idx", 30);
-  const fs::path pictures = project_ / "idx/train-images-idx3-ubyte.gz",
+  const fs::path images = project_ / "idx/train-images-idx3-ubyte.gz",
                  labels = project_ / "idx/t10k-labels-idx1-ubyte.gz";
-  const std::string whole = read_text(pictures);
-  write_text(pictures, whole.substr(0, whole.size() / 2));
+  const std::string whole = read_text(images);
+  write_text(images, whole.substr(0, whole.size() / 2));
   EXPECT_EQ(make("data").exit_code, 1) << "cut short";
-  write_text(pictures, "not gzip, not IDX");
+  write_text(images, "not gzip, not IDX");
   EXPECT_EQ(make("data").exit_code, 1);
-  write_text(pictures, whole);
-  fs::copy_file(pictures, labels, fs::copy_options::overwrite_existing);
+  write_text(images, whole);
+  fs::copy_file(images, labels, fs::copy_options::overwrite_existing);
   const RunResult result = make("data");
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_NE(result.err.find("t10k-labels"), std::string::npos) << result.err;

@@ -1,9 +1,9 @@
-// The descriptions in data_manifests/, on a few pictures in the form of the real data: every setting in them is one
+// The descriptions in data_manifests/, on a few images in the form of the real data: every setting in them is one
 // that the stages know, and the forms are the ones that list takes.
 #include <gtest/gtest.h>
 
-#include "manifest/class_table.h"
-#include "support/pictures.h"
+#include "classes/class_table.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -29,8 +29,7 @@ class Descriptions : public ::testing::Test {
       std::vector<std::byte> bytes;
       TarWriter tar(bytes);
       for (uint32_t i = 0; i < per_class; ++i) {
-        tar.add(classes[label].id + "_" + std::to_string(i) + ".JPEG",
-                encode_jpeg(make_picture(label, i, 300, 280), 90));
+        tar.add(classes[label].id + "_" + std::to_string(i) + ".JPEG", encode_jpeg(make_image(label, i, 300, 280), 90));
       }
       tar.finish();
       whole.add(classes[label].id + ".tar", bytes);
@@ -66,7 +65,7 @@ TEST_F(Descriptions, Challenge2012) {
   std::string truth;
   for (uint32_t label = 0; label < 3; ++label) {
     validation.add("ILSVRC2012_val_0000000" + std::to_string(label + 1) + ".JPEG",
-                   encode_jpeg(make_picture(label, 9, 300, 280), 90));
+                   encode_jpeg(make_image(label, 9, 300, 280), 90));
     truth += classes[2 - label].id + "\n";
   }
   validation.finish();

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "metrics/journal.h"
-#include "support/pictures.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -16,9 +16,9 @@ namespace fs = std::filesystem;
 
 class JobFiles : public ::testing::Test {
  protected:
-  void SetUp() override { write_folders(project_ / "pictures", {.classes = 4, .per_class = 20}); }
+  void SetUp() override { write_folders(project_ / "images", {.classes = 4, .per_class = 20}); }
   std::string description(const Json& train = Json::object()) {
-    return project_.describe("jobs", {{"source", "pictures"}}, {{"per_class", 2}}, {{"train", train}});
+    return project_.describe("jobs", {{"source", "images"}}, {{"per_class", 2}}, {{"train", train}});
   }
   void runs(const std::string& line) {
     const RunResult result = project_.shell(line);
@@ -74,8 +74,8 @@ TEST_F(JobFiles, WorkFromWhereTheyAreInstalled) {
 
 TEST_F(JobFiles, AStoppedTrainingSaysSoAndTheSameCommandGoesOn) {
   runs("bash jobs/pack.sbatch " + description({{"epochs", 100000}}));
-  const std::vector<std::string> command = {"bash", "jobs/train.sbatch", "runs/jobs/pack/manifest.json", "--log-steps",
-                                            "1"};
+  const std::vector<std::string> command = {"bash", "jobs/train.sbatch", "runs/jobs/pack/manifest.json",
+                                            "--log-interval", "1"};
   const auto options = project_.options({{"PACKHORSE_RANKS", "2"}});
   const fs::path journal = project_ / "runs/jobs/train/metrics.jsonl";
   const auto last_step = [&] {

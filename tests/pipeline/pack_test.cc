@@ -7,9 +7,9 @@
 #include <sstream>
 #include <thread>
 
-#include "image/picture.h"
+#include "image/decode.h"
 #include "record/shard_reader.h"
-#include "support/pictures.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -26,10 +26,10 @@ class Pack : public ::testing::Test {
     const RunResult result = run(stage, arguments, ranks);
     ASSERT_EQ(result.exit_code, 0) << stage << ": " << result.all();
   }
-  /// Writes pictures and lists them.
-  void list(const PictureSet& set) {
-    write_folders(project_ / "pictures", set);
-    must("list", {project_.describe("set", {{"source", "pictures"}}, {{"per_class", 2}})});
+  /// Writes images and lists them.
+  void list(const ImageSet& set) {
+    write_folders(project_ / "images", set);
+    must("list", {project_.describe("set", {{"source", "images"}}, {{"per_class", 2}})});
   }
   StageManifest packed() { return project_.manifest("set", "pack"); }
 
@@ -37,13 +37,13 @@ class Pack : public ::testing::Test {
   const std::string lists_ = "runs/set/list/manifest.json", shards_ = "runs/set/pack/manifest.json";
 };
 
-const PictureSet kSound = {.classes = 4, .per_class = 10, .smallest = 24, .largest = 90};
+const ImageSet kSound = {.classes = 4, .per_class = 10, .smallest = 24, .largest = 90};
 
 TEST_F(Pack, WhatIsBrokenIsSetAsideByNameAndReason) {
-  PictureSet set = kSound;
+  ImageSet set = kSound;
   set.broken = 2;
   list(set);
-  write_text(project_ / "pictures/class_0003/class_0003_5.JPEG", "GIF89a");
+  write_text(project_ / "images/class_0003/class_0003_5.JPEG", "GIF89a");
   must("pack", {lists_, "--quarantine-limit", "0.1"}, 2);
   const StageManifest manifest = packed();
   EXPECT_EQ(count_of(manifest, "listed"), 40);
@@ -66,7 +66,7 @@ TEST_F(Pack, WhatIsBrokenIsSetAsideByNameAndReason) {
 }
 
 TEST_F(Pack, MoreBrokenThanTheLimitIsAnErrorThatNamesTheFile) {
-  PictureSet set = kSound;
+  ImageSet set = kSound;
   set.broken = 1;
   list(set);
   for (const int ranks : {0, 2}) {
@@ -128,8 +128,8 @@ TEST_F(Pack, ARepeatThatIsKilledCanBeRepeated) {
 TEST_F(Pack, OtherSettingsTakeTheOldManifestAway) {
   list(kSound);
   must("pack", {lists_});
-  fs::rename(project_ / "pictures", project_ / "moved");
-  fs::create_directory(project_ / "pictures");  // every picture is gone
+  fs::rename(project_ / "images", project_ / "moved");
+  fs::create_directory(project_ / "images");  // every image is gone
   EXPECT_EQ(run("pack", {shards_, "--resize", "32"}).exit_code, 1);
   EXPECT_FALSE(fs::exists(project_ / shards_)) << "it claims shards that are no more";
 }
@@ -143,7 +143,7 @@ TEST_F(Pack, MoreShardsThanImagesMakesOneAnImage) {
 
 TEST_F(Pack, ImagesThatWereMovedAreFoundWhereTheUserSays) {
   list(kSound);
-  fs::rename(project_ / "pictures", project_ / "moved");
+  fs::rename(project_ / "images", project_ / "moved");
   const RunResult lost = run("pack", {lists_});
   EXPECT_EQ(lost.exit_code, 1);
   EXPECT_NE(lost.err.find("--train-source"), std::string::npos) << lost.err;

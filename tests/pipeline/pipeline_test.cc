@@ -1,7 +1,7 @@
-// The whole way, from pictures of any form to an evaluated and exported network, through the job files as plain bash.
+// The whole way, from images of any form to an evaluated and exported network, through the job files as plain bash.
 #include <gtest/gtest.h>
 
-#include "support/pictures.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -12,8 +12,8 @@ namespace fs = std::filesystem;
 /// A data set in one form of source, and what must come out of it.
 struct Form {
   std::string name;
-  PictureSet set;
-  void (*write)(const fs::path&, const PictureSet&);
+  ImageSet set;
+  void (*write)(const fs::path&, const ImageSet&);
   std::string source;  ///< as it stands in the description
   std::string target;  ///< what `write` is given
 };
@@ -50,13 +50,13 @@ INSTANTIATE_TEST_SUITE_P(
         Form{"folders",
              {.classes = 12, .per_class = 16, .smallest = 32, .largest = 500, .some_grey = true, .broken = 3},
              &write_folders,
-             "pictures",
-             "pictures"},
+             "images",
+             "images"},
         Form{"tars",
              {.classes = 300, .per_class = 4, .smallest = 32, .largest = 64, .some_grey = true, .broken = 2},
              &write_tar_of_tars,
-             "pictures.tar",
-             "pictures.tar"},
+             "images.tar",
+             "images.tar"},
         Form{"listing",
              {.classes = 10, .per_class = 16, .smallest = 40, .largest = 200},
              &write_listing,
@@ -68,8 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
 class Repeat : public ::testing::Test {
  protected:
   void pack(const std::string& name) {
-    write_tar_of_tars(project_ / "pictures.tar", {.classes = 10, .per_class = 20, .smallest = 28, .largest = 60});
-    const std::string file = project_.describe(name, {{"source", "pictures.tar"}}, {{"per_class", 2}});
+    write_tar_of_tars(project_ / "images.tar", {.classes = 10, .per_class = 20, .smallest = 28, .largest = 60});
+    const std::string file = project_.describe(name, {{"source", "images.tar"}}, {{"per_class", 2}});
     run("list", {file});
     run("pack", {"runs/" + name + "/list/manifest.json"});
   }

@@ -3,10 +3,11 @@
 
 #include <map>
 
+#include "hdf5/hdf5_file.h"
 #include "manifest/image_list.h"
-#include "metrics/evaluation.h"
 #include "metrics/journal.h"
-#include "support/pictures.h"
+#include "results/evaluation.h"
+#include "support/images.h"
 #include "support/project.h"
 
 namespace packhorse::test {
@@ -21,12 +22,12 @@ class Results : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     project_ = new Project;
-    write_classes("pictures", kIds, 30);
-    const std::string file = project_->describe("results", {{"source", "pictures"}}, {{"per_class", 9}},
+    write_classes("images", kIds, 30);
+    const std::string file = project_->describe("results", {{"source", "images"}}, {{"per_class", 9}},
                                                 {{"train", {{"epochs", 2}, {"global-batch", 20}}}});
     ok("list", {file});
     ok("pack", {"runs/results/list/manifest.json"});
-    ok("train", {"runs/results/pack/manifest.json", "--log-steps", "1", "--threads", "1"});
+    ok("train", {"runs/results/pack/manifest.json", "--log-interval", "1", "--threads", "1"});
   }
   static void TearDownTestSuite() {
     delete project_;
@@ -37,7 +38,7 @@ class Results : public testing::Test {
     for (uint32_t label = 0; label < ids.size(); ++label) {
       for (uint32_t i = 0; i < count; ++i) {
         write_bytes(*project_ / (root + "/" + ids[label] + "/" + std::to_string(i) + ".jpg"),
-                    encode_jpeg(make_picture(label, i, 28, 28), 95));
+                    encode_jpeg(make_image(label, i, 28, 28), 95));
       }
     }
   }
@@ -51,7 +52,7 @@ class Results : public testing::Test {
   }
   /// Evaluates into a folder of its own and reads what was found.
   static Evaluation evaluated(const std::string& out, std::vector<std::string> options = {}, int ranks = 0) {
-    std::vector<std::string> arguments{kTrain, "--out", out, "--threads", "1", "--batch", "8"};
+    std::vector<std::string> arguments{kTrain, "--out", out, "--threads", "1", "--batch-size", "8"};
     arguments.insert(arguments.end(), options.begin(), options.end());
     ok("evaluate", arguments, ranks);
     return read_evaluation(*project_ / (out + "/evaluation.h5"));
@@ -84,13 +85,14 @@ TEST_F(Results, PredictingEachImageGivesTheSameCounts) {
   std::vector<std::string> arguments{kTrain};
   std::map<std::string, std::string> truth;
   for (const ImageEntry& entry : read_image_list(*project_ / "runs/results/list/validation.lst")) {
-    const std::string path = (*project_ / ("pictures/" + entry.path)).string();
+    const std::string path = (*project_ / ("images/" + entry.path)).string();
     arguments.push_back(path);
     truth[path] = kIds[entry.label];
   }
-  arguments.insert(arguments.end(), {"--json", "--top", "5", "--threads", "1"});
+  arguments.insert(arguments.end(), {"--json", "--topk", "5", "--threads", "1"});
   uint64_t top1 = 0, top5 = 0;
-  for (const Json& seen : Json::parse(ok("predict", arguments).out)) {
+  const Json predicted = Json::parse(ok("predict", arguments).out);
+  for (const Json& seen : predicted["predictions"]) {
     const std::string& id = truth.at(seen["image"].get<std::string>());
     double sum = 0;
     for (size_t i = 0; i < seen["predictions"].size(); ++i) {
@@ -137,12 +139,12 @@ TEST_F(Results, ASubsetCountsWhatLiesOutside) {
 }
 
 TEST_F(Results, OtherShardsAreJudgedByClassId) {
-  // The same pictures under another order of classes, and with a class that the network does not have.
+  // The same images under another order of classes, and with a class that the network does not have.
   write_classes("other/x", {"n99999998"}, 5);
   fs::rename(*project_ / "other/x/n99999998", *project_ / "other/n00000001");
   fs::remove(*project_ / "other/x");
   for (const std::string& id : kIds) {
-    fs::copy(*project_ / ("pictures/" + id), *project_ / ("other/" + id), fs::copy_options::recursive);
+    fs::copy(*project_ / ("images/" + id), *project_ / ("other/" + id), fs::copy_options::recursive);
   }
   const std::string file = project_->describe("other", {{"source", "other"}}, {{"per_class", 1}});
   ok("list", {file});
@@ -202,17 +204,17 @@ TEST_F(Results, ADamagedEvaluationOrCheckpointIsRefused) {
   write_text(*project_ / "damaged.h5", text);
   for (const char* name : {"evaluate", "predict"}) {
     std::vector<std::string> arguments{kTrain, "--checkpoint", "damaged.h5"};
-    if (std::string(name) == "predict") arguments.push_back("pictures/n02774152/0.jpg");
+    if (std::string(name) == "predict") arguments.push_back("images/n02774152/0.jpg");
     const RunResult refused = stage(name, arguments);
     EXPECT_EQ(refused.exit_code, 1);
     EXPECT_NE(refused.err.find("damaged.h5"), std::string::npos) << refused.err;
   }
 }
 
-TEST_F(Results, PredictGoesOnPastABadPicture) {
+TEST_F(Results, PredictGoesOnPastABadImage) {
   make_folder(*project_ / "mixed");
-  write_text(*project_ / "mixed/bad.jpg", read_text(*project_ / "pictures/n02774152/1.jpg").substr(0, 300));
-  fs::copy_file(*project_ / "pictures/n02774152/0.jpg", *project_ / "mixed/good.jpg");
+  write_text(*project_ / "mixed/bad.jpg", read_text(*project_ / "images/n02774152/1.jpg").substr(0, 300));
+  fs::copy_file(*project_ / "images/n02774152/0.jpg", *project_ / "mixed/good.jpg");
   const RunResult seen =
       stage("predict", {kTrain, "mixed", "nowhere.jpg", "--features", "features.h5", "--out", "seen"});
   EXPECT_EQ(seen.exit_code, 1);
@@ -225,7 +227,7 @@ TEST_F(Results, PredictGoesOnPastABadPicture) {
   EXPECT_EQ(features.integers("read"), (std::vector<int64_t>{0, 1, 0}));
   const StageManifest manifest = StageManifest::load(*project_ / "seen/manifest.json");
   EXPECT_EQ(manifest.counts["unread"], 2);
-  EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json")).size(), 3u);
+  EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json"))["predictions"].size(), 3u);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ void put(Bytes& dst, uint64_t value, size_t bytes) {
   for (size_t i = 0; i < bytes; ++i) dst.push_back(static_cast<std::byte>(value >> (8 * i) & 0xff));
 }
 
-Bytes of_picture(std::span<const std::byte> image) { return {image.begin(), image.end()}; }
+Bytes of_image(std::span<const std::byte> image) { return {image.begin(), image.end()}; }
 
 /// A record as MXNet's tools write it: no checksum, and as many labels as `labels` has where there are several.
 Bytes mxnet_record(uint32_t flag, float label, const std::vector<float>& labels, const Bytes& image) {
@@ -50,7 +50,7 @@ TEST(RecordIo, TheBytesAreMxnets) {
   append_record(0x1122334455667788, 9, image, record);
   Bytes want;
   put(want, 0xced7230a, 4);
-  put(want, 27, 4);  // 24 of header and 3 of picture; kind 0 in the upper three bits
+  put(want, 27, 4);  // 24 of header and 3 of image; kind 0 in the upper three bits
   put(want, 0, 4);
   put(want, std::bit_cast<uint32_t>(9.0f), 4);
   put(want, 0x1122334455667788, 8);
@@ -73,11 +73,11 @@ TEST(RecordIo, WhatIsWrittenIsRead) {
     EXPECT_EQ(record.id, length);
     EXPECT_EQ(record.label, length * 300);
     EXPECT_TRUE(record.checked);
-    EXPECT_EQ(of_picture(record.image), image);
+    EXPECT_EQ(of_image(record.image), image);
   }
 }
 
-TEST(RecordIo, PicturesThatHoldTheMagicAnywhereComeBackWhole) {
+TEST(RecordIo, ImagesThatHoldTheMagicAnywhereComeBackWhole) {
   for (size_t first = 0; first < 40; ++first) {
     for (size_t second = first + 1; second < 48; ++second) {
       Bytes image = some_bytes(52, first);
@@ -98,19 +98,19 @@ TEST(RecordIo, PicturesThatHoldTheMagicAnywhereComeBackWhole) {
         ASSERT_EQ(kind, at == bytes.size() ? (parts == 0 ? 0u : 3u) : (parts == 0 ? 1u : 2u));
       }
       const Record record = parse_record(bytes, "here");
-      EXPECT_EQ(of_picture(record.image), image) << first << ' ' << second;
+      EXPECT_EQ(of_image(record.image), image) << first << ' ' << second;
       EXPECT_TRUE(record.checked);
     }
   }
 }
 
-TEST(RecordIo, APictureOfNothingButMagicComesBackWhole) {
+TEST(RecordIo, AImageOfNothingButMagicComesBackWhole) {
   Bytes image;
   for (int i = 0; i < 100; ++i) put(image, kRecordMagic, 4);
   Bytes bytes;
   append_record(kRecordMagic, 0, image, bytes);  // the id holds it as well
   const Record record = parse_record(bytes, "here");
-  EXPECT_EQ(of_picture(record.image), image);
+  EXPECT_EQ(of_image(record.image), image);
   EXPECT_EQ(record.id, kRecordMagic);
 }
 
@@ -151,12 +151,12 @@ TEST(RecordIo, RecordsOfMxnetsToolsAreReadUnchecked) {
   EXPECT_EQ(plain.label, 4u);
   EXPECT_EQ(plain.id, 77u);
   EXPECT_FALSE(plain.checked);
-  EXPECT_EQ(of_picture(plain.image), image);
+  EXPECT_EQ(of_image(plain.image), image);
 
   Bytes listed = mxnet_record(1, 0, {8}, image);
   const Record labelled = parse_record(listed, "here");
   EXPECT_EQ(labelled.label, 8u);
-  EXPECT_EQ(of_picture(labelled.image), image);
+  EXPECT_EQ(of_image(labelled.image), image);
 }
 
 TEST(RecordIo, LabelsThatAreNoClassAreRefused) {
@@ -173,7 +173,7 @@ TEST(RecordIo, LabelsThatAreNoClassAreRefused) {
   EXPECT_NO_THROW(append_record(0, kMaxLabel, {}, none));
 }
 
-TEST(RecordIo, APictureTooLongIsRefusedBeforeItIsCopied) {
+TEST(RecordIo, AImageTooLongIsRefusedBeforeItIsCopied) {
   Bytes dst;
   const std::byte one{};
   // The span claims more than there is: a writer that touched it would crash.

@@ -18,7 +18,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 using test::TempDir;
 
-Bytes picture(uint64_t id) {
+Bytes image(uint64_t id) {
   RandomStream random(4, RandomUse::test, 0, id);
   Bytes bytes(random.below(90));
   for (std::byte& each : bytes) each = static_cast<std::byte>(random.next() & 0xff);
@@ -33,7 +33,7 @@ ShardPath paths(const TempDir& folder, const std::string& name) {
 ShardPath write_shard(const TempDir& folder, const std::string& name, uint64_t first, uint64_t count) {
   ShardPath path = paths(folder, name);
   ShardWriter writer(path.rec, path.idx);
-  for (uint64_t id = first; id < first + count; ++id) writer.append(id, static_cast<uint32_t>(id % 7), picture(id));
+  for (uint64_t id = first; id < first + count; ++id) writer.append(id, static_cast<uint32_t>(id % 7), image(id));
   writer.commit();
   return path;
 }
@@ -54,7 +54,7 @@ TEST(Shard, RecordsOfSeveralShardsAreOneNumbering) {
     const Record record = reader.read(index, buffer);
     EXPECT_EQ(record.id, index);
     EXPECT_EQ(record.label, index % 7);
-    EXPECT_EQ(Bytes(record.image.begin(), record.image.end()), picture(index));
+    EXPECT_EQ(Bytes(record.image.begin(), record.image.end()), image(index));
   }
   reader.will_need(0, 36);
   reader.will_need(4, 100);
@@ -81,7 +81,7 @@ TEST(Shard, FactsAreThoseOfTheFiles) {
   const TempDir folder;
   const ShardPath path = paths(folder, "a");
   ShardWriter writer(path.rec, path.idx);
-  for (uint64_t id = 0; id < 9; ++id) writer.append(id, 1, picture(id));
+  for (uint64_t id = 0; id < 9; ++id) writer.append(id, 1, image(id));
   EXPECT_FALSE(std::filesystem::exists(path.rec)) << "seen before it is whole";
   writer.commit();
   EXPECT_EQ(writer.records(), 9u);
@@ -95,7 +95,7 @@ TEST(Shard, WithoutCommitNothingRemains) {
   {
     const ShardPath path = paths(folder, "a");
     ShardWriter writer(path.rec, path.idx);
-    writer.append(0, 0, picture(1));
+    writer.append(0, 0, image(1));
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
@@ -176,7 +176,7 @@ TEST(Shard, AFullDiskIsAnError) {
   std::filesystem::create_symlink("/dev/full", path.rec.string() + ".part");
   const auto fill = [&] {
     ShardWriter writer(path.rec, path.idx);
-    for (uint64_t id = 0; id < 9; ++id) writer.append(id, 1, picture(id));
+    for (uint64_t id = 0; id < 9; ++id) writer.append(id, 1, image(id));
     writer.commit();
   };
   try {

@@ -8,10 +8,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "hdf5/hdf5_file.h"
 #include "image/jpeg.h"
-#include "metrics/hdf5_file.h"
-#include "report/export_files.h"
 #include "report/html.h"
+#include "report/metrics_file.h"
 #include "report/plot.h"
 #include "support/temp_dir.h"
 
@@ -27,7 +27,7 @@ size_t count_of(const std::string& text, const std::string& part) {
 }
 
 std::vector<uint8_t> small_jpeg() {
-  Image image{40, 30, std::vector<uint8_t>(40 * 30 * 3, 200)};
+  DecodedImage image{40, 30, std::vector<uint8_t>(40 * 30 * 3, 200)};
   const auto bytes = encode_jpeg(image, 90);
   const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
   return {begin, begin + bytes.size()};
@@ -49,7 +49,7 @@ Report evil_report() {
   evaluation.listed = 3;
   evaluation.class_ids = {"n01", "n02"};
   evaluation.class_names = {kEvil, kEvil};
-  AccuracyCounters counters{ClassChoice(2)};
+  AccuracyCounters counters{ClassSet(2)};
   counters.add(std::vector<float>{1, 0}, 0);
   counters.add(std::vector<float>{1, 0}, 1);
   counters.add(std::vector<float>{1, 0}, -1);
@@ -82,10 +82,10 @@ TEST(Html, Base64FollowsTheRfc) {
   EXPECT_EQ(of("\xff\xfe\xfd"), "//79");
 }
 
-TEST(Html, PicturesAreMadeSmallAndBrokenOnesLeftOut) {
-  EXPECT_TRUE(picture_url(small_jpeg(), 160).starts_with("data:image/jpeg;base64,/9j/"));
-  EXPECT_EQ(picture_url(std::vector<uint8_t>{1, 2, 3}, 160), "");
-  EXPECT_EQ(picture_url({}, 160), "");
+TEST(Html, ImagesAreMadeSmallAndBrokenOnesLeftOut) {
+  EXPECT_TRUE(image_url(small_jpeg(), 160).starts_with("data:image/jpeg;base64,/9j/"));
+  EXPECT_EQ(image_url(std::vector<uint8_t>{1, 2, 3}, 160), "");
+  EXPECT_EQ(image_url({}, 160), "");
 }
 
 TEST(Page, NoTextBreaksOut) {
@@ -125,7 +125,8 @@ TEST(Page, AnEmptyRunStillMakesAPage) {
                                               .facts = {},
                                               .settings = Json::object(),
                                               .tables = {},
-                                              .evaluation = std::nullopt});
+                                              .evaluation = std::nullopt,
+                                              .evaluation_file = {}});
   EXPECT_NE(page.find("</html>"), std::string::npos);
 }
 
@@ -170,7 +171,8 @@ TEST(MetricsFile, HoldsJournalEvaluationAndFacts) {
   Report report = evil_report();
   report.facts = {{"network", "inception-bn"}, {"train", "2026-01-01, 1 rank on node7"}};
   write_evaluation(folder / "evaluation.h5", *report.evaluation);
-  write_metrics(folder / "metrics.h5", report, folder / "evaluation.h5");
+  report.evaluation_file = folder / "evaluation.h5";
+  write_metrics(folder / "metrics.h5", report);
   const Hdf5Reader reader(folder / "metrics.h5");
   EXPECT_EQ(reader.text_attribute("", "schema"), kMetricsSchema);
   EXPECT_EQ(reader.text_attribute("", "network"), "inception-bn");
@@ -181,7 +183,8 @@ TEST(MetricsFile, HoldsJournalEvaluationAndFacts) {
   EXPECT_EQ(reader.text_attribute("evaluation", "schema"), kEvaluationSchema);
   EXPECT_EQ(reader.integer_attribute("evaluation", "images_listed"), 3);
   EXPECT_EQ(reader.strings("evaluation/classes/id")[1], "n02");
-  write_metrics(folder / "alone.h5", report, "");
+  report.evaluation_file.clear();
+  write_metrics(folder / "alone.h5", report);
   EXPECT_FALSE(Hdf5Reader(folder / "alone.h5").has("evaluation"));
 }
 

@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/philox.h"
+#include "demo/tar_writer.h"
 #include "source/image_reader.h"
 #include "source/tar_reader.h"
-#include "source/tar_writer.h"
 #include "support/temp_dir.h"
 
 namespace packhorse {
@@ -39,24 +39,24 @@ std::string tar_text(const Members& members) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::string content_of(const Found& found, const ImageEntry& image) {
+std::string content_of(const fs::path& source, const ImageEntry& image) {
   std::vector<std::byte> bytes;
-  ImageReader(found.root).read(image, bytes);
+  ImageReader(root_of_source(source)).read(image, bytes);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 /// "label name content" of all, in order.
-std::vector<std::string> all_of(const Found& found) {
+std::vector<std::string> all_of(const fs::path& source, const SourceImages& found) {
   std::vector<std::string> lines;
   for (const ImageEntry& image : found.images) {
-    lines.push_back(std::to_string(image.label) + " " + image.name() + " " + content_of(found, image));
+    lines.push_back(std::to_string(image.label) + " " + image.name() + " " + content_of(source, image));
   }
   return lines;
 }
 
 std::string trouble_with(const fs::path& source, Labels labels = Labels::by_source) {
   try {
-    enumerate_source(source, labels);
+    list_source(source, labels);
   } catch (const Error& error) {
     return error.what();
   }
@@ -74,15 +74,15 @@ TEST(Source, AFolderAClass) {
   put(folder / "n2" / "a.JPEG", "two a");
   put(folder / "n1" / "deep" / "er" / "c.png", "one c");
   put(folder / "n1" / "without extension", "one w");
-  const Found found = enumerate_source(folder.path(), Labels::by_source);
-  EXPECT_EQ(found.root, folder.path());
+  const SourceImages found = list_source(folder.path(), Labels::by_source);
   EXPECT_EQ(found.classes, (std::vector<std::string>{"n1", "n2"}));
-  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 n1/deep/er/c.png one c", "0 n1/without extension one w",
-                                                     "1 n2/a.JPEG two a", "1 n2/b.jpg two b"}));
+  EXPECT_EQ(all_of(folder.path(), found),
+            (std::vector<std::string>{"0 n1/deep/er/c.png one c", "0 n1/without extension one w", "1 n2/a.JPEG two a",
+                                      "1 n2/b.jpg two b"}));
   EXPECT_TRUE(found.skipped.empty());
 }
 
-TEST(Source, WhatIsNoPictureIsCounted) {
+TEST(Source, WhatIsNoImageIsCounted) {
   const TempDir folder;
   put(folder / "n1" / "a.jpg", "a");
   put(folder / "n1" / "notes.txt", "");
@@ -93,20 +93,20 @@ TEST(Source, WhatIsNoPictureIsCounted) {
   put(folder / "README", "");
   put(folder / ".git" / "a.jpg", "");
   ASSERT_EQ(mkfifo((folder / "n1").append("pipe.jpg").c_str(), 0600), 0);
-  const Found found = enumerate_source(folder.path(), Labels::by_source);
+  const SourceImages found = list_source(folder.path(), Labels::by_source);
   EXPECT_EQ(found.images.size(), 2u);
   EXPECT_EQ(found.skipped, (std::map<std::string, uint64_t>{{".txt files", 2},
                                                             {".xml files", 1},
                                                             {"hidden files", 2},
-                                                            {"pictures outside of any class's folder", 1},
+                                                            {"images outside of any class's folder", 1},
                                                             {"pipes, sockets and devices", 1}}));
-  EXPECT_NE(passed_over(found.skipped).find("2 .txt files"), std::string::npos);
+  EXPECT_NE(skipped_text(found.skipped).find("2 .txt files"), std::string::npos);
 }
 
 TEST(Source, ClassesThatAreNumbersStandByValue) {
   const TempDir folder;
   for (const char* id : {"10", "9", "0", "b", "100", "a"}) put(folder / id / "x.jpg", id);
-  EXPECT_EQ(enumerate_source(folder.path(), Labels::by_source).classes,
+  EXPECT_EQ(list_source(folder.path(), Labels::by_source).classes,
             (std::vector<std::string>{"0", "9", "10", "100", "a", "b"}));
 }
 
@@ -115,62 +115,65 @@ TEST(Source, ATarOfClassTars) {
   put(folder / "all.tar",
       tar_text({{"n2.tar", tar_text({{"n2_1.JPEG", "two one"}, {"n2_0.JPEG", std::string(1000, 'x')}})},
                 {"sub/n1.tar", tar_text({{"./n1_5.JPEG", "one five"}})}}));
-  const Found found = enumerate_source(folder / "all.tar", Labels::by_source);
-  EXPECT_EQ(found.root, folder.path());
-  EXPECT_EQ(found.kind, "a tar of class tars");
-  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 all.tar/sub/n1.tar/n1_5.JPEG one five",
-                                                     "1 all.tar/n2.tar/n2_0.JPEG " + std::string(1000, 'x'),
-                                                     "1 all.tar/n2.tar/n2_1.JPEG two one"}));
+  const SourceImages found = list_source(folder / "all.tar", Labels::by_source);
+  EXPECT_EQ(found.form, "a tar of class tars");
+  EXPECT_EQ(all_of(folder / "all.tar", found),
+            (std::vector<std::string>{"0 all.tar/sub/n1.tar/n1_5.JPEG one five",
+                                      "1 all.tar/n2.tar/n2_0.JPEG " + std::string(1000, 'x'),
+                                      "1 all.tar/n2.tar/n2_1.JPEG two one"}));
 }
 
 TEST(Source, AFolderOfClassTars) {
   const TempDir folder;
   put(folder / "n2.tar", tar_text({{"b.jpg", "b"}}));
   put(folder / "n1.tar", tar_text({{"a.jpg", "a"}, {"deep/c.jpg", "c"}}));
-  const Found found = enumerate_source(folder.path(), Labels::by_source);
-  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 n1.tar/a.jpg a", "0 n1.tar/deep/c.jpg c", "1 n2.tar/b.jpg b"}));
+  const SourceImages found = list_source(folder.path(), Labels::by_source);
+  EXPECT_EQ(all_of(folder.path(), found),
+            (std::vector<std::string>{"0 n1.tar/a.jpg a", "0 n1.tar/deep/c.jpg c", "1 n2.tar/b.jpg b"}));
 }
 
 TEST(Source, ATarWithAFolderAClass) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"train/n2/b.jpg", "b"}, {"train/n1/deep/a.jpg", "a"}, {"train/n1/c.jpg", "c"}}));
-  const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+  const SourceImages found = list_source(folder / "t.tar", Labels::by_source);
   EXPECT_EQ(found.classes, (std::vector<std::string>{"n1", "n2"}));
-  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 t.tar/train/n1/c.jpg c", "0 t.tar/train/n1/deep/a.jpg a",
-                                                     "1 t.tar/train/n2/b.jpg b"}));
+  EXPECT_EQ(all_of(folder / "t.tar", found),
+            (std::vector<std::string>{"0 t.tar/train/n1/c.jpg c", "0 t.tar/train/n1/deep/a.jpg a",
+                                      "1 t.tar/train/n2/b.jpg b"}));
   put(folder / "one.tar", tar_text({{"cats/a.jpg", "a"}, {"cats/b.jpg", "b"}}));
-  EXPECT_EQ(enumerate_source(folder / "one.tar", Labels::by_source).classes, std::vector<std::string>{"cats"});
+  EXPECT_EQ(list_source(folder / "one.tar", Labels::by_source).classes, std::vector<std::string>{"cats"});
 }
 
-TEST(Source, PicturesAloneNeedLabelsFromElsewhere) {
+TEST(Source, ImagesAloneNeedLabelsFromElsewhere) {
   const TempDir folder;
   put(folder / "flat.tar", tar_text({{"val/b.jpg", "b"}, {"val/a.jpg", "a"}}));
-  const Found tar = enumerate_source(folder / "flat.tar", Labels::elsewhere);
+  const SourceImages tar = list_source(folder / "flat.tar", Labels::elsewhere);
   EXPECT_TRUE(tar.classes.empty());
-  EXPECT_EQ(all_of(tar), (std::vector<std::string>{"0 flat.tar/val/a.jpg a", "0 flat.tar/val/b.jpg b"}));
+  EXPECT_EQ(all_of(folder / "flat.tar", tar),
+            (std::vector<std::string>{"0 flat.tar/val/a.jpg a", "0 flat.tar/val/b.jpg b"}));
   put(folder / "flat" / "b.jpg", "b");
   put(folder / "flat" / "a.jpg", "a");
-  EXPECT_EQ(all_of(enumerate_source(folder / "flat", Labels::elsewhere)),
+  EXPECT_EQ(all_of(folder / "flat", list_source(folder / "flat", Labels::elsewhere)),
             (std::vector<std::string>{"0 a.jpg a", "0 b.jpg b"}));
   put(folder / "bare.tar", tar_text({{"b.jpg", "b"}}));
   expect_trouble(folder / "bare.tar", "ground truth");
-  expect_trouble(folder / "flat", "no picture");
+  expect_trouble(folder / "flat", "no image");
 }
 
 TEST(Source, AListing) {
   const TempDir folder;
-  put(folder / "pictures" / "a b.jpg", "ab");
+  put(folder / "images" / "a b.jpg", "ab");
   put(folder / "x.jpg", "x");
-  put(folder / "list.txt", "# a comment\npictures/a b.jpg\tcat\n\n./x.jpg\tdog\r\n");
-  const Found found = enumerate_source(folder / "list.txt", Labels::by_source);
+  put(folder / "list.txt", "# a comment\nimages/a b.jpg\tcat\n\n./x.jpg\tdog\r\n");
+  const SourceImages found = list_source(folder / "list.txt", Labels::by_source);
   EXPECT_EQ(found.classes, (std::vector<std::string>{"cat", "dog"}));
-  EXPECT_EQ(all_of(found), (std::vector<std::string>{"0 pictures/a b.jpg ab", "1 x.jpg x"}));
-  put(folder / "spaces.txt", "pictures/a b.jpg 10\nx.jpg 9\n");
-  EXPECT_EQ(enumerate_source(folder / "spaces.txt", Labels::by_source).classes, (std::vector<std::string>{"9", "10"}));
+  EXPECT_EQ(all_of(folder / "list.txt", found), (std::vector<std::string>{"0 images/a b.jpg ab", "1 x.jpg x"}));
+  put(folder / "spaces.txt", "images/a b.jpg 10\nx.jpg 9\n");
+  EXPECT_EQ(list_source(folder / "spaces.txt", Labels::by_source).classes, (std::vector<std::string>{"9", "10"}));
   put(folder / "mxnet.lst", "0\t3.000000\tx.jpg\n");
-  EXPECT_EQ(enumerate_source(folder / "mxnet.lst", Labels::by_source).classes, std::vector<std::string>{"3"});
-  put(folder / "twice.txt", "x.jpg\tcat\npictures/../x.jpg\tdog\n");
-  expect_trouble(folder / "twice.txt", "stands twice");
+  EXPECT_EQ(list_source(folder / "mxnet.lst", Labels::by_source).classes, std::vector<std::string>{"3"});
+  put(folder / "twice.txt", "x.jpg\tcat\nimages/../x.jpg\tdog\n");
+  expect_trouble(folder / "twice.txt", "appears twice");
   put(folder / "short.txt", "x.jpg\tcat\ny.jpg\n");
   expect_trouble(folder / "short.txt", "line 2");
 }
@@ -190,7 +193,7 @@ TEST(Source, EmptyClassesAreNamed) {
 TEST(Source, WhatIsNotThereOrOfNoUse) {
   const TempDir folder;
   expect_trouble(folder / "missing", "No such file");
-  expect_trouble(folder.path(), "no picture");
+  expect_trouble(folder.path(), "no image");
   put(folder / "binary", std::string(600, '\0'));
   expect_trouble(folder / "binary", "neither a folder");
   put(folder / "empty", "");
@@ -206,9 +209,9 @@ TEST(Source, WhatIsNotThereOrOfNoUse) {
 TEST(Source, DuplicatesAreRefused) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}, {"a.jpg", "b"}})}}));
-  expect_trouble(folder / "t.tar", "'t.tar/n1.tar/a.jpg' stands twice");
+  expect_trouble(folder / "t.tar", "'t.tar/n1.tar/a.jpg' appears twice");
   put(folder / "u.tar", tar_text({{"x/n1.tar", tar_text({{"a.jpg", "a"}})}, {"y/n1.tar", tar_text({{"a.jpg", "b"}})}}));
-  expect_trouble(folder / "u.tar", "'n1' stands twice");
+  expect_trouble(folder / "u.tar", "'n1' appears twice");
 }
 
 TEST(Source, AClassNameWithATabIsRefused) {
@@ -247,12 +250,12 @@ TEST(Source, TarsOfOtherToolsAreReadInPlace) {
     command += " -cf ../" + format;
     command += ".tar " + members;
     ASSERT_EQ(std::system(command.c_str()), 0);
-    const Found found = enumerate_source(folder / (format + ".tar"), Labels::by_source);
+    const SourceImages found = list_source(folder / (format + ".tar"), Labels::by_source);
     for (const ImageEntry& image : found.images) {
       const std::string want = image.member.find("plain") != std::string::npos ? "plain"
                                : image.member.find("lll") != std::string::npos ? "long"
                                                                                : "unicode";
-      EXPECT_EQ(content_of(found, image), want) << format;
+      EXPECT_EQ(content_of(folder / (format + ".tar"), image), want) << format;
       const std::string name = want == "long"    ? longest
                                : want == "plain" ? "plain.jpg"
                                                  : "caf\xc3\xa9 \xe6\x97\xa5.jpg";
@@ -279,10 +282,10 @@ TEST(Source, RandomEditsOfATarNeverCrash) {
     }
     put(folder / "t.tar", bytes);
     try {
-      const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+      const SourceImages found = list_source(folder / "t.tar", Labels::by_source);
       for (const ImageEntry& image : found.images) {
         ASSERT_LE(image.offset + image.bytes, bytes.size());
-        content_of(found, image);
+        content_of(folder / "t.tar", image);
       }
     } catch (const Error&) {
       ++refused;
@@ -294,19 +297,19 @@ TEST(Source, RandomEditsOfATarNeverCrash) {
 TEST(ImageReader, AnArchiveThatChangedIsNamed) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"c/a.jpg", std::string(2000, 'a')}}));
-  const Found found = enumerate_source(folder / "t.tar", Labels::by_source);
+  const SourceImages found = list_source(folder / "t.tar", Labels::by_source);
   put(folder / "t.tar", "short");
-  EXPECT_THROW(content_of(found, found.images[0]), ArchiveError);
+  EXPECT_THROW(content_of(folder / "t.tar", found.images[0]), ArchiveError);
   fs::remove(folder / "t.tar");
-  EXPECT_THROW(content_of(found, found.images[0]), ArchiveError);
+  EXPECT_THROW(content_of(folder / "t.tar", found.images[0]), ArchiveError);
   EXPECT_THROW(ImageReader(folder / "gone"), Error);
 }
 
 TEST(ImageReader, ManyArchivesDoNotRunOutOfFiles) {
   const TempDir folder;
   for (int i = 0; i < 600; ++i) put(folder / (std::to_string(i) + ".tar"), tar_text({{"a.jpg", std::to_string(i)}}));
-  const Found found = enumerate_source(folder.path(), Labels::by_source);
-  const ImageReader reader(found.root);
+  const SourceImages found = list_source(folder.path(), Labels::by_source);
+  const ImageReader reader(folder.path());
   std::vector<std::byte> bytes;
   for (const ImageEntry& image : found.images) reader.read(image, bytes);
   const auto open_files = std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/files.h"
-#include "manifest/class_table.h"
+#include "classes/class_table.h"
 #include "manifest/stage_manifest.h"
 #include "support/shards.h"
 

@@ -1,4 +1,4 @@
-// Small shards of made pictures, whose content says which they are.
+// Small shards of made images, whose content says which they are.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,9 @@
 
 namespace packhorse::test {
 
-/// A picture with a brightness and a slope that follow from its label, and some of its own.
-inline Image made_picture(uint64_t id, uint32_t label, int width, int height) {
-  Image image;
+/// An image with a brightness and a slope that follow from its label, and some of its own.
+inline DecodedImage made_image(uint64_t id, uint32_t label, int width, int height) {
+  DecodedImage image;
   image.width = width;
   image.height = height;
   image.pixels.resize(static_cast<size_t>(width) * height * 3);
@@ -51,7 +51,7 @@ inline std::vector<ShardPath> write_shards(const std::filesystem::path& folder, 
     for (int i = first; i < end; ++i) {
       const auto id = static_cast<uint64_t>(i);
       const uint32_t label = static_cast<uint32_t>(i) % made.classes;
-      writer.append(id, label, encode_jpeg(made_picture(id, label, made.width, made.height), 95));
+      writer.append(id, label, encode_jpeg(made_image(id, label, made.width, made.height), 95));
     }
     writer.commit();
   }

@@ -14,11 +14,11 @@ TEST(StopRequest, NotesEachSignalAndLetsGo) {
     sigaction(signal, nullptr, &before);
     {
       const StopRequest stop;
-      EXPECT_FALSE(stop.asked());
+      EXPECT_FALSE(stop.requested());
       std::raise(signal);
-      EXPECT_TRUE(stop.asked());
+      EXPECT_TRUE(stop.requested());
       if (signal != SIGINT) std::raise(signal);  // asking twice is no harm
-      EXPECT_TRUE(stop.asked());
+      EXPECT_TRUE(stop.requested());
     }
     sigaction(signal, nullptr, &after);
     EXPECT_EQ(before.sa_handler, after.sa_handler);

@@ -7,14 +7,14 @@
 namespace packhorse {
 namespace {
 
-TEST(TrainingSettings, ShortEdgeFollowsThePicture) {
+TEST(TrainingSettings, ShortEdgeFollowsTheImage) {
   TrainingSettings settings;
   settings.image_size = 224;
-  EXPECT_EQ(settings.short_edge(), 256);
+  EXPECT_EQ(settings.input().short_edge(), 256);
   settings.image_size = 28;
-  EXPECT_EQ(settings.short_edge(), 28);
+  EXPECT_EQ(settings.input().short_edge(), 28);
   settings.resize = 32;
-  EXPECT_EQ(settings.short_edge(), 32);
+  EXPECT_EQ(settings.input().short_edge(), 32);
   settings.resize = 20;
   EXPECT_THROW(settings.check(), UsageError);
 }
@@ -23,27 +23,28 @@ TEST(TrainingSettings, EpochsBecomeSteps) {
   TrainingSettings settings;
   settings.epochs = 10;
   settings.warmup_epochs = 0.5;
-  settings.schedule = "steps";
+  settings.schedule = "multistep";
   settings.milestones = {"5", "7.5"};
-  const RateSchedule rate = settings.rate(100);
+  const LearningRateSchedule rate = settings.learning_rate(100);
   EXPECT_EQ(rate.warmup_steps, 50);
   EXPECT_EQ(rate.total_steps, 1000);
   EXPECT_EQ(rate.milestones, (std::vector<int64_t>{500, 750}));
   EXPECT_EQ(settings.last_step(100), 1000);
   settings.limit_steps = 30;
   EXPECT_EQ(settings.last_step(100), 30);
-  EXPECT_EQ(settings.rate(100).total_steps, 1000);  // a limit cuts the run short, it does not squeeze the schedule
+  EXPECT_EQ(settings.learning_rate(100).total_steps,
+            1000);  // a limit cuts the run short, it does not squeeze the schedule
 }
 
 TEST(TrainingSettings, WarmUpFollowsTheLengthUnlessSet) {
   TrainingSettings settings;
   settings.epochs = 3;
   settings.check();
-  EXPECT_EQ(settings.rate(100).warmup_steps, 30);
+  EXPECT_EQ(settings.learning_rate(100).warmup_steps, 30);
   settings.epochs = 90;
-  EXPECT_EQ(settings.rate(100).warmup_steps, 500);
+  EXPECT_EQ(settings.learning_rate(100).warmup_steps, 500);
   settings.warmup_epochs = 0;
-  EXPECT_EQ(settings.rate(100).warmup_steps, 0);
+  EXPECT_EQ(settings.learning_rate(100).warmup_steps, 0);
 }
 
 TEST(TrainingSettings, ChannelsAreOneOrThree) {
@@ -65,7 +66,7 @@ TEST(TrainingSettings, NonsenseIsRefused) {
     change(settings);
     EXPECT_THROW(settings.check(), UsageError);
   };
-  refused([](auto& s) { s.schedule = "steps"; });
+  refused([](auto& s) { s.schedule = "multistep"; });
   refused([](auto& s) { s.warmup_epochs = 60; });
   refused([](auto& s) { s.backend = "abacus"; });
   refused([](auto& s) { s.mean = {"1", "2"}; });

@@ -27,7 +27,7 @@ std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool /*train
   if (dtype != Dtype::f32)
     throw Error({.what = "the reference backend computes in f32 only",
                  .where = "dtype " + name_of(dtype),
-                 .hint = "use f32 or the backend onednn"});
+                 .hint = "use f32 or the backend cpu"});
   return std::make_unique<ReferenceBackend>();
 }
 

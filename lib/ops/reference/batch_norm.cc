@@ -12,10 +12,10 @@ class BatchNorm : public Operation {
  public:
   explicit BatchNorm(const BatchNormTask& task) : task_(task) {}
 
-  void forward(Pass pass) override {
-    if (pass == Pass::training) take_statistics();
-    const float* mean = pass == Pass::training ? task_.batch_mean : task_.running_mean;
-    const float* variance = pass == Pass::training ? task_.batch_variance : task_.running_variance;
+  void forward(Phase pass) override {
+    if (pass == Phase::training) take_statistics();
+    const float* mean = pass == Phase::training ? task_.batch_mean : task_.running_mean;
+    const float* variance = pass == Phase::training ? task_.batch_variance : task_.running_variance;
     for (int64_t p = 0; p < pixels(); ++p)
       for (int64_t c = 0; c < channels(); ++c) {
         const double root = std::sqrt(static_cast<double>(variance[c]) + kBatchNormEpsilon);

@@ -8,20 +8,20 @@ class Pool : public Operation {
  public:
   explicit Pool(const PoolTask& task) : task_(task) {}
 
-  void forward(Pass /*pass*/) override {
+  void forward(Phase /*pass*/) override {
     each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
       double sum = 0;
       float greatest = 0;
-      int winner = -1;
+      int argmax = -1;
       each_tap(y, x, [&](int64_t sy, int64_t sx, int tap) {
         const float value = at(task_.src, n, sy, sx)[c];
         sum += value;
-        if (winner >= 0 && !(value > greatest)) return;
+        if (argmax >= 0 && !(value > greatest)) return;
         greatest = value;
-        winner = tap;
+        argmax = tap;
       });
       at(task_.dst, n, y, x)[c] = task_.maximum ? greatest : static_cast<float>(sum / (task_.kernel * task_.kernel));
-      if (task_.winner != nullptr) task_.winner[place(n, y, x, c)] = static_cast<uint8_t>(winner);
+      if (task_.argmax != nullptr) task_.argmax[place(n, y, x, c)] = static_cast<uint8_t>(argmax);
     });
   }
 
@@ -32,7 +32,7 @@ class Pool : public Operation {
       each_tap(y, x, [&](int64_t sy, int64_t sx, int tap) {
         float& dst = at(task_.src_grad.view, n, sy, sx)[c];
         if (!task_.maximum) dst += gradient / static_cast<float>(task_.kernel * task_.kernel);
-        if (task_.maximum && task_.winner[place(n, y, x, c)] == tap) dst += gradient;
+        if (task_.maximum && task_.argmax[place(n, y, x, c)] == tap) dst += gradient;
       });
     });
   }
@@ -68,7 +68,7 @@ class GlobalPool : public Operation {
  public:
   explicit GlobalPool(const GlobalPoolTask& task) : task_(task), area_(task.src.shape.h * task.src.shape.w) {}
 
-  void forward(Pass /*pass*/) override {
+  void forward(Phase /*pass*/) override {
     const Shape& in = task_.src.shape;
     for (int64_t n = 0; n < in.n; ++n)
       for (int64_t c = 0; c < in.c; ++c) {

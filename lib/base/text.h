@@ -1,0 +1,21 @@
+// Numbers and lists as a person reads them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace packhorse {
+
+/// "1,234,567".
+std::string grouped(uint64_t number);
+/// "17.6 kB", "250.0 GB": powers of ten, as disks are sold.
+std::string bytes_text(double bytes);
+/// "12.3 s", "4 min 05 s", "8 d 12 h".
+std::string duration_text(double seconds);
+/// "1 rank", "1,024 ranks".
+std::string counted(uint64_t number, const std::string& thing);
+/// "a, b, c".
+std::string joined(const std::vector<std::string>& words, const std::string& separator = ", ");
+
+}  // namespace packhorse

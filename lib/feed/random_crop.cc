@@ -1,0 +1,25 @@
+// The short edge scaled to `resize`, edges repeated for `pad` pixels, then a piece of size x size pixels.
+#include <algorithm>
+#include <cmath>
+
+#include "feed/augment.h"
+
+namespace packhorse {
+namespace {
+
+Crop make(const AugmentOptions& options, int width, int height, RandomStream& random) {
+  const double scale = static_cast<double>(std::min(width, height)) / options.resize;
+  // Offsets are whole pixels of the scaled image, so that an image of the right size is copied, not resampled.
+  const auto room = [&](int length) {
+    return static_cast<uint32_t>(std::lround(length / scale) + 2 * options.pad - options.size + 1);
+  };
+  const double x = static_cast<double>(random.below(room(width))) - options.pad;
+  const double y = static_cast<double>(random.below(room(height))) - options.pad;
+  return {x * scale, y * scale, options.size * scale, options.size * scale, false};
+}
+
+}  // namespace
+
+const CropMode kRandomCrop = {"random-crop", make};
+
+}  // namespace packhorse

@@ -1,0 +1,78 @@
+#include "infer/inference.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "net/graph.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+
+void InferenceSettings::declare(Options& options) {
+  options.setting("checkpoint", checkpoint, "Checkpoint to use: best, last, or a path.");
+  options.setting("subset", subset,
+                  "Choose among these classes only: a class table, or a text file with a class id on each line.");
+  options.setting("under", under, "Choose among the classes under this WordNet id only.");
+  options.setting("precision", precision, "Number format of activations. Weights and sums are always f32.");
+  options.one_of({"f32", "bf16"});
+  options.setting("backend", backend, "What computes. Default: the fastest that this build has.");
+}
+
+fs::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const StageManifest& train) {
+  if (settings.checkpoint != "best" && settings.checkpoint != "last") {
+    return settle_path(stage, "checkpoint", settings.checkpoint);
+  }
+  const bool best = settings.checkpoint == "best" && !train.outputs_of("checkpoint-best").empty();
+  const FileEntry entry = train.output_of(best ? "checkpoint-best" : "checkpoint-last");
+  check_file(entry, train.path, false);  // each of its arrays carries its own checksum
+  return entry.path;
+}
+
+Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads)
+    : checkpoint_(checkpoint),
+      info_(read_checkpoint_info(checkpoint)),
+      input_(image_input_from(info_.settings, info_.image_size, checkpoint.string())),
+      precision_(settings.precision) {
+  ExecutorOptions options;
+  options.backend = settings.backend;
+  options.batch = batch;
+  options.dtype = precision_ == "bf16" ? Dtype::bf16 : Dtype::f32;
+  options.training = false;
+  options.threads = threads;
+  std::copy(std::begin(input_.mean), std::end(input_.mean), options.mean);
+  std::copy(std::begin(input_.scale), std::end(input_.scale), options.scale);
+  executor_ = std::make_unique<Executor>(make_network(info_.network, info_.image_size, info_.classes), options);
+}
+
+void Inference::load() {
+  load_checkpoint(checkpoint_, executor_->graph(), executor_->parameters(), executor_->statistics(), {});
+  executor_->parameters_changed();
+}
+
+FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads) const {
+  FeedOptions options;
+  options.plan = plan;
+  options.augment.size = input_.size;
+  options.augment.resize = input_.short_edge();
+  options.training = false;
+  options.classes = classes;
+  options.threads = threads;
+  return options;
+}
+
+std::string Inference::memory_text(uint64_t feed_bytes) const {
+  const MemoryReport memory = executor_->memory();
+  const uint64_t all = memory.activations + memory.parameters + memory.workspace + feed_bytes;
+  const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
+  return fmt::format(
+      "{} on {}, {}, after {} steps: {} parameters; memory a rank: activations {}, parameters {}, workspace {}, feed "
+      "{}: {} in all",
+      info_.network, executor_->backend(), precision_, grouped(static_cast<uint64_t>(info_.step)),
+      grouped(executor_->graph().parameter_count), bytes(memory.activations), bytes(memory.parameters),
+      bytes(memory.workspace), bytes(feed_bytes), bytes(all));
+}
+
+}  // namespace packhorse

@@ -1,0 +1,75 @@
+#include "list/ground_truth.h"
+
+#include <algorithm>
+#include <charconv>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "source/listing_lines.h"
+
+namespace packhorse {
+namespace {
+
+constexpr const char* kGrammar = "data_manifests/README.md has the grammar";
+
+/// An image's name as ground truth may call it: with its folders, or without.
+std::string name_of(const ImageEntry& image) { return image.member.empty() ? image.path : image.member; }
+std::string base_of(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+/// By the order of the lines: the n-th line is of the n-th image in the order of their names.
+void apply_in_order(const std::vector<ListingLine>& lines, const ClassTable& classes, const std::string& where,
+                    std::vector<ImageEntry>& images) {
+  if (lines.size() != images.size()) {
+    throw Error({"ground truth of " + grouped(lines.size()) + " lines for " + grouped(images.size()) + " images", where,
+                 "it must have one class a line, in the sorted order of the images' names"});
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    images[i].label = label_for(lines[i].label, classes, where + ", line " + std::to_string(lines[i].number));
+  }
+}
+
+}  // namespace
+
+uint32_t label_for(const std::string& label, const ClassTable& classes, const std::string& where) {
+  if (const auto found = classes.label_of(label)) return *found;
+  uint32_t index = 0;
+  const auto [end, code] = std::from_chars(label.data(), label.data() + label.size(), index);
+  if (code == std::errc() && end == label.data() + label.size() && index < classes.size()) return index;
+  throw Error({"the class '" + label + "' is not in the class table (of " + grouped(classes.size()) + " classes)",
+               where, "add it to the table that the description names under \"classes\", or remove the image"});
+}
+
+void apply_ground_truth(const std::filesystem::path& path, const ClassTable& classes, std::vector<ImageEntry>& images) {
+  const std::vector<ListingLine> lines = read_listing_lines(path);
+  const std::string where = path.string();
+  const auto unnamed = std::count_if(lines.begin(), lines.end(), [](const auto& line) { return line.name.empty(); });
+  if (unnamed == static_cast<int64_t>(lines.size())) return apply_in_order(lines, classes, where, images);
+  if (unnamed > 0) throw DamageError({"some lines name their image and some do not", where, kGrammar});
+
+  std::unordered_map<std::string, const ListingLine*> by_name;
+  for (const ListingLine& line : lines) {
+    if (!by_name.emplace(base_of(line.name), &line).second) {
+      throw DamageError({"'" + base_of(line.name) + "' appears twice, again in line " + std::to_string(line.number),
+                         where, "remove one of the two lines"});
+    }
+  }
+  for (ImageEntry& image : images) {
+    const auto line = by_name.find(base_of(name_of(image)));
+    if (line == by_name.end()) {
+      throw Error({"the image '" + image.name() + "' has no line", where, "every image needs one"});
+    }
+    image.label = label_for(line->second->label, classes, where + ", line " + std::to_string(line->second->number));
+    by_name.erase(line);
+  }
+  if (!by_name.empty()) {
+    const auto first = std::min_element(by_name.begin(), by_name.end(), [](const auto& a, const auto& b) {
+      return a.second->number < b.second->number;
+    });
+    throw Error({grouped(by_name.size()) + " lines name no image that was found; the first: '" + first->second->name +
+                     "' in line " + std::to_string(first->second->number),
+                 where, "check that the source is complete"});
+  }
+}
+
+}  // namespace packhorse

@@ -1,0 +1,173 @@
+#include "list/list_run.h"
+
+#include <fmt/core.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kDescription = "the data set's description";
+
+/// What the description says, as settings; a path whose setting is given on the command line is not looked at.
+Json described_settings(const Stage& stage) {
+  const Json& data = stage.input().dataset;
+  Json settings = Json::object();
+  const auto take_path = [&](const Json& part, const std::string& key, const std::string& setting) {
+    if (!part.contains(key) || stage.options.given(setting)) return;
+    const auto text = json_member<std::string>(part, key, kDescription);
+    settings[setting] = described_path(text, stage.input().dataset_folder).string();
+  };
+  if (data.contains("train")) take_path(data["train"], "source", "train-source");
+  take_path(data, "classes", "classes");
+  if (!data.contains("validation")) return settings;
+  const Json& validation = data["validation"];
+  take_path(validation, "source", "validation-source");
+  take_path(validation, "ground_truth", "ground-truth");
+  if (validation.contains("fraction")) {
+    settings["validation-fraction"] = json_member<double>(validation, "fraction", kDescription);
+  }
+  if (validation.contains("per_class")) {
+    settings["validation-per-class"] = json_member<uint64_t>(validation, "per_class", kDescription);
+  }
+  return settings;
+}
+
+void check(const ListSettings& settings) {
+  if (settings.train_source.empty()) {
+    throw UsageError({"there is no source of training images", kDescription, "\"train\": {\"source\": ...}"});
+  }
+  if (!settings.ground_truth.empty() && settings.validation_source.empty()) {
+    throw UsageError({"there is ground truth, but no validation source for it", settings.ground_truth,
+                      "give the images with --validation-source"});
+  }
+  if (!settings.validation_source.empty() && settings.split.wanted()) {
+    throw UsageError({"validation has a source, and also a part of the training images", settings.validation_source,
+                      "remove --validation-source, or --validation-fraction and --validation-per-class"});
+  }
+}
+
+/// What a person should know beside the counts.
+void report(const Json& data, const MadeLists& made) {
+  if (!made.skipped.empty()) log_info("not all files are images" + skipped_text(made.skipped));
+  if (made.classes_without_images > 0) {
+    log_warning(grouped(made.classes_without_images) + " classes of the table have no training image");
+  }
+  if (made.lists.classes_spared > 0) {
+    log_info(grouped(made.lists.classes_spared) +
+             " classes gave fewer images to validation than asked, because each keeps one for training");
+  }
+  if (!data.contains("expect")) return;
+  const auto compare = [&](const char* what, uint64_t found) {
+    if (!data["expect"].contains(what)) return;
+    const auto expected = json_member<uint64_t>(data["expect"], what, "the data set's description, expect");
+    if (expected != found) {
+      log_warning("the description expects " + grouped(expected) + " " + what + "; there are " + grouped(found));
+    }
+  };
+  compare("images", made.lists.train.size() + made.lists.validation.size());
+  compare("classes", made.classes.size());
+}
+
+/// Writes the lists and the table, and names them in the manifest.
+void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
+  const fs::path& out = stage.out();
+  StageManifest& manifest = stage.manifest();
+  make_folder(out);
+  stage.retire_manifest();
+  const auto write_list = [&](const std::string& split, const std::vector<ImageEntry>& images) {
+    write_image_list(out / (split + ".lst"), images);
+    manifest.outputs.push_back(describe_file(split + "-list", out / (split + ".lst"), images.size()));
+  };
+  write_list("train", made.lists.train);
+  if (!made.lists.validation.empty()) write_list("validation", made.lists.validation);
+  made.classes.save(out / "classes.tsv");
+  manifest.outputs.push_back(describe_file("class-table", out / "classes.tsv", made.classes.size()));
+  if (!plan.classes.empty()) manifest.inputs.push_back(describe_file("classes", plan.classes));
+  if (!plan.ground_truth.empty()) manifest.inputs.push_back(describe_file("ground-truth", plan.ground_truth));
+  manifest.classes_crc32c = made.classes.crc32c();
+  uint64_t skipped = 0;
+  for (const auto& [what, count] : made.skipped) skipped += count;
+  const uint64_t train = made.lists.train.size(), validation = made.lists.validation.size();
+  manifest.counts = {{"listed", train + validation},
+                     {"train", train},
+                     {"validation", validation},
+                     {"classes", made.classes.size()},
+                     {"skipped", skipped}};
+}
+
+}  // namespace
+
+void ListSettings::declare(Options& options) {
+  options.setting("train-source", train_source, "Folder, tar or listing of the training images.");
+  options.setting("validation-source", validation_source, "Folder, tar or listing of separate validation images.");
+  options.setting("ground-truth", ground_truth,
+                  "Text file with the classes of a validation source that does not give them, one line an image.");
+  options.setting("classes", classes, "Class table that fixes the labels. Default: the classes found, sorted by id.");
+  options.setting("validation-fraction", split.fraction,
+                  "Share of each training class that is taken for validation, from 0 to 0.9.");
+  options.between(0, 0.9);
+  options.setting("validation-per-class", split.per_class,
+                  "Number of images of each training class that is taken for validation instead. 0: use the fraction.");
+  options.setting("wordnet", wordnet, "data.noun of WordNet 3.0, for the names of the classes.");
+  options.setting("seed", seed, "Seed of the shuffle and of the split.");
+}
+
+ListPlan plan_lists(Stage& stage, ListSettings& settings) {
+  if (!stage.repeats()) stage.options.apply(described_settings(stage), kDescription);
+  for (std::string* path : {&settings.train_source, &settings.validation_source, &settings.ground_truth,
+                            &settings.classes, &settings.wordnet}) {
+    if (!path->empty()) *path = fs::absolute(*path).lexically_normal().string();
+  }
+  check(settings);
+  stage.manifest().settings = stage.options.settings();
+  return {settings.train_source, settings.validation_source, settings.ground_truth,
+          settings.classes,      settings.wordnet,           settings.split,
+          settings.seed};
+}
+
+std::string plan_text(const Stage& stage, const ListPlan& plan) {
+  const auto source_line = [](const char* split, const fs::path& source, Labels labels) {
+    const std::string bytes = fs::is_regular_file(source) ? ", " + bytes_text(fs::file_size(source)) : "";
+    return fmt::format("{:<12}{}: {}{}\n", split, source.string(), form_of_source(source, labels), bytes);
+  };
+  std::string text = source_line("train", plan.train_source, Labels::by_source);
+  if (!plan.validation_source.empty()) {
+    text += source_line("validation", plan.validation_source,
+                        plan.ground_truth.empty() ? Labels::by_source : Labels::elsewhere);
+  } else if (plan.split.per_class > 0) {
+    text += fmt::format("validation  {} images of each class, taken from train\n", plan.split.per_class);
+  } else {
+    text += fmt::format("validation  {:.3g} % of each class, taken from train\n", 100 * plan.split.fraction);
+  }
+  text += fmt::format("classes     {}\n", plan.classes.empty() ? "as found" : plan.classes.string());
+  const Json& data = stage.input().dataset;
+  if (data.contains("expect") && data["expect"].contains("images")) {
+    constexpr double kMemoryBytes = 400, kDiskBytes = 90;  // an image, about
+    const auto images = json_member<double>(data["expect"], "images", "expect");
+    text += fmt::format("needs       {} of memory and {} on disk for {} images\n", bytes_text(kMemoryBytes * images),
+                        bytes_text(kDiskBytes * images), grouped(static_cast<uint64_t>(images)));
+  }
+  return text +
+         fmt::format("reads       names and headers only; nothing is unpacked\nwrites      {}\n", stage.out().string());
+}
+
+std::string run_list(Stage& stage, const ListPlan& plan) {
+  log_info("listing " + plan.train_source.string());
+  const MadeLists made = make_lists(plan);
+  report(stage.input().dataset, made);
+  write_outputs(stage, plan, made);
+  stage.finish(1);
+  const Lists& lists = made.lists;
+  return fmt::format("listed {} images of {} classes: {} for training, {} for validation, {}",
+                     grouped(lists.train.size() + lists.validation.size()), grouped(made.classes.size()),
+                     grouped(lists.train.size()), grouped(lists.validation.size()), duration_text(stage.seconds()));
+}
+
+}  // namespace packhorse

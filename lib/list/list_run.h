@@ -1,0 +1,32 @@
+// The list stage: its settings, what it would do, and the files that it writes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/options.h"
+#include "classes/wordnet.h"
+#include "list/make_lists.h"
+#include "manifest/stage.h"
+
+namespace packhorse {
+
+struct ListSettings {
+  std::string train_source, validation_source, ground_truth, classes, wordnet = kWordNetNouns;
+  ValidationSplit split;
+  uint64_t seed = 1;
+
+  void declare(Options& options);
+};
+
+/// Reads what the description says, makes paths absolute, and records the settings. Throws a UsageError for settings
+/// that contradict each other.
+ListPlan plan_lists(Stage& stage, ListSettings& settings);
+
+/// What the stage would read, need and write.
+std::string plan_text(const Stage& stage, const ListPlan& plan);
+
+/// Lists, writes the lists and the class table, and finishes the stage. Returns the last line.
+std::string run_list(Stage& stage, const ListPlan& plan);
+
+}  // namespace packhorse

@@ -1,0 +1,63 @@
+// A oneDNN primitive with its memories bound: running it builds and allocates nothing.
+#pragma once
+
+#include <oneapi/dnnl/dnnl.hpp>
+#include <utility>
+#include <vector>
+
+#include "tensor/types.h"
+
+namespace packhorse::cpu {
+
+inline const dnnl::engine& cpu_engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+inline dnnl::memory::data_type type_of(Dtype dtype) {
+  return dtype == Dtype::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
+
+inline dnnl::primitive_attr user_scratchpad() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+class Bound {
+ public:
+  using Argument = std::pair<int, dnnl::memory>;
+
+  Bound() = default;
+  Bound(dnnl::primitive primitive, std::vector<Argument> arguments)
+      : primitive_(std::move(primitive)), stream_(cpu_engine()), memories_(std::move(arguments)) {
+    for (const auto& [place, memory] : memories_) arguments_.push_back({place, memory.get()});
+  }
+  explicit operator bool() const { return static_cast<bool>(primitive_); }
+  void run() {
+    dnnl::error::wrap_c_api(
+        dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data()),
+        "oneDNN could not run a primitive");
+  }
+  void set_address(int place, void* address) {
+    for (auto& [candidate, memory] : memories_)
+      if (candidate == place) memory.set_data_handle(address);
+  }
+
+ private:
+  dnnl::primitive primitive_;
+  dnnl::stream stream_;
+  std::vector<Argument> memories_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+};
+
+/// Memory whose address comes later (or never changes).
+inline dnnl::memory memory_at(const dnnl::memory::desc& desc, const void* address = DNNL_MEMORY_NONE) {
+  return {desc, cpu_engine(), const_cast<void*>(address)};
+}
+
+inline Bound reorder(const dnnl::memory& from, const dnnl::memory& to) {
+  return {dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}};
+}
+
+}  // namespace packhorse::cpu

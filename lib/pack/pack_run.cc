@@ -1,0 +1,215 @@
+#include "pack/pack_run.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/cores.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "classes/class_table.h"
+#include "pack/pack_results.h"
+#include "pack/pack_shard.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+std::string source_setting(const Stage& stage, const std::string& name, const std::string& given) {
+  std::string source = !given.empty() ? fs::absolute(given).lexically_normal().string()
+                                      : json_member<std::string>(stage.input().settings, name, "the list's manifest");
+  if (!source.empty() && !fs::exists(source)) {
+    throw Error({"the images' source is not there", source, "mount it, or give its new place with --" + name});
+  }
+  return source;
+}
+
+/// As many shards as asked, but at least one image in each.
+void set_shards(const PackSettings& settings, std::vector<PackedList>& lists) {
+  const uint64_t train = lists.front().images.size();
+  for (PackedList& list : lists) {
+    const auto in_proportion = settings.shards * list.images.size() / std::max<uint64_t>(1, train);
+    uint64_t asked = settings.shards;
+    if (&list != &lists.front()) asked = settings.validation_shards > 0 ? settings.validation_shards : in_proportion;
+    list.shards = std::clamp<uint64_t>(asked, 1, std::max<size_t>(1, list.images.size()));
+  }
+}
+
+int threads_of(const PackSettings& settings, const World& world) {
+  return settings.threads > 0 ? settings.threads : share_cores(world.local_size()).feed;
+}
+
+/// Shards are dealt to the ranks in turn.
+std::vector<ShardResult> pack_own_shards(const std::vector<PackedList>& lists, const PackSettings& settings,
+                                         const fs::path& out, const World& world) {
+  std::vector<std::unique_ptr<ImageReader>> readers;
+  std::vector<ShardResult> results;
+  std::vector<ShardJob> jobs;
+  uint64_t images = 0, number = 0;
+  for (size_t i = 0; i < lists.size(); ++i) {
+    const PackedList& list = lists[i];
+    readers.push_back(std::make_unique<ImageReader>(list.source));
+    for (uint64_t shard = 0; shard < list.shards; ++shard, ++number) {
+      if (number % static_cast<uint64_t>(world.size()) != static_cast<uint64_t>(world.rank())) continue;
+      results.push_back({i, shard, {}});
+      jobs.push_back({list.images_of(shard), readers.back().get(), list.path_of(out, shard)});
+      images += jobs.back().images.size();
+    }
+  }
+  Progress progress(world.size() > 1 ? fmt::format("pack (rank 0 of {})", world.size()) : "pack", "images", images,
+                    world.rank() != 0);
+  std::vector<PackedShard> packed = pack_shards(jobs, settings.preparation, threads_of(settings, world), progress);
+  for (size_t i = 0; i < packed.size(); ++i) results[i].packed = std::move(packed[i]);
+  return results;
+}
+
+/// Names the shards in the manifest and counts their images.
+void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::vector<ShardResult>& results) {
+  StageManifest& manifest = stage.manifest();
+  uint64_t listed = 0, packed = 0, quarantined = 0;
+  Json counts = Json::object();
+  for (const ShardResult& each : results) {
+    const PackedList& list = lists[each.list];
+    const ShardPath path = list.path_of(stage.out(), each.shard);
+    const PackedShard& shard = each.packed;
+    manifest.outputs.push_back({list.split + "-shard", path.rec, shard.rec.bytes, shard.rec.crc32c, shard.records});
+    manifest.outputs.push_back({list.split + "-index", path.idx, shard.idx.bytes, shard.idx.crc32c, shard.records});
+    if (each.shard == 0) {
+      listed += list.images.size();
+      counts[list.split] = {{"listed", list.images.size()}, {"packed", 0}, {"quarantined", 0}};
+    }
+    Json& own = counts[list.split];
+    own["packed"] = own["packed"].get<uint64_t>() + shard.records;
+    own["quarantined"] = own["quarantined"].get<uint64_t>() + shard.refused.size();
+    packed += shard.records;
+    quarantined += shard.refused.size();
+  }
+  manifest.counts = {{"listed", listed}, {"packed", packed}, {"quarantined", quarantined}};
+  manifest.counts.update(counts);
+  if (packed + quarantined != listed) {
+    throw Error({fmt::format("{} images are listed, but {} packed and {} quarantined", listed, packed, quarantined),
+                 stage.out().string(), "this is a defect of packhorse-pack; please report it"});
+  }
+}
+
+void check_quarantine(const FileEntry& quarantine, uint64_t listed, double limit) {
+  const uint64_t allowed = broken_allowed(listed, limit);
+  if (quarantine.records <= allowed) return;
+  throw Error({fmt::format("{} of {} images are broken, more than the {} that a limit of {:g} % allows",
+                           grouped(quarantine.records), grouped(listed), grouped(allowed), 100 * limit),
+               quarantine.path.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
+}
+
+/// Rank 0: quarantine, class table, manifest, and the last line.
+std::string finish(Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
+                   const std::vector<ShardResult>& results, int ranks) {
+  add_shards(stage, lists, results);
+  StageManifest& manifest = stage.manifest();
+  const FileEntry table = stage.input().output_of("class-table");
+  ClassTable::load(table.path).save(stage.out() / "classes.tsv");
+  manifest.outputs.push_back(describe_file("class-table", stage.out() / "classes.tsv", table.records));
+  std::vector<std::string> splits;
+  uint64_t shards = 0;
+  for (const PackedList& list : lists) {
+    splits.push_back(list.split);
+    shards += list.shards;
+  }
+  const FileEntry quarantine = write_quarantine(splits, results, stage.out() / "quarantine.tsv");
+  manifest.outputs.push_back(quarantine);
+  const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
+  check_quarantine(quarantine, listed, settings.quarantine_limit);
+  stage.finish(ranks);
+  return fmt::format("packed {} of {} images in {} shards, quarantined {}, {}", grouped(packed), grouped(listed),
+                     shards, grouped(quarantine.records), duration_text(stage.seconds()));
+}
+
+}  // namespace
+
+void PackSettings::declare(Options& options) {
+  options.setting("shards", shards, "Number of shards for the training images.");
+  options.between(1, 99999);
+  options.setting("validation-shards", validation_shards,
+                  "Number of shards for the validation images. 0: in proportion to the training images.");
+  options.between(0, 99999);
+  options.setting("resize", preparation.short_edge,
+                  "Shrink larger images until their short edge has this many pixels. 0: do not shrink.");
+  options.between(0, 8192);
+  options.setting("quality", preparation.quality, "JPEG quality (1 to 100) of images that are encoded again.");
+  options.between(1, 100);
+  options.setting("check", check,
+                  "How a JPEG that keeps its bytes is checked: decode all of it, or look at its header and end only.");
+  options.one_of({"decode", "header"});
+  options.setting("quarantine-limit", quarantine_limit,
+                  "Share of the images that may be broken before packing fails, from 0 to 1. A small set may always "
+                  "have up to 16, but at most a tenth; 0 allows none.");
+  options.between(0, 1);
+  options.setting("train-source", train_source, "New place of the training images, if they moved after listing.");
+  options.setting("validation-source", validation_source,
+                  "New place of the validation images, if they moved after listing.");
+  options.run_option("threads", threads, "Threads of each rank. 0: the rank's share of the cores.");
+}
+
+std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings) {
+  settings.train_source = source_setting(stage, "train-source", settings.train_source);
+  settings.validation_source = source_setting(stage, "validation-source", settings.validation_source);
+  std::vector<PackedList> lists;
+  for (const std::string split : {"train", "validation"}) {
+    for (const FileEntry& file : stage.input().outputs_of(split + "-list")) {
+      check_file(file, stage.input().path, true);
+      const bool own = split == "validation" && !settings.validation_source.empty();
+      lists.push_back({split, read_image_list(file.path), 1, own ? settings.validation_source : settings.train_source});
+    }
+  }
+  if (lists.empty()) {
+    throw Error({"the manifest names no list", stage.input().path.string(), "run packhorse-list again"});
+  }
+  set_shards(settings, lists);
+  settings.preparation.decode_check = settings.check == "decode";
+  stage.manifest().settings = stage.options.settings();
+  load_class_table(stage.input());
+  return lists;
+}
+
+std::string plan_text(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
+                      const World& world) {
+  constexpr double kFramingBytes = 50;    // of a record: framing, header and the index's line
+  constexpr double kListBytes = 250;      // of memory for a listed image
+  constexpr uint64_t kPixels = 1U << 20;  // of a large image
+  const int threads = threads_of(settings, world);
+  double bytes = 0, seconds = 0, images = 0, largest = 0;
+  std::string text;
+  for (const PackedList& list : lists) {
+    const Probe probe = probe_packing(list.images, ImageReader(list.source), settings.preparation);
+    const auto count = static_cast<double>(list.images.size());
+    const double mean = probe.bytes / std::max(1.0, probe.images);
+    text += fmt::format("{:<12}{} images of {} from {} into {} shards\n", list.split, grouped(list.images.size()),
+                        bytes_text(mean), list.source.string(), list.shards);
+    bytes += count * (mean + kFramingBytes);
+    seconds += count * probe.seconds / std::max(1.0, probe.images);
+    images += count;
+    largest = std::max(largest, mean);
+  }
+  const auto memory =
+      static_cast<double>(packing_memory(threads, static_cast<uint64_t>(largest), kPixels)) + kListBytes * images;
+  text += fmt::format("needs       {} on disk in {}\n", bytes_text(bytes), stage.out().string());
+  text += fmt::format("            {} of memory a rank; {} ranks of {} threads\n", bytes_text(memory), world.size(),
+                      threads);
+  return text + fmt::format("time        about {}, by a sample on one thread\n",
+                            duration_text(seconds / threads / world.size()));
+}
+
+std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists) {
+  if (world.is_root()) {
+    make_folder(stage.out());
+    if (!stage.retire_manifest()) remove_shards(stage.out());
+  }
+  world.barrier();  // no rank writes before the old shards are gone
+  const auto results = pack_own_shards(lists, settings, stage.out(), world);
+  const auto gathered = world.gather(text_of(results));
+  return world.is_root() ? finish(stage, settings, lists, results_from(gathered), world.size()) : "";
+}
+
+}  // namespace packhorse

@@ -1,0 +1,33 @@
+// One list of images, and how it is cut into shards.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "manifest/image_list.h"
+#include "record/shard_reader.h"
+
+namespace packhorse {
+
+struct PackedList {
+  std::string split;  ///< "train" or "validation"
+  std::vector<ImageEntry> images;
+  uint64_t shards = 1;
+  std::filesystem::path source;  ///< folder, tar or listing that the images are read from
+
+  /// The images of one shard: the list is cut into even ranges.
+  std::span<const ImageEntry> images_of(uint64_t shard) const {
+    const uint64_t begin = images.size() * shard / shards, end = images.size() * (shard + 1) / shards;
+    return std::span(images).subspan(begin, end - begin);
+  }
+  /// FOLDER/train-00000-of-00064.rec and .idx.
+  ShardPath path_of(const std::filesystem::path& folder, uint64_t shard) const;
+};
+
+/// Removes shards that an earlier run left in the folder, finished or not: it may have had another number of them.
+void remove_shards(const std::filesystem::path& folder);
+
+}  // namespace packhorse

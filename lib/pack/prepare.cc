@@ -1,0 +1,54 @@
+#include "pack/prepare.h"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "base/error.h"
+#include "image/decode.h"
+#include "image/resample.h"
+
+namespace packhorse {
+namespace {
+
+/// A cheap look: the header is sane, and the end mark stands within the padding that some writers add.
+JpegInfo check_ends(std::span<const std::byte> bytes) {
+  const JpegInfo info = read_jpeg_info(bytes);
+  const auto tail = bytes.last(std::min<size_t>(bytes.size(), 512));
+  constexpr std::array kEnd = {std::byte{0xff}, std::byte{0xd9}};
+  if (std::search(tail.begin(), tail.end(), kEnd.begin(), kEnd.end()) == tail.end()) {
+    throw DamageError({"a JPEG without an end mark: cut short", "", ""});
+  }
+  return info;
+}
+
+}  // namespace
+
+void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation) {
+  const int edge = preparation.short_edge;
+  if (image_format(bytes) == "JPEG") {
+    const auto wants_shrinking = [&](const JpegInfo& info) {
+      return edge > 0 && std::min(info.width, info.height) > edge;
+    };
+    if (!wants_shrinking(read_jpeg_info(bytes))) {
+      preparation.decode_check ? check_jpeg(bytes) : check_ends(bytes);
+      return;
+    }
+  }
+  thread_local DecodedImage whole, small;  // large, and wanted again for the next image
+  if (edge > 0) {
+    decode_image_for(bytes, edge, whole);
+    const Size size{whole.width, whole.height};
+    const Size target = shrunk_to_short_edge(size, edge);
+    if (target != size) {
+      resample(whole, target, small);
+      bytes = encode_jpeg(small, preparation.quality);
+      return;
+    }
+  } else {
+    decode_image(bytes, whole);
+  }
+  bytes = encode_jpeg(whole, preparation.quality);
+}
+
+}  // namespace packhorse

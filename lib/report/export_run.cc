@@ -1,0 +1,103 @@
+#include "report/export_run.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/files.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "metrics/journal.h"
+#include "report/columns.h"
+#include "report/formats.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+std::string text_of(const Json& object, const std::string& member) {
+  if (!object.contains(member) || object[member].is_null()) return "";
+  const Json& value = object[member];
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+/// Host, job, version and times are in the manifest's file, beside what StageManifest keeps of it.
+void add_provenance(const StageManifest& manifest, Facts& facts) {
+  const Json json = read_json(manifest.path);
+  std::string when = text_of(json, "started") + ", " + duration_text(manifest.seconds) + ", " +
+                     counted(static_cast<uint64_t>(manifest.ranks), "rank") + " on " + text_of(json, "host") +
+                     ", version " + text_of(json, "version");
+  if (const std::string job = text_of(json, "slurm_job"); !job.empty()) when += ", SLURM job " + job;
+  facts.emplace_back(manifest.stage, when);
+  facts.emplace_back(manifest.stage + "_command", joined(manifest.command, " "));
+}
+
+}  // namespace
+
+ExportSources find_sources(const StageManifest& input, const std::string& journal) {
+  ExportSources sources;
+  if (input.stage == "evaluate") sources.evaluation = input.output_of("evaluation").path;
+  if (input.stage != "pack") {
+    sources.train = earlier_stage(input, "train");
+    sources.journal = sources.train->output_of("journal").path;
+  } else {
+    sources.journal = input.path.parent_path().parent_path() / "train" / "metrics.jsonl";
+  }
+  if (!journal.empty()) sources.journal = fs::absolute(journal).lexically_normal();
+  return sources;
+}
+
+Report make_report(const StageManifest& input, const ExportSources& sources) {
+  Report report;
+  const std::vector<Json> journal = read_journal(sources.journal);
+  report.tables = journal_tables(journal);
+  report.title = input.dataset.value("name", "training");
+  report.about = input.dataset.value("about", "");
+  for (const Json& line : journal) {
+    if (line["kind"] == "run" && line.contains("settings")) report.settings = line["settings"];
+  }
+  if (sources.train) report.settings = sources.train->settings;
+  if (!sources.evaluation.empty()) report.evaluation = read_evaluation(sources.evaluation);
+  report.evaluation_file = sources.evaluation;
+  report.facts.emplace_back("network", text_of(report.settings, "network"));
+  if (report.evaluation) {
+    const Evaluation& evaluation = *report.evaluation;
+    report.facts.emplace_back("evaluated",
+                              fmt::format("{} after {} steps on the {} images of {}, {}", evaluation.fact("checkpoint"),
+                                          grouped(static_cast<uint64_t>(evaluation.step)), evaluation.fact("split"),
+                                          evaluation.fact("data"), evaluation.fact("precision")));
+  }
+  report.facts.emplace_back("class_table_crc32c", input.classes_crc32c);
+  for (StageManifest at = input;;) {
+    add_provenance(at, report.facts);
+    const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
+                                     [](const FileEntry& entry) { return entry.role == "manifest"; });
+    if (before == at.inputs.end() || !fs::exists(before->path)) break;
+    at = StageManifest::load(before->path);
+  }
+  return report;
+}
+
+std::string run_export(Stage& stage, const ExportSources& sources) {
+  const Report report = make_report(stage.input(), sources);
+  make_folder(stage.out());
+  StageManifest& manifest = stage.manifest();
+  manifest.outputs = write_formats(stage.out(), report);
+  size_t lines = 0;
+  Json counts = Json::object();
+  for (const Table& table : report.tables) {
+    counts[table.name] = table.rows;
+    lines += table.rows;
+  }
+  manifest.inputs.push_back(describe_file("journal", sources.journal, lines));
+  manifest.counts = {{"lines", lines}, {"tables", counts}};
+  stage.finish(1);
+  std::vector<std::string> files;
+  for (const FileEntry& file : manifest.outputs) files.push_back(file.path.string());
+  return fmt::format(
+      "exported {} journal lines{} to {}, {}", grouped(lines),
+      report.evaluation ? " and the evaluation of " + grouped(report.evaluation->listed) + " images" : "",
+      joined(files), duration_text(stage.seconds()));
+}
+
+}  // namespace packhorse

@@ -1,0 +1,18 @@
+// metrics.h5: a run's journal and evaluation for other programs.
+//
+// Root attributes schema, title, the facts of the run and its settings (JSON); one group a kind of journal line (steps,
+// epochs, validation, runs, stops), each column a dataset with its unit; the evaluation, copied whole, as the group
+// `evaluation`. Layout: data_manifests/README.md.
+#pragma once
+
+#include <filesystem>
+
+#include "report/page.h"
+
+namespace packhorse {
+
+inline constexpr const char* kMetricsSchema = "packhorse/metrics/1";
+
+void write_metrics(const std::filesystem::path& path, const Report& report);
+
+}  // namespace packhorse

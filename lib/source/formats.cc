@@ -1,0 +1,49 @@
+#include "source/formats.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "source/tar_reader.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::array kFormats = {
+    &kClassTarsFormat,  // before folders: a folder that holds tars and no folders
+    &kFolderFormat, &kTarFormat,
+    &kListingFormat,  // last: any text file
+};
+
+}  // namespace
+
+std::span<const SourceFormat* const> source_formats() { return kFormats; }
+
+SourceLook look_at(const fs::path& source) {
+  SourceLook look;
+  look.path = source;
+  look.is_folder = fs::is_directory(source);
+  if (look.is_folder) return look;
+  const InputFile file(source);
+  look.head.resize(std::min<uint64_t>(512, file.bytes()));
+  file.read_at(0, look.head);
+  look.compression = compression_of(look.head);
+  return look;
+}
+
+const SourceFormat& format_of(const fs::path& source, std::span<const SourceFormat* const> formats) {
+  const SourceLook look = look_at(source);
+  for (const SourceFormat* format : formats) {
+    if (format->recognise(look)) return *format;
+  }
+  if (!look.compression.empty()) {
+    throw Error({"the file is compressed with " + look.compression + ", so images in it cannot be read in place",
+                 source.string(), "unpack it first (JPEGs do not get smaller by it), and name the plain tar"});
+  }
+  throw Error({"neither a folder, nor a tar, nor a listing", source.string(),
+               "data_manifests/README.md lists the forms that a source can have"});
+}
+
+}  // namespace packhorse

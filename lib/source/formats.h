@@ -1,0 +1,56 @@
+// The table of source formats: one row and one file each (folder.cc, class_tars.cc, tar.cc, listing.cc).
+//
+// To add a format, write its file, which defines a SourceFormat, and add a row to the table in formats.cc. Formats are
+// tried in the order of the table; the first that recognises a source is used, for listing and for packing.
+// Rule: an entry of the list carries all that its format needs to find the image (path, member, offset, bytes).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "source/source.h"
+
+namespace packhorse {
+
+/// What is known of a source before a format is chosen.
+struct SourceLook {
+  std::filesystem::path path;
+  bool is_folder = false;
+  std::vector<std::byte> head;  ///< the first bytes of a file, 512 at most
+  std::string compression;      ///< "gzip", "zip", ...; empty if the file is not compressed
+};
+
+/// Reads the bytes of listed images. Any number of threads may call it at the same time.
+class ImageBytes {
+ public:
+  virtual ~ImageBytes() = default;
+  /// Reads an image into `dst`, which becomes exactly as long. Throws an Error for an image that cannot be read, and an
+  /// ArchiveError if the file that holds thousands of images is missing or too short.
+  virtual void read(const ImageEntry& entry, std::vector<std::byte>& dst) const = 0;
+};
+
+struct SourceFormat {
+  bool (*recognise)(const SourceLook& look) = nullptr;
+  /// The form, for people: "a folder a class".
+  std::string (*describe)(const SourceLook& look, Labels labels) = nullptr;
+  /// All images of the source, in any order, with paths relative to root_of_source().
+  SourceImages (*list)(const std::filesystem::path& source, Labels labels) = nullptr;
+  /// `root` is the folder that the entries' paths are relative to.
+  std::unique_ptr<ImageBytes> (*open)(const std::filesystem::path& root) = nullptr;
+};
+
+extern const SourceFormat kFolderFormat, kClassTarsFormat, kTarFormat, kListingFormat;
+
+/// Throws an Error that says what stands there if no format recognises it.
+const SourceFormat& format_of(const std::filesystem::path& source, std::span<const SourceFormat* const> formats);
+
+SourceLook look_at(const std::filesystem::path& source);
+
+/// What the built-in formats open: each image is a file, or a range of bytes inside one.
+std::unique_ptr<ImageBytes> open_stored_images(const std::filesystem::path& root);
+
+}  // namespace packhorse

@@ -1,0 +1,229 @@
+#include "verify/verify_run.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/in_order.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "classes/class_table.h"
+#include "hdf5/hdf5_file.h"
+#include "image/decode.h"
+#include "manifest/image_list.h"
+#include "metrics/journal.h"
+#include "record/shard_reader.h"
+
+namespace packhorse {
+namespace fs = std::filesystem;
+namespace {
+
+/// Damaged records of one file that are reported one by one: a garbled shard would fill the log.
+constexpr uint64_t kMaxReported = 20;
+
+bool is_shard(const FileEntry& entry) { return entry.role.ends_with("-shard"); }
+
+/// Runs `check`; an Error becomes a finding.
+template <typename Check>
+void guarded(Findings& findings, const Check& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    findings.damage(error.text().where + ": " + error.text().what);
+  }
+}
+
+// ---- Records --------------------------------------------------------------------------------------------------------
+
+/// What is wrong with one record, or nothing.
+struct RecordFinding {
+  std::string damage;
+  bool read = false, checked = false;
+  std::string shown;  ///< `id TAB label TAB bytes TAB crc32c`, if asked for
+};
+
+RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t classes, const VerifyJob& job) {
+  thread_local std::vector<std::byte> buffer;
+  thread_local DecodedImage image;
+  RecordFinding finding;
+  try {
+    const Record record = reader.read(index, buffer);
+    finding.read = true;
+    finding.checked = record.checked;
+    if (classes > 0 && record.label >= classes) {
+      finding.damage = fmt::format("{}: label {} of {} classes", reader.name_of(index), record.label, classes);
+    }
+    if (job.show) {
+      finding.shown = fmt::format("{}\t{}\t{}\t{}\n", record.id, record.label, record.image.size(),
+                                  crc32c_text(crc32c(record.image)));
+    }
+    if (job.decode) decode_image(record.image, image);
+  } catch (const Error& error) {
+    const ErrorText& text = error.text();
+    finding.damage = (text.where.empty() ? reader.name_of(index) : text.where) + ": " + text.what;
+  }
+  return finding;
+}
+
+void check_records(const FileCheck& check, uint64_t classes, const VerifyJob& job, Findings& findings) {
+  const std::string path = check.file.path.string();
+  const ShardReader reader({{check.file.path, check.index->path}});
+  if (!check.bare && reader.records() != check.file.records) {
+    findings.damage(fmt::format("{}: {} records, its manifest says {}", path, reader.records(), check.file.records));
+  }
+  uint64_t damaged = 0;
+  for_each_in_order(
+      reader.records(), job.threads, [&](uint64_t i) { return check_record(reader, i, classes, job); },
+      [&](const RecordFinding& finding) {
+        fmt::print("{}", finding.shown);
+        findings.unchecked += finding.read && !finding.checked ? 1 : 0;
+        if (finding.damage.empty()) return;
+        ++findings.damages;
+        if (++damaged <= kMaxReported) findings.text += finding.damage + "\n";
+      });
+  if (damaged > kMaxReported) findings.text += fmt::format("{}: {} more records\n", path, damaged - kMaxReported);
+  findings.records += reader.records();
+}
+
+// ---- Other files ----------------------------------------------------------------------------------------------------
+
+void check_list(const FileEntry& list, uint64_t classes) {
+  const auto entries = read_image_list(list.path);
+  if (entries.size() != list.records) {
+    throw DamageError(
+        {fmt::format("{} images, its manifest says {}", entries.size(), list.records), list.path.string(), ""});
+  }
+  for (const ImageEntry& entry : entries) {
+    if (classes > 0 && entry.label >= classes) {
+      throw DamageError(
+          {fmt::format("image {} has label {} of {} classes", entry.id, entry.label, classes), list.path.string(), ""});
+    }
+  }
+}
+
+uint64_t counted_by(const StageManifest& manifest, const std::string& name) {
+  return manifest.counts.contains(name) ? manifest.counts[name].get<uint64_t>() : 0;
+}
+
+void check_quarantine(const StageManifest& manifest, const FileEntry& file) {
+  const std::string text = read_text(file.path);
+  const auto lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
+  const uint64_t quarantined = counted_by(manifest, "quarantined");
+  if (lines != quarantined) {
+    throw DamageError(
+        {fmt::format("{} lines, its manifest counts {} images", lines, quarantined), file.path.string(), ""});
+  }
+}
+
+/// Beyond the checksum: whether the file is what its role says.
+void check_content(const StageManifest& manifest, const FileEntry& file, uint64_t classes) {
+  const std::string extension = file.path.extension().string();
+  if (file.role == "class-table") {
+    load_class_table(manifest);
+  } else if (file.role.ends_with("-list")) {
+    check_list(file, classes);
+  } else if (file.role == "quarantine") {
+    check_quarantine(manifest, file);
+  } else if (extension == ".h5") {
+    const Hdf5Reader whole(file.path);
+  } else if (extension == ".jsonl") {
+    read_journal(file.path);
+  }
+}
+
+void check_file_of(const VerifyJob& job, const FileCheck& check, uint64_t classes, Findings& findings) {
+  findings.files += check.index ? 2 : 1;
+  findings.bytes += check.bytes();
+  if (!check.bare) {
+    guarded(findings, [&] { check_file(check.file, job.manifest.path, true); });
+    guarded(findings, [&] { check_content(job.manifest, check.file, classes); });
+    if (check.index) guarded(findings, [&] { check_file(*check.index, job.manifest.path, true); });
+  }
+  if (check.index) guarded(findings, [&] { check_records(check, classes, job, findings); });
+}
+
+uint64_t count_classes(const StageManifest& manifest) {
+  for (const FileEntry& table : manifest.outputs_of("class-table")) {
+    try {
+      return ClassTable::load(table.path).size();
+    } catch (const Error&) {
+      return 0;  // a finding when the table itself is checked
+    }
+  }
+  return 0;
+}
+
+void check_counts(const StageManifest& manifest, Findings& findings) {
+  if (manifest.stage != "pack") return;
+  const uint64_t listed = counted_by(manifest, "listed"), packed = counted_by(manifest, "packed");
+  const uint64_t quarantined = counted_by(manifest, "quarantined");
+  uint64_t records = 0;
+  for (const FileEntry& file : manifest.outputs) records += is_shard(file) ? file.records : 0;
+  if (listed != packed + quarantined || packed != records) {
+    findings.damage(fmt::format("{}: {} listed, {} packed, {} quarantined, {} records in shards do not add up",
+                                manifest.path.string(), listed, packed, quarantined, records));
+  }
+}
+
+}  // namespace
+
+void Findings::damage(const std::string& what) {
+  ++damages;
+  text += what + "\n";
+}
+
+uint64_t VerifyJob::bytes() const {
+  uint64_t sum = 0;
+  for (const FileCheck& check : files) sum += check.bytes();
+  return sum;
+}
+
+VerifyJob make_verify_job(const fs::path& path) {
+  VerifyJob job;
+  if (path.extension() == ".rec") {
+    const fs::path idx = fs::path(path).replace_extension(".idx");
+    job.files.push_back(
+        {{"shard", path, InputFile(path).bytes(), 0, 0}, FileEntry{"index", idx, InputFile(idx).bytes(), 0, 0}, true});
+    return job;
+  }
+  job.manifest = StageManifest::load(path);
+  for (const auto* entries : {&job.manifest.inputs, &job.manifest.outputs}) {
+    for (const FileEntry& entry : *entries) {
+      if (entry.role == "description") continue;
+      if (entry.role.ends_with("-index") && !job.files.empty() && is_shard(job.files.back().file)) {
+        job.files.back().index = entry;
+      } else {
+        job.files.push_back({entry, std::nullopt, false});
+      }
+    }
+  }
+  return job;
+}
+
+Findings run_verify(World& world, const VerifyJob& job) {
+  const auto rank = static_cast<size_t>(world.rank()), ranks = static_cast<size_t>(world.size());
+  uint64_t own_bytes = 0;
+  for (size_t i = rank; i < job.files.size(); i += ranks) own_bytes += job.files[i].bytes();
+  const uint64_t classes = count_classes(job.manifest);
+  Findings own;
+  Progress progress("verify", "bytes", own_bytes, !world.is_root());
+  if (world.is_root()) check_counts(job.manifest, own);
+  for (size_t i = rank; i < job.files.size(); i += ranks) {
+    check_file_of(job, job.files[i], classes, own);
+    progress.add(job.files[i].bytes());
+  }
+  std::vector<uint64_t> totals = {own.files, own.bytes, own.records, own.unchecked, own.damages};
+  world.sum(std::span<uint64_t>(totals));
+  return {totals[0], totals[1], totals[2], totals[3], totals[4], joined(world.gather(own.text), "")};
+}
+
+std::string result_text(const Findings& findings) {
+  const std::string records = findings.records > 0 ? ", " + grouped(findings.records) + " records" : "";
+  return fmt::format("verified {} files, {}{}: {}", findings.files, bytes_text(static_cast<double>(findings.bytes)),
+                     records, findings.damages == 0 ? "all sound" : grouped(findings.damages) + " damaged");
+}
+
+}  // namespace packhorse

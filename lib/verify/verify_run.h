@@ -1,0 +1,53 @@
+// The verify stage: reads every byte that a manifest names again, and says what is damaged. It writes nothing.
+//
+// Rule: damage is a finding, not the end: one bad file does not hide the next.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "manifest/stage_manifest.h"
+#include "ranks/world.h"
+
+namespace packhorse {
+
+/// One file to check; a shard together with its index.
+struct FileCheck {
+  FileEntry file;
+  std::optional<FileEntry> index;
+  bool bare = false;  ///< given by itself: no manifest says what it must be
+  uint64_t bytes() const { return file.bytes + (index ? index->bytes : 0); }
+};
+
+/// What to verify: a stage's manifest and its files, or a shard by itself (MXNet's, say) with its index beside it.
+struct VerifyJob {
+  StageManifest manifest;  ///< empty for a shard by itself
+  std::vector<FileCheck> files;
+  bool decode = false;  ///< also decode every image
+  bool show = false;    ///< print each record: id, label, bytes and crc32c of the image
+  int threads = 1;
+
+  uint64_t bytes() const;
+};
+
+/// Reads `path`, a manifest.json or a .rec, and finds the files that it names. A description among a manifest's inputs
+/// is left out: a user may have edited it for another run.
+VerifyJob make_verify_job(const std::filesystem::path& path);
+
+struct Findings {
+  uint64_t files = 0, bytes = 0, records = 0, unchecked = 0, damages = 0;
+  std::string text;  ///< a line for each damage
+
+  void damage(const std::string& what);
+};
+
+/// Checks the files, dealt to the ranks in turn. Rank 0 gets the findings of all; collective.
+Findings run_verify(World& world, const VerifyJob& job);
+
+/// "verified 12 files, 3.1 GB, 1,000 records: all sound".
+std::string result_text(const Findings& findings);
+
+}  // namespace packhorse

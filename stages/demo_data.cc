@@ -1,0 +1,42 @@
+// packhorse-demo-data: makes the data that the demo lists, packs and trains on.
+#include <fmt/core.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "base/run.h"
+#include "demo/demo_data.h"
+
+using namespace packhorse;
+
+namespace {
+
+constexpr const char* kAbout =
+    "Turns Fashion-MNIST into the form of the ImageNet release: train.tar (a tar of class tars), validation.tar and "
+    "validation_ground_truth.txt.";
+constexpr const char* kExample =
+    "  packhorse-demo-data build/demo-data\n"
+    "  DEMO_DATA=build/demo-data packhorse-list data_manifests/demo.json";
+
+int run(int argc, char** argv) {
+  Options options("packhorse-demo-data", kAbout, kExample);
+  DemoDataOptions demo;
+  std::string folder;
+  options.argument("folder", folder, "Folder to write to.");
+  options.run_option("source", demo.source, "Folder of the gzipped IDX files.");
+  options.setting("train-per-class", demo.train_per_class, "Number of training images of each class.");
+  options.between(1, 6000);
+  options.setting("validation-per-class", demo.validation_per_class, "Number of validation images of each class.");
+  options.between(1, 1000);
+  options.parse(argc, argv);
+  const std::filesystem::path out = std::filesystem::absolute(folder).lexically_normal();
+  fmt::print("{}\n", make_demo_data(out, demo, options.settings()));
+  return kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_stage([&] { return run(argc, argv); });
+}

@@ -1,0 +1,71 @@
+#include "classes/wordnet.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+using test::TempDir;
+
+const WordNet& wordnet() {
+  static const WordNet instance;
+  return instance;
+}
+
+TEST(WordNet, NamesAndHypernymsOfASynset) {
+  const auto tench = wordnet().find("n01440764");
+  ASSERT_TRUE(tench);
+  EXPECT_EQ(tench->names, "tench, Tinca tinca");
+  ASSERT_EQ(tench->hypernyms.size(), 1u);
+  EXPECT_EQ(wordnet().find(tench->hypernyms[0])->names, "cyprinid, cyprinid fish");
+  const auto shark = wordnet().find("n01484850");
+  EXPECT_EQ(shark->names, "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias");
+}
+
+TEST(WordNet, WhatIsNoIdIsNotFound) {
+  for (const char* text :
+       {"", "n", "cat", "n0144076", "n014407640", "n01440765", "v01440764", "n99999999", "n00000000", "n0144076x"}) {
+    EXPECT_FALSE(wordnet().find(text)) << text;
+  }
+  EXPECT_TRUE(WordNet::is_id("n99999999"));
+  EXPECT_FALSE(WordNet::is_id("n9999999x"));
+}
+
+TEST(WordNet, KindsLieUnderTheirKind) {
+  EXPECT_TRUE(wordnet().is_under("n03595614", "n04197391"));   // a T-shirt is a shirt
+  EXPECT_FALSE(wordnet().is_under("n04197391", "n03595614"));  // and not the reverse
+  EXPECT_TRUE(wordnet().is_under("n04197391", "n04197391"));
+  EXPECT_TRUE(wordnet().is_under("n02084071", "n00015388"));  // a dog is an animal, by either of its two ways up
+  EXPECT_EQ(wordnet().find("n02084071")->hypernyms.size(), 2u);
+  EXPECT_FALSE(wordnet().is_under("not an id", "n00001740"));
+}
+
+TEST(WordNet, AncestorsEndAtEntityAndStandOnce) {
+  auto above = wordnet().ancestors("n02084071");
+  ASSERT_FALSE(above.empty());
+  EXPECT_EQ(above.back(), "n00001740");
+  std::sort(above.begin(), above.end());
+  EXPECT_EQ(std::adjacent_find(above.begin(), above.end()), above.end());
+}
+
+TEST(WordNet, InstancesCountAsKinds) {
+  const auto mars = wordnet().find("n09352849");  // the planet, an instance
+  ASSERT_TRUE(mars);
+  EXPECT_FALSE(mars->hypernyms.empty());
+}
+
+TEST(WordNet, AnotherFileIsRefused) {
+  const TempDir folder;
+  EXPECT_THROW(WordNet(folder.path() / "nothing"), Error);
+  write_text(folder.path() / "data.noun", "  1 This is not the file\n");
+  EXPECT_THROW(WordNet(folder.path() / "data.noun"), DamageError);
+}
+
+}  // namespace
+}  // namespace packhorse

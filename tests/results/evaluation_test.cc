@@ -1,0 +1,104 @@
+#include "results/evaluation.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "hdf5/hdf5_file.h"
+#include "support/temp_dir.h"
+
+namespace packhorse::test {
+namespace {
+
+Evaluation sample_evaluation() {
+  Evaluation evaluation;
+  evaluation.facts = {{"data", "demo"}, {"network", "inception-bn"}};
+  evaluation.listed = 4;
+  evaluation.step = 123;
+  evaluation.epoch = 2;
+  evaluation.class_ids = {"n01", "n02", "n03"};
+  evaluation.class_names = {"tench, Tinca tinca", "", "crêpe"};
+  AccuracyCounters counters{ClassSet(3)};
+  counters.add(std::vector<float>{3, 2, 1}, 0);
+  counters.add(std::vector<float>{3, 2, 1}, 2);
+  counters.add(std::vector<float>{3, 2, 1}, 2);
+  counters.add(std::vector<float>{3, 2, 1}, -1);
+  evaluation.scopes.push_back(summarise(counters, 100));
+  evaluation.scopes[0].name = "all";
+  evaluation.scopes[0].title = "all 3 classes";
+  evaluation.scopes[0].hierarchical = 0.5;
+  evaluation.samples.push_back({7, 2, "crêpe", false, {{0, 0.9}, {1, 0.1}}, {0xff, 0xd8, 1}});
+  evaluation.samples.push_back({8, -1, "elsewhere", true, {{1, 1.0}}, {}});
+  return evaluation;
+}
+
+TEST(EvaluationFile, ReturnsWhatWasWritten) {
+  const TempDir folder;
+  write_evaluation(folder / "evaluation.h5", sample_evaluation());
+  const Evaluation read = read_evaluation(folder / "evaluation.h5");
+  EXPECT_EQ(read.fact("data"), "demo");
+  EXPECT_EQ(read.fact("nothing"), "");
+  EXPECT_EQ(read.listed, 4u);
+  EXPECT_EQ(read.step, 123);
+  EXPECT_EQ(read.class_names, sample_evaluation().class_names);
+  ASSERT_EQ(read.scopes.size(), 1u);
+  const ScopeResult& all = read.scopes[0];
+  EXPECT_EQ(all.images, 3u);
+  EXPECT_EQ(all.outside, 1u);
+  EXPECT_EQ(all.images + all.outside + all.not_finite, read.listed);
+  EXPECT_EQ(all.accuracy, (std::vector<double>{1. / 3, 1, 1}));
+  EXPECT_EQ(all.hierarchical, 0.5);
+  EXPECT_EQ(all.members, (std::vector<uint32_t>{0, 2}));  // only classes that have images
+  EXPECT_EQ(all.class_images, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(all.class_top1, (std::vector<int64_t>{1, 0}));
+  ASSERT_EQ(all.confusions.size(), 1u);
+  EXPECT_EQ(all.confusions[0].predicted, 0u);
+  EXPECT_EQ(all.confusions[0].images, 2u);
+  ASSERT_EQ(read.samples.size(), 2u);
+  EXPECT_EQ(read.samples[0].jpeg, (std::vector<uint8_t>{0xff, 0xd8, 1}));
+  EXPECT_EQ(read.samples[0].best.size(), 2u);
+  EXPECT_EQ(read.samples[0].best[0].probability, 0.9);
+  EXPECT_TRUE(read.samples[1].mistake);
+  EXPECT_EQ(read.samples[1].label, -1);
+  EXPECT_TRUE(read.samples[1].jpeg.empty());
+}
+
+TEST(EvaluationFile, WithoutHierarchyOrSamples) {
+  const TempDir folder;
+  Evaluation evaluation = sample_evaluation();
+  evaluation.scopes[0].hierarchical = -1;
+  evaluation.samples.clear();
+  write_evaluation(folder / "evaluation.h5", evaluation);
+  const Evaluation read = read_evaluation(folder / "evaluation.h5");
+  EXPECT_LT(read.scopes[0].hierarchical, 0);
+  EXPECT_TRUE(read.samples.empty());
+}
+
+TEST(EvaluationFile, AnotherFileIsRefused) {
+  const TempDir folder;
+  Hdf5Writer writer(folder / "other.h5");
+  writer.attribute("", "schema", std::string("packhorse/checkpoint/1"));
+  writer.commit();
+  EXPECT_THROW(read_evaluation(folder / "other.h5"), DamageError);
+}
+
+TEST(EvaluationFile, ColumnsOfDifferentLengthAreRefused) {
+  const TempDir folder;
+  {
+    const TempDir inner;
+    write_evaluation(inner / "good.h5", sample_evaluation());
+    const Hdf5Reader good(inner / "good.h5");
+    Hdf5Writer writer(folder / "bad.h5");
+    writer.attribute("", "schema", std::string(kEvaluationSchema));
+    for (const char* name : {"images_listed", "step", "epoch"}) writer.attribute("", name, int64_t{1});
+    for (const char* group : {"classes", "all"}) copy_hdf5(good, group, writer, group);
+    for (const std::string& name : good.names("samples")) {
+      if (name != "best") copy_hdf5(good, "samples/" + name, writer, "samples/" + name);
+    }
+    writer.write("samples/best", std::vector<int64_t>{1}, {1, 1});
+    writer.commit();
+  }
+  EXPECT_THROW(read_evaluation(folder / "bad.h5"), DamageError);
+}
+
+}  // namespace
+}  // namespace packhorse::test

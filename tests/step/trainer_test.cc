@@ -1,0 +1,177 @@
+// The tests named Ranked run inside mpirun, started by the test above them.
+#include "step/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "feed/feed.h"
+#include "support/shards.h"
+#include "support/subprocess.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+using test::TempDir;
+using test::write_shards;
+
+constexpr int kSize = 28;
+constexpr int64_t kClasses = 4;
+
+ExecutorOptions executor_options(int64_t batch) {
+  ExecutorOptions options;
+  options.batch = batch;
+  for (float& scale : options.scale) scale = 1 / 64.0f;
+  return options;
+}
+
+TrainerOptions trainer_options(uint64_t global_batch, double rate) {
+  TrainerOptions options;
+  options.schedule.kind = LearningRateSchedule::Kind::multi_step;  // without milestones: constant
+  options.schedule.base = rate;
+  options.global_batch = global_batch;
+  return options;
+}
+
+FeedOptions feed_options(uint64_t records, uint64_t batch, int ranks, int rank) {
+  FeedOptions options;
+  options.plan = {records, batch, ranks, rank};
+  options.augment.size = options.augment.resize = kSize;
+  options.augment.crop = &kRandomCrop;
+  options.augment.flip = 0;
+  options.classes = kClasses;
+  options.end_epoch = 1000;
+  return options;
+}
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  TrainerTest()
+      : shards_(write_shards(folder_.path(), "train", {.records = 64, .width = kSize, .height = kSize})),
+        graph_(make_network("inception-bn-small", kSize, kClasses)) {}
+  void start(Executor& executor) const {
+    initialise(graph_, 1, executor.parameters().data(), executor.statistics().data());
+    executor.parameters_changed();
+  }
+  TempDir folder_;
+  ShardReader shards_;
+  Graph graph_;
+  World world_;
+};
+
+TEST_F(TrainerTest, LearnsWhatIsEasy) {
+  Executor executor(graph_, executor_options(16));
+  start(executor);
+  const auto allreduce = make_host_allreduce(world_);
+  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  Feed feed(shards_, feed_options(64, 16, 1, 0));
+  const std::vector<float> statistics(executor.statistics().begin(), executor.statistics().end());
+  StepReport report;
+  double first = 0;
+  for (int step = 1; step <= 24; ++step) {
+    report = trainer.step(*feed.next(), {});
+    if (step == 1) first = report.loss;
+    ASSERT_EQ(report.step, step);
+    ASSERT_EQ(report.counted, 16u);
+    ASSERT_LE(report.top1, 16u);
+    ASSERT_GT(report.gradient_norm, 0);
+    ASSERT_EQ(report.learning_rate, 0.05);
+  }
+  // Four classes that differ in colour: from the logarithm of 4 to half of it takes few steps.
+  EXPECT_LT(report.loss, 0.5 * std::log(4.0)) << "from " << first;
+  EXPECT_NE(std::memcmp(statistics.data(), executor.statistics().data(), statistics.size() * sizeof(float)), 0);
+  EXPECT_EQ(trainer.steps(), 24);
+}
+
+TEST_F(TrainerTest, StepIsTheOptimizersStepOfTheMeanGradient) {
+  constexpr float kRate = 0.05f, kDecay = 0.01f;
+  const auto allreduce = make_host_allreduce(world_);
+  Feed feed(shards_, feed_options(64, 16, 1, 0));
+  const Batch* batch = feed.next();
+
+  Executor plain(graph_, executor_options(16));
+  start(plain);
+  const std::vector<float> before(plain.parameters().begin(), plain.parameters().end());
+  plain.step(batch->pixels, batch->labels, 1.0f / 16, nullptr);
+
+  Executor executor(graph_, executor_options(16));
+  start(executor);
+  TrainerOptions options = trainer_options(16, kRate);
+  options.optimizer_options.weight_decay = kDecay;
+  Trainer trainer(executor, *allreduce, options);
+  trainer.step(*batch, {});
+  for (const Parameter& parameter : graph_.parameters) {
+    for (size_t i = parameter.offset; i < parameter.offset + parameter.count; ++i) {
+      const float update = plain.gradients()[i] + (parameter.decay ? kDecay * before[i] : 0.0f);
+      // One rounding in each of three operations on values of that size.
+      const double scale = std::abs(before[i]) + kRate * std::abs(update);
+      ASSERT_NEAR(executor.parameters()[i], before[i] - kRate * update,
+                  4 * scale * std::numeric_limits<float>::epsilon() + 1e-30)
+          << parameter.name;
+    }
+  }
+}
+
+TEST_F(TrainerTest, StopsWhereTheLossIsNotFinite) {
+  Executor executor(graph_, executor_options(16));
+  start(executor);
+  const auto allreduce = make_host_allreduce(world_);
+  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  Feed feed(shards_, feed_options(64, 16, 1, 0));
+  trainer.step(*feed.next(), {});
+  executor.parameters().back() = std::numeric_limits<float>::quiet_NaN();
+  executor.parameters_changed();
+  try {
+    trainer.step(*feed.next(), {});
+    FAIL() << "a loss of NaN passed";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("step 2"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("--lr"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(trainer.steps(), 1);
+}
+
+TEST(Trainer, RanksAgree) {
+  for (const int ranks : {2, 4}) {
+    const auto result = test::run_ranked_test("DISABLED_Ranked.*", ranks);
+    EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
+  }
+}
+
+TEST(DISABLED_Ranked, SameBitsOnEveryRank) {
+  World world;
+  const TempDir folder;
+  const ShardReader shards(write_shards(folder.path(), "train", {.records = 64, .width = kSize, .height = kSize}));
+  const Graph graph = make_network("inception-bn-small", kSize, kClasses);
+  Executor executor(graph, executor_options(16 / world.size()));
+  initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
+  executor.parameters_changed();
+  const auto allreduce = make_host_allreduce(world);
+  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  Feed feed(shards, feed_options(64, 16, world.size(), world.rank()));
+  StepReport report;
+  for (int step = 1; step <= 6; ++step) {
+    // The request of one rank becomes that of all.
+    const StepRequests own{.stop = step == 4 && world.rank() == world.size() - 1,
+                           .checkpoint = step == 3 && world.rank() == 0};
+    report = trainer.step(*feed.next(), own);
+    EXPECT_EQ(report.requests.stop, step == 4);
+    EXPECT_EQ(report.requests.checkpoint, step == 3);
+    EXPECT_EQ(report.counted, 16u);
+  }
+  uint32_t crc = crc32c(std::as_bytes(executor.parameters()));
+  crc = crc32c(std::as_bytes(executor.statistics()), crc);
+  crc = crc32c(std::as_bytes(trainer.momentum()), crc);
+  const auto all = world.gather(crc32c_text(crc) + " " + std::to_string(report.loss));
+  for (const std::string& text : all) EXPECT_EQ(text, all.front());
+}
+
+}  // namespace
+}  // namespace packhorse
