@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# What every job file shares: where the project and its executables are, how many ranks to start and how, what a signal
-# means. Sourced, never run. Nothing here knows a site; slurm/README.md says how to tell it about yours.
+# What the scripts of this folder share: where the project and its executables are, how many ranks to start and how, and
+# what a signal means. Other scripts source this file; nobody runs it. Nothing here knows a site: slurm/README.md says
+# how to describe yours.
 #
-# Read from the environment, all optional:
+# It reads these variables from the environment. All of them are optional:
 #   PACKHORSE_BIN         folder of the packhorse-* executables
-#   PACKHORSE_RANKS       MPI ranks, where SLURM's --ntasks does not say
-#   PACKHORSE_LAUNCHER    command that starts them ("srun --mpi=pmix"), instead of mpirun
-#   PACKHORSE_SITE        a file to source first (modules, paths): slurm/site.conf.example
+#   PACKHORSE_RANKS       number of MPI ranks, if SLURM's --ntasks does not give it
+#   PACKHORSE_LAUNCHER    command that starts the ranks instead of mpirun ("srun --mpi=pmix")
+#   PACKHORSE_SITE        file to source first (modules, paths): slurm/site.conf.example
 set -euo pipefail
 
 say() { printf 'packhorse: %s\n' "$*" >&2; }
@@ -16,7 +17,8 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 [ -z "${PACKHORSE_SITE:-}" ] || . "$PACKHORSE_SITE"
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-# In a checkout the executables are in build/bin; installed, this folder is PREFIX/share/packhorse/jobs.
+# In a checkout the executables are in build/bin. After `make install`, this folder is PREFIX/share/packhorse/jobs and
+# the executables are in PREFIX/bin.
 find_executables() {
   local place
   for place in "${PACKHORSE_BIN:-}" "$project/build/bin" "$project/../../bin"; do
@@ -29,74 +31,44 @@ find_executables() {
 }
 bin=$(find_executables)
 
-# ---- What a job was given -------------------------------------------------------------------------------------------
-# The first text value of a key in a JSON file; stages write "schema" and "stage" before everything else.
+# ---- The arguments of a job -----------------------------------------------------------------------------------------
+# json_text FILE KEY: the first text value of a key in a JSON file. Stages write "schema" and "stage" before all else.
 json_text() {
   local text pattern="\"$2\"[[:space:]]*:[[:space:]]*\"([^\"]*)\""
   [ -f "$1" ] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
-# The first argument is a manifest or description, unless it is an option (--help, say): then the stage answers.
+# The first argument is a manifest or a description. If it is an option (--help, for example), the stage judges it.
 need_manifest() {
-  [ $# -gt 0 ] || fail "give a data set's description or a stage's manifest.json, then the stage's own options"
+  [ $# -gt 0 ] || fail "give the description of a data set or the manifest.json of a stage, then the stage's options"
   [[ $1 == -* || -f $1 ]] || fail "no such file: $1 (seen from $PWD)"
 }
 is_description() { [ "$(json_text "$1" schema)" = packhorse/dataset/1 ]; }
 
-# The value of --NAME among arguments, or nothing.
-option_value() {
-  local name=$1 word
+# has_option OPTIONS ARGUMENTS...: whether one of the OPTIONS ("--help|-h") is among the arguments.
+has_option() {
+  local options="|$1|" word
   shift
-  while [ $# -gt 0 ]; do
-    word=$1
-    shift
-    case $word in
-      "$name") printf '%s' "${1:-}" ;;
-      "$name"=*) printf '%s' "${word#*=}" ;;
-    esac
-  done
-}
-
-# Whether the arguments only ask (--plan, --help): then nothing is made, and no next stage can follow.
-only_asks() {
-  local word
   for word in "$@"; do
-    case $word in --plan | --help | -h | --version) return 0 ;; esac
+    [[ $options != *"|$word|"* ]] || return 0
   done
   return 1
 }
 
-# stage_folder STAGE MANIFEST [OPTIONS...]: where the stage writes. The rule of every stage: --out, or for its own
-# manifest that one's folder, or the stage's folder beside that of the stage before.
-stage_folder() {
-  local stage=$1 given=$2 out
-  shift 2
-  out=$(option_value --out "$@")
-  if [ -n "$out" ]; then
-    printf '%s' "$out"
-  elif is_description "$given"; then
-    printf 'runs/%s/%s' "$(json_text "$given" name)" "$stage"
-  elif [ "$(json_text "$given" stage)" = "$stage" ]; then
-    dirname "$given"
-  else
-    printf '%s/%s' "$(dirname "$(dirname "$(realpath -s "$given")")")" "$stage"
-  fi
-}
-
 # ---- How ranks are started ------------------------------------------------------------------------------------------
 nodes=${SLURM_JOB_NUM_NODES:-1}
-# A container without /sys does not know its sockets; one is then a safe guess.
+# A container without /sys does not know its sockets. One is then a safe guess.
 sockets=$({ lscpu -p=SOCKET 2>/dev/null || true; } | awk '!/^#/ && !seen[$0]++ {count++} END {print (count > 0 ? count : 1)}')
 
-# SLURM's tasks; else PACKHORSE_RANKS; else one a GPU that the job was given; else one a CPU socket.
+# The tasks of SLURM. Without them PACKHORSE_RANKS, then one rank for each GPU of the job, then one for each CPU socket.
 ranks=${SLURM_NTASKS:-${PACKHORSE_RANKS:-$((nodes * ${SLURM_GPUS_ON_NODE:-$sockets}))}}
 
-# PMIx's shared-memory store can crash across nodes; its plain one does not.
+# The shared-memory store of PMIx can crash across nodes. Its plain store does not.
 export PMIX_MCA_gds=hash
-# OpenMPI asks root twice. A job of root's is a container's or a test's; nobody else gets these.
+# OpenMPI asks root twice. root runs jobs only in a container or a test; other users do not get these variables.
 [ "$(id -u)" -ne 0 ] || export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
-# The command that goes before a stage of many ranks; empty for one, which then starts no MPI at all.
+# The command before a stage of many ranks. For one rank it is empty: that rank starts no MPI at all.
 launcher=()
 set_launcher() {
   [ "$ranks" -gt 1 ] || return 0
@@ -105,7 +77,8 @@ set_launcher() {
     return
   fi
   command -v mpirun >/dev/null || fail "mpirun is not in PATH (load the site's MPI module, or set PACKHORSE_LAUNCHER)"
-  # One rank a socket stays on its socket's memory; any other number shares the cores out by itself.
+  # With one rank for each socket, each rank stays beside the memory of its socket. With any other number, the ranks
+  # share the cores among themselves.
   if [ "$sockets" -gt 1 ] && [ "$ranks" -eq $((nodes * sockets)) ]; then
     launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket)
   else
@@ -115,29 +88,37 @@ set_launcher() {
 set_launcher
 
 # ---- Running a stage ------------------------------------------------------------------------------------------------
-# run_one STAGE ARGUMENTS...: one process. run_ranks STAGE ARGUMENTS...: all ranks, with signals passed on.
+# run_one STAGE ARGUMENTS...: as one process.
 run_one() {
   local stage=$1
   shift
   "$bin/packhorse-$stage" "$@"
 }
 
+# stage_folder STAGE MANIFEST [OPTIONS...]: the folder that the stage would write to. Only the stage knows its rule.
+stage_folder() {
+  local stage=$1
+  shift
+  run_one "$stage" --print-out "$@"
+}
+
 stop_signal=''
-# A stop request becomes USR1 for the ranks: mpirun passes that on, and would kill them within a second on TERM. They
-# agree on a step, write a checkpoint and end with code 75.
+# A stop request becomes USR1 for the ranks. mpirun passes USR1 on, but on TERM it would kill them within a second. The
+# ranks agree on a step, write a checkpoint and end with code 75.
 pass_on() {
   stop_signal=$1
   say "asked to stop (SIG$1): the ranks finish their step and write a checkpoint"
   [ -z "${child:-}" ] || kill -USR1 "$child" 2>/dev/null || true
 }
 
+# run_ranks STAGE ARGUMENTS...: as all ranks. It passes signals on to them.
 run_ranks() {
   local stage=$1 code=0
   shift
   say "$stage: $ranks rank(s) on $nodes node(s)"
   "${launcher[@]}" "$bin/packhorse-$stage" "$@" &
   child=$!
-  # wait comes back early, with a code above 128, whenever a trapped signal arrives; the child may live on.
+  # If a trapped signal arrives, wait returns early with a code above 128, and the child may still run.
   while :; do
     code=0
     wait "$child" || code=$?
@@ -147,22 +128,22 @@ run_ranks() {
   return "$code"
 }
 
-# Only for a stage that can stop and go on. Other stages keep SLURM's own behaviour.
+# Only for a job whose stage can stop and go on later. For the others, SLURM's own behaviour is right.
 stop_on_request() {
   trap 'pass_on USR1' USR1
   trap 'pass_on TERM' TERM
 }
 
-# Ends the job unless the stage did well. One that was stopped on request can go on later: under SLURM, where a time
-# limit or the site asked for it, this very job is queued again.
+# check_stage CODE: ends the job unless the stage succeeded. A stage that stopped on request can go on later: if SLURM
+# asked (time limit, or the site), this job goes back into the queue.
 check_stage() {
   local code=$1
   [ "$code" -ne 0 ] || return 0
   [ "$code" -eq 75 ] || [ -n "$stop_signal" ] || exit "$code"
   if [ -n "${SLURM_JOB_ID:-}" ] && [ "$stop_signal" != TERM ]; then
     say "stopped; job $SLURM_JOB_ID is queued again and goes on from what is done"
-    scontrol requeue "$SLURM_JOB_ID" && sleep 60 # SLURM ends this script; it must not end by itself before that
-    fail "SLURM did not requeue the job; submit it again and it goes on from what is done"
+    scontrol requeue "$SLURM_JOB_ID" && sleep 60 # SLURM ends this script. It must not end by itself before that.
+    fail "SLURM did not requeue the job; submit it again, and it goes on from what is done"
   fi
   say "stopped; the same command goes on from what is done"
   exit 75

@@ -1,8 +1,8 @@
 #!/bin/bash
-# The whole pipeline on real pictures, on this machine: what `make demo` runs. It goes through the job files as anyone
-# would without SLURM, with two MPI ranks, and ends with a table.
-#   PACKHORSE_DEMO_DIR    where the pictures are put (build/demo-data)
-#   PACKHORSE_RANKS       MPI ranks (2)
+# Runs the whole pipeline on real images, on this machine. `make demo` starts it. It uses the job files in the way of
+# every user without SLURM, with two MPI ranks, and prints a table at the end.
+#   PACKHORSE_DEMO_DIR    folder for the images (build/demo-data)
+#   PACKHORSE_RANKS       number of MPI ranks (2)
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 export PACKHORSE_RANKS=${PACKHORSE_RANKS:-2}
@@ -15,13 +15,13 @@ export DEMO_DATA
 run=runs/demo
 log=$run/logs
 if [ -e "$run" ]; then
-  say "starting over: the demo before this one is removed ($run)"
+  say "starting again: the results of the last demo are removed ($run)"
   rm -rf "$run"
 fi
 mkdir -p "$log"
 began=$SECONDS
 
-# step NAME COMMAND...: runs it; what it prints also goes to a log of its own.
+# step NAME COMMAND...: runs the command. Its output also goes to a log of its own.
 step() {
   local name=$1
   shift
@@ -32,20 +32,20 @@ step() {
 step data "$bin/packhorse-demo-data" "$DEMO_DATA"
 step pack bash "$jobs/pack.sbatch" data_manifests/demo.json
 step train bash "$jobs/train.sbatch" $run/pack/manifest.json
-mkdir "$run/pictures"
-tar -C "$run/pictures" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG
-step predict bash "$jobs/predict.sbatch" $run/train/manifest.json $run/pictures/*.JPEG
-printf '\nWhat they are, by the ground truth:\n'
+mkdir "$run/images"
+tar -C "$run/images" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG
+step predict bash "$jobs/predict.sbatch" $run/train/manifest.json $run/images/*.JPEG
+printf '\nThe right answers, from the ground truth:\n'
 head -n 3 "$DEMO_DATA/validation_ground_truth.txt"
 
 # ---- The table ------------------------------------------------------------------------------------------------------
-# The first number of a name among a stage's counts, or after them.
+# number STAGE NAME: the first number with this name in the counts of a stage, or after them.
 number() {
   local text pattern="\"$2\": ([-0-9.e]+)"
   text=$(<"$run/$1/manifest.json")
   [[ ${text#*\"counts\"} =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
-# Images a second: a count of a stage by the stage's whole time.
+# rate STAGE NAME: images per second, a count of the stage divided by the whole time of the stage.
 rate() { awk "BEGIN {printf \"%.0f images/s\", $(number "$1" "$2") / $(number "$1" seconds)}"; }
 percent() { awk "BEGIN {printf \"%.2f %%\", 100 * $(number "$1" "$2")}"; }
 row() { printf '  %-12s %s\n' "$1" "$2"; }

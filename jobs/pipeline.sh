@@ -1,10 +1,10 @@
 #!/bin/bash
-# Every stage of a data set: list, pack, train, evaluate, export.
+# Runs every stage of a data set: list, pack, train, evaluate, export.
 #   jobs/pipeline.sh data_manifests/imagenet-21k.json        as SLURM jobs, each after the one before
-#   jobs/pipeline.sh data_manifests/demo.json --local            here, one after the other
+#   jobs/pipeline.sh data_manifests/demo.json --local        on this machine, one after the other
 #
-# Under SLURM a job that fails cancels the jobs behind it. sbatch's own variables (SBATCH_PARTITION, SBATCH_ACCOUNT,
-# SBATCH_TIMELIMIT, ...) hold for every job; without SLURM everything runs here.
+# Under SLURM, a job that fails cancels the jobs that wait for it. The variables of sbatch (SBATCH_PARTITION,
+# SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...) apply to every job. Without SLURM, every stage runs on this machine.
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=jobs/common.sh
@@ -15,16 +15,16 @@ if [ $# -lt 1 ] || [ $# -gt 2 ] || [ "${2:---local}" != --local ]; then
 fi
 need_manifest "$1"
 description=$1
-is_description "$description" || fail "not a data set's description: $description (data_manifests/ has examples)"
+is_description "$description" || fail "not the description of a data set: $description (data_manifests/ has examples)"
 run=runs/$(json_text "$description" name)
 export PACKHORSE_TRAIN_ONLY=1
 
-# stage -> what its job is given
+# Each stage, and the argument of its job.
 steps=(list "$description" pack "$run/list/manifest.json" train "$run/pack/manifest.json"
   evaluate "$run/train/manifest.json" export "$run/evaluate/manifest.json")
 
 if [ "${2:-}" = --local ] || ! command -v sbatch >/dev/null; then
-  [ "${2:-}" = --local ] || say "there is no sbatch here: the stages run on this machine, one after the other"
+  [ "${2:-}" = --local ] || say "sbatch is not installed: the stages run on this machine, one after the other"
   for ((i = 0; i < ${#steps[@]}; i += 2)); do
     bash "$jobs/${steps[i]}.sbatch" "${steps[i + 1]}"
   done
@@ -40,4 +40,4 @@ for ((i = 0; i < ${#steps[@]}; i += 2)); do
   before=$(sbatch "${options[@]}" "$jobs/${steps[i]}.sbatch" "${steps[i + 1]}" | cut -d ';' -f 1)
   printf '%-9s job %s\n' "${steps[i]}" "$before"
 done
-echo "logs in $run/logs; squeue --me shows how far they are"
+echo "the logs are in $run/logs; squeue --me shows the state of the jobs"

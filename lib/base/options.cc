@@ -117,7 +117,7 @@ void Options::parse(int argc, char** argv) {
     impl_->app.parse(argc, argv);
   } catch (const CLI::Success& shown) {
     impl_->app.exit(shown, std::cout, std::cerr);
-    throw HelpShown{};
+    throw Answered{};
   } catch (const CLI::ParseError& error) {
     throw UsageError({error.what(), "", impl_->app.get_name() + " --help"});
   }

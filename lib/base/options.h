@@ -15,8 +15,9 @@
 
 namespace packhorse {
 
-/// Thrown by parse() after --help or --version was printed; a stage then ends with exit code 0.
-struct HelpShown {};
+/// Thrown when the command line was answered already (--help, --version, a stage's --print-out): a stage then ends
+/// with exit code 0.
+struct Answered {};
 
 class Options {
  public:
@@ -48,7 +49,7 @@ class Options {
   void argument(const std::string& name, std::vector<std::string>& values, const std::string& help,
                 bool required = true);
 
-  /// Throws UsageError for a bad command line or settings file, HelpShown after --help.
+  /// Throws UsageError for a bad command line or settings file, Answered after --help and --version.
   void parse(int argc, char** argv);
 
   /// Fills the settings that neither the command line nor --config gave. `from` names the source in messages. A name

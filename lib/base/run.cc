@@ -11,7 +11,7 @@ namespace packhorse {
 int run_stage(const std::function<int()>& body) {
   try {
     return body();
-  } catch (const HelpShown&) {
+  } catch (const Answered&) {
     return kExitOk;
   } catch (const Error& error) {
     log_error(error.what());

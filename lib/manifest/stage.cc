@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -15,12 +17,18 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
                    "a data set's description, the manifest of the stage before, or this stage's own");
   options.run_option("out", out_text_, "folder to write to (default: beside what was given)");
   options.run_option("plan", plan_, "say what would be done and what it needs, and do nothing");
+  options.run_option("print-out", print_out_, "Print the folder that the stage would write to, and do nothing.");
 }
 
 void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstream) {
   options.parse(argc, argv);
-  take(fs::absolute(given_).lexically_normal(), upstream);
-  if (!out_text_.empty()) out_ = fs::absolute(out_text_).lexically_normal();
+  const fs::path given = fs::absolute(given_).lexically_normal();
+  recognise(given, upstream);
+  if (print_out_) {
+    std::cout << out_.string() << "\n";
+    throw Answered{};
+  }
+  take(given);
   manifest_.stage = name_;
   manifest_.command = options.command();
   manifest_.settings = options.settings();
@@ -29,50 +37,64 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.classes_crc32c = input_.classes_crc32c;
 }
 
-void Stage::take(const fs::path& given, const std::vector<std::string>& upstream) {
+/// What was given, and so the folder to write to. It opens no other file: --print-out has its answer after this, at
+/// once and even if an input is damaged.
+void Stage::recognise(const fs::path& given, const std::vector<std::string>& upstream) {
+  const auto takes = [&](const std::string& stage) {
+    return std::find(upstream.begin(), upstream.end(), stage) != upstream.end();
+  };
   const Json json = read_json(given);
   const std::string where = given.string();
-  const auto schema = json_member<std::string>(json, "schema", where);
-
-  if (schema == kDatasetSchema) {
-    if (std::find(upstream.begin(), upstream.end(), "dataset") == upstream.end()) {
+  if (json_member<std::string>(json, "schema", where) == kDatasetSchema) {
+    if (!takes("dataset")) {
       throw UsageError({"'" + name_ + "' starts from a manifest, not from a data set's description", where,
                         "run the stage before it, then give its manifest.json"});
     }
     input_.dataset = json;
     input_.dataset_folder = given.parent_path();
     out_ = fs::absolute("runs") / json_member<std::string>(json, "name", where) / name_;
-    manifest_.inputs.push_back(describe_file("description", given));
-  } else if (StageManifest old = StageManifest::load(given); old.stage == name_) {
-    repeats_ = true;
-    options.apply(old.settings, where);
-    // The description may have been edited since: what this run needs of it stands in the old manifest.
-    for (const FileEntry& entry : old.inputs) {
-      if (entry.role != "description") check_file(entry, given, true);
-    }
-    const auto before = std::find_if(old.inputs.begin(), old.inputs.end(),
-                                     [](const FileEntry& entry) { return entry.role == "manifest"; });
-    if (before != old.inputs.end()) {
-      input_ = StageManifest::load(before->path);
-      manifest_.inputs.push_back(describe_manifest("manifest", input_));
-    } else {
-      input_.dataset = old.dataset;
-      input_.dataset_folder = old.dataset_folder;
-      if (!old.inputs.empty()) manifest_.inputs.push_back(old.inputs.front());
-    }
-    out_ = old.path.parent_path();
-    return;  // the old settings are complete: the description's have been weighed in already
   } else {
-    if (std::find(upstream.begin(), upstream.end(), old.stage) == upstream.end()) {
-      throw UsageError({"'" + name_ + "' cannot start from a manifest of '" + old.stage + "'", where,
+    input_ = StageManifest::load(given);
+    repeats_ = input_.stage == name_;
+    if (!repeats_ && !takes(input_.stage)) {
+      throw UsageError({"'" + name_ + "' cannot start from a manifest of '" + input_.stage + "'", where,
                         "packhorse-" + name_ + " --help says which it takes"});
     }
-    input_ = std::move(old);
-    out_ = input_.path.parent_path().parent_path() / name_;
-    manifest_.inputs.push_back(describe_manifest("manifest", input_));
+    const fs::path folder = input_.path.parent_path();
+    out_ = repeats_ ? folder : folder.parent_path() / name_;
   }
+  if (!out_text_.empty()) out_ = fs::absolute(out_text_).lexically_normal();
+}
+
+/// Checks and records the inputs, and takes the settings that go with them.
+void Stage::take(const fs::path& given) {
+  if (repeats_) {
+    take_old(std::exchange(input_, {}));
+    return;  // the old settings are complete: the description's have been weighed in already
+  }
+  manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
+                                                 : describe_manifest("manifest", input_));
   if (input_.dataset.contains("stages") && input_.dataset["stages"].contains(name_)) {
-    options.apply(input_.dataset["stages"][name_], where);
+    options.apply(input_.dataset["stages"][name_], given.string());
+  }
+}
+
+/// The same for the stage's own old manifest.
+void Stage::take_old(const StageManifest& old) {
+  options.apply(old.settings, old.path.string());
+  // The description may have been edited since: what this run needs of it stands in the old manifest.
+  for (const FileEntry& entry : old.inputs) {
+    if (entry.role != "description") check_file(entry, old.path, true);
+  }
+  const auto before = std::find_if(old.inputs.begin(), old.inputs.end(),
+                                   [](const FileEntry& entry) { return entry.role == "manifest"; });
+  if (before != old.inputs.end()) {
+    input_ = StageManifest::load(before->path);
+    manifest_.inputs.push_back(describe_manifest("manifest", input_));
+  } else {
+    input_.dataset = old.dataset;
+    input_.dataset_folder = old.dataset_folder;
+    if (!old.inputs.empty()) manifest_.inputs.push_back(old.inputs.front());
   }
 }
 

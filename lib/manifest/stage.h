@@ -22,7 +22,7 @@ class Stage {
 
   /// Reads the command line, then the manifest or description it names, and settles settings and folders. `upstream`
   /// lists the stages whose manifests this one can start from ("list" for pack); a description is taken when it is
-  /// empty or contains "dataset".
+  /// empty or contains "dataset". Throws Answered after --print-out.
   void begin(int argc, char** argv, const std::vector<std::string>& upstream);
 
   const std::string& name() const { return name_; }
@@ -49,10 +49,12 @@ class Stage {
   double seconds() const { return clock_.seconds(); }
 
  private:
-  void take(const std::filesystem::path& given, const std::vector<std::string>& upstream);
+  void recognise(const std::filesystem::path& given, const std::vector<std::string>& upstream);
+  void take(const std::filesystem::path& given);
+  void take_old(const StageManifest& old);
 
   std::string name_, given_, out_text_;
-  bool plan_ = false, repeats_ = false;
+  bool plan_ = false, print_out_ = false, repeats_ = false;
   std::filesystem::path out_;
   StageManifest input_, manifest_;
   Stopwatch clock_;

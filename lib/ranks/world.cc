@@ -143,7 +143,7 @@ int run_ranked_stage(const std::function<int(World&)>& body) {
   const auto guarded = [&]() -> int {
     try {
       return body(world);
-    } catch (const HelpShown&) {
+    } catch (const Answered&) {
       return kExitOk;
     } catch (...) {
       // What fails everywhere is rank 0's to tell: the others wait until its abort has ended them.

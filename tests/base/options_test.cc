@@ -121,7 +121,7 @@ TEST(Options, RefuseAManifestWithWrongSettings) {
 TEST(Options, ShowHelpWithAnExample) {
   Sample sample;
   testing::internal::CaptureStdout();
-  EXPECT_THROW(sample.parse({"--help"}), HelpShown);
+  EXPECT_THROW(sample.parse({"--help"}), Answered);
   const std::string help = testing::internal::GetCapturedStdout();
   for (const char* part : {"packhorse-sample x", "--shards", "{fast, safe}", "--config", "--threads"}) {
     EXPECT_NE(help.find(part), std::string::npos) << part << " is missing from\n" << help;

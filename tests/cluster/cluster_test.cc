@@ -129,6 +129,18 @@ TEST_F(Cluster, TwoJobsEndInEvaluatedMetricsAndAStageCanBeRunAgain) {
   EXPECT_TRUE(shards == contents_of(plain, kShardRoles)) << "sbatch and bash packed different bytes";
 }
 
+TEST_F(Cluster, AJobFileWorksFromAnyFolderAndInsideAnotherJob) {
+  const std::string file = description("any");
+  fs::create_directory(project_ / "elsewhere");
+  run_job("cd elsewhere && sbatch ../jobs/list.sbatch ../" + file);
+  EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/any/list/manifest.json"));
+  run_job("sbatch --chdir=elsewhere $PWD/jobs/pack.sbatch runs/any/list/manifest.json --shards 2");
+  EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/any/pack/manifest.json"));
+  write_text(project_ / "mine.sbatch", "#!/bin/bash\nbash jobs/list.sbatch " + file + "\n");
+  run_job("sbatch mine.sbatch");
+  EXPECT_TRUE(fs::exists(project_ / "runs/any/list/manifest.json"));
+}
+
 TEST_F(Cluster, ThePipelineIsAChainOfJobs) {
   const auto jobs = submit("jobs/pipeline.sh " + description("chain"), {{"PACKHORSE_RANKS", "2"}});
   ASSERT_EQ(jobs.size(), 5U);

@@ -46,7 +46,8 @@ TEST_F(JobFiles, OptionsBehindTheManifestGoToTheStage) {
 
 TEST_F(JobFiles, AskingMakesNothing) {
   const std::string file = description();
-  runs("bash jobs/pack.sbatch " + file + " --plan");
+  runs("bash jobs/pack.sbatch " + file + " --plan --shards 2");
+  EXPECT_FALSE(fs::exists(project_ / "runs"));
   runs("bash jobs/pipeline.sh " + file + " --local");
   fs::remove_all(project_ / "runs/jobs/train");
   fs::remove_all(project_ / "runs/jobs/evaluate");
@@ -70,6 +71,59 @@ TEST_F(JobFiles, WorkFromWhereTheyAreInstalled) {
       "for stage in build/bin/*; do ln -s $PWD/$stage prefix/bin/; done");
   runs("mkdir elsewhere && cd elsewhere && bash ../prefix/share/packhorse/jobs/pack.sbatch ../" + file);
   EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/jobs/pack/manifest.json"));
+}
+
+// sbatch runs a copy of a job file under another name, in a folder where nothing else of the project is.
+TEST_F(JobFiles, FindTheirScriptsFromSlurmsCopy) {
+  runs("mkdir spool tools && cp jobs/pack.sbatch spool/slurm_script");
+  const auto scontrol_says = [&](const std::string& command) {
+    write_text(project_ / "tools/scontrol",
+               "#!/bin/bash\n[ \"$*\" = 'show job 7' ] && printf 'JobId=7 JobName=x\\n   Command=" + command +
+                   "\\n   WorkDir=/tmp\\n'\n");
+    runs("chmod +x tools/scontrol");
+  };
+  const std::string job = "SLURM_JOB_ID=7 PATH=$PWD/tools:$PATH ";
+  const std::string help = project_.shell("build/bin/packhorse-pack --help").out;
+  const auto helps = [&](const std::string& line) {
+    const RunResult result = project_.shell(line);
+    EXPECT_EQ(result.exit_code, 0) << line << "\n" << result.all();
+    EXPECT_EQ(result.out, help) << line;
+  };
+  scontrol_says((project_ / "jobs/pack.sbatch").string());
+  helps(job + "bash spool/slurm_script --help");
+  scontrol_says((project_ / "jobs/pack.sbatch").string() + " sets/of.mine/x.json --train-source /data/a b.tar");
+  helps(job + "bash spool/slurm_script --help");
+  // Inside another job, SLURM names the script of that job.
+  for (const std::string unrelated : {"/elsewhere/unrelated.sh", "/elsewhere/unrelated.sbatch x", "(null)"}) {
+    scontrol_says(unrelated);
+    helps(job + "bash jobs/pack.sbatch --help");
+    helps("cd spool && " + job + "../jobs/pack.sbatch --help");
+    helps(job + "PACKHORSE_HOME=$PWD bash spool/slurm_script --help");
+  }
+  helps("PACKHORSE_HOME=$PWD bash spool/slurm_script --help");
+  helps("ln -s $PWD/jobs/pack.sbatch spool/linked.sbatch && bash spool/linked.sbatch --help");
+}
+
+TEST_F(JobFiles, AStageAnswersOnceForAllRanksAndNothingRuns) {
+  const std::string file = description(), home = fs::canonical(project_ / ".").string();
+  const auto prints = [&](const std::string& line, const std::string& text) {
+    const RunResult result = project_.shell(line, {{"PACKHORSE_RANKS", "2"}});
+    EXPECT_EQ(result.exit_code, 0) << line << "\n" << result.all();
+    EXPECT_EQ(result.out, text) << line;
+  };
+  prints("bash jobs/list.sbatch " + file + " --print-out", home + "/runs/jobs/list\n");
+  EXPECT_FALSE(fs::exists(project_ / "runs"));
+  runs("bash jobs/list.sbatch " + file);
+  prints("bash jobs/pack.sbatch runs/jobs/list/manifest.json --print-out", home + "/runs/jobs/pack\n");
+  prints("bash jobs/pack.sbatch --print-out runs/jobs/list/manifest.json --out x", home + "/x\n");
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/pack"));
+  for (const std::string stage : {"pack", "train", "evaluate", "verify"}) {
+    const std::string job = "bash jobs/" + stage + ".sbatch runs/jobs/list/manifest.json ";
+    const std::string executable = "build/bin/packhorse-" + stage + " ";
+    for (const char* question : {"--help", "-h", "--version"}) {
+      prints(job + question, project_.shell(executable + question).out);
+    }
+  }
 }
 
 TEST_F(JobFiles, AStoppedTrainingSaysSoAndTheSameCommandGoesOn) {

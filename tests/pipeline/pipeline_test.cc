@@ -99,6 +99,44 @@ TEST_F(Repeat, EveryStageFromItsOwnManifestGivesTheSameBytes) {
   EXPECT_TRUE(weights == contents_of(project_.manifest("twice", "train"), {"checkpoint-last"}));
 }
 
+TEST_F(Repeat, EveryStagePrintsTheFolderThatItWritesToAndDoesNothing) {
+  const std::string home = fs::canonical(project_ / ".").string();
+  const auto prints = [&](const std::string& stage, const std::vector<std::string>& arguments,
+                          const std::string& folder) {
+    std::vector<std::string> words = arguments;
+    words.emplace_back("--print-out");
+    const RunResult result = run_stage_command(stage, words, 0, project_.options());
+    EXPECT_EQ(result.exit_code, 0) << stage << "\n" << result.all();
+    EXPECT_EQ(result.out, folder + "\n") << stage;
+  };
+  const std::string set = "set.json", runs = home + "/runs/set/";
+  write_json(project_ / set, {{"schema", kDatasetSchema}, {"name", "set"}});
+  prints("list", {set}, runs + "list");
+  prints("list", {set, "--out", "elsewhere"}, home + "/elsewhere");
+  EXPECT_FALSE(fs::exists(project_ / "runs"));
+
+  pack("set");
+  const std::string line = "bash jobs/train.sbatch runs/set/pack/manifest.json";
+  ASSERT_EQ(project_.shell(line).exit_code, 0);
+  // Inputs and results are damaged: who reads one of them fails.
+  for (const auto& entry : fs::recursive_directory_iterator(project_ / "runs/set")) {
+    if (entry.is_regular_file() && entry.path().filename() != "manifest.json") fs::resize_file(entry.path(), 1);
+  }
+  std::string before = set;
+  for (const std::string stage : {"list", "pack", "train", "evaluate", "export"}) {
+    const std::string own = "runs/set/" + stage + "/manifest.json";
+    for (const std::string& given : {before, own}) {
+      prints(stage, {given}, runs + stage);
+      prints(stage, {given, "--out", "elsewhere"}, home + "/elsewhere");
+      prints(stage, {given, "--plan"}, runs + stage);
+    }
+    before = own;
+  }
+  prints("predict", {"runs/set/train/manifest.json", "holiday.jpg"}, runs + "predict");
+  prints("predict", {"runs/set/train/manifest.json", "holiday.jpg", "--out", "/far/away"}, "/far/away");
+  EXPECT_FALSE(fs::exists(project_ / "elsewhere"));
+}
+
 TEST_F(Repeat, AnyNumberOfRanksPacksTheSameShards) {
   pack("ranks");
   const auto one = contents_of(project_.manifest("ranks", "pack"), kShardRoles);
