@@ -100,7 +100,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop unit-tests print-rooms
+.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop same-as unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
@@ -130,9 +130,9 @@ $(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call archives
 endef
 $(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
-# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults and cluster -------------------------------
+# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster and same_as ---------------------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
-TEST_RUNS  := $(foreach t,pipeline faults cluster,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
+TEST_RUNS  := $(foreach t,pipeline faults cluster same_as,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
 TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/tests/%_test)
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
 # What the helpers in tests/support need beside a test's own room.
@@ -149,6 +149,12 @@ $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify
 $(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
+
+# What compares the files of two builds: `make same-as REV=...` and its own test use it.
+$(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call archives,metrics)
+	@echo "  tool  compare"
+	@$(CXX) $(LDFLAGS) $^ $(call libs_of,metrics) -o $@
+$(BUILD)/tests/same_as_test: | $(BUILD)/tests/same_as/compare
 
 # What writes a training step down for PyTorch to repeat.
 $(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call archives,train)
@@ -178,6 +184,11 @@ bench: all
 
 test-interop: all
 	@for script in tests/interop/*.sh; do [ ! -e "$$script" ] || bash "$$script" || exit 1; done
+
+# REV=REVISION: what this build is compared with. Without it the script says what to give.
+same-as: deps
+	@$(MAKE) -j$(JOBS) stages $(BUILD)/tests/same_as/compare
+	@tests/same_as/same_as.sh "$(REV)"
 
 layers:
 	@tests/layers
@@ -231,6 +242,7 @@ make                 installs what is missing, then builds the stages: build/bin
 make demo            the whole pipeline on real pictures, on this machine: list, pack, train, evaluate, export, predict
 make test            builds and runs every test
 make test-interop    PyTorch and MXNet as referees, in a virtual environment of their own
+make same-as REV=... whether this build does what that git revision does, to the last bit (its build is kept)
 make bench           speed, beside the same work done by other tools
 make lint            style, clang-tidy, shellcheck, and the order of the shelves
 make layers          only the last: every room includes lower shelves only
@@ -246,4 +258,5 @@ export HELP
 help:
 	@echo "$$HELP"
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# Not those below build/same-as: they name the files of other revisions.
+-include $(shell find $(BUILD) -path $(BUILD)/same-as -prune -o -name '*.d' -print 2>/dev/null)
