@@ -151,9 +151,9 @@ $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
 
 # What compares the files of two builds: `make same-as REV=...` and its own test use it.
-$(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call archives,metrics)
+$(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call archives,hdf5 metrics)
 	@echo "  tool  compare"
-	@$(CXX) $(LDFLAGS) $^ $(call libs_of,metrics) -o $@
+	@$(CXX) $(LDFLAGS) $^ $(call libs_of,hdf5 metrics) -o $@
 $(BUILD)/tests/same_as_test: | $(BUILD)/tests/same_as/compare
 
 # What writes a training step down for PyTorch to repeat.

@@ -26,7 +26,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/run.h"
-#include "metrics/hdf5_file.h"
+#include "base/text.h"
+#include "hdf5/hdf5_file.h"
 #include "metrics/journal.h"
 
 using namespace packhorse;

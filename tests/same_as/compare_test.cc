@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/json.h"
-#include "metrics/hdf5_file.h"
+#include "hdf5/hdf5_file.h"
 #include "metrics/journal.h"
 #include "support/subprocess.h"
 #include "support/temp_dir.h"
