@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-# ---- Packages (Debian's names; why each is there stands in README.md) -----------------------------------------------
-PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libturbojpeg0-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
+# ---- Packages (Debian's names; README.md says why each is there) -----------------------------------------------
+PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
             libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
             wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
 TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
@@ -100,7 +100,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop same-as unit-tests print-rooms
+.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
@@ -111,6 +111,9 @@ $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
 	@$(CXX) $(CXXFLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MMD -MP -c $< -o $@
+
+$(BUILD)/lint/lib/base/version.tidy $(BUILD)/lib/base/version.o: CXXFLAGS += -DPACKHORSE_VERSION='"$(shell cat VERSION)"'
+$(BUILD)/lib/base/version.o: VERSION
 
 # The inner loops are written for the vectoriser.
 $(BUILD)/lib/ops/cpu/kernels.o: OPTIMISE := -O3
@@ -135,7 +138,7 @@ TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
 TEST_RUNS  := $(foreach t,pipeline faults cluster same_as,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
 TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/tests/%_test)
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
-# What the helpers in tests/support need beside a test's own room.
+# What the helpers in tests/support need in addition to a test's own room.
 TESTS_NEED := demo classes record image base
 
 define test_rules
@@ -190,6 +193,15 @@ same-as: deps
 	@$(MAKE) -j$(JOBS) stages $(BUILD)/tests/same_as/compare
 	@tests/same_as/same_as.sh "$(REV)"
 
+# What is too long for `make test`. SIZE=N: N times as long. REV=REVISION: what this build must be the same as.
+SIZE ?= 1
+campaign: deps deps-test
+	@$(MAKE) -j$(JOBS) stages unit-tests
+	@tests/run $(TEST_BINARIES)
+	@tests/campaign/run.sh $(SIZE)
+	@$(MAKE) test-interop
+	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")
+
 layers:
 	@tests/layers
 
@@ -223,7 +235,7 @@ install: all
 	@install -m 755 $(filter-out jobs/demo.sh,$(wildcard jobs/*.sbatch jobs/*.sh)) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
 	@install -m 644 $(wildcard data_manifests/*.json data_manifests/*.tsv data_manifests/README.md) \
 	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests
-	@install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/packhorse
+	@install -m 644 README.md CHANGELOG.md VERSION LICENSE $(DESTDIR)$(PREFIX)/share/doc/packhorse
 	@echo "installed in $(DESTDIR)$(PREFIX): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
 
 # The GPU backend is not built yet: its seam is there (lib/device, lib/comm, the list of backends in lib/ops).
@@ -239,20 +251,21 @@ clean:
 
 define HELP
 make                 installs what is missing, then builds the stages: build/bin/packhorse-list, -pack, -train, ...
-make demo            the whole pipeline on real pictures, on this machine: list, pack, train, evaluate, export, predict
-make test            builds and runs every test
-make test-interop    PyTorch and MXNet as referees, in a virtual environment of their own
-make same-as REV=... whether this build does what that git revision does, to the last bit (its build is kept)
-make bench           speed, beside the same work done by other tools
-make lint            style, clang-tidy, shellcheck, and the order of the shelves
-make layers          only the last: every room includes lower shelves only
-make install         the stages and job files, under PREFIX=/usr/local (and DESTDIR)
-make deps            only installs what is missing (Debian packages; without root it prints the command)
-make gpu-check       what a GPU would be checked for
+make demo            runs the whole pipeline on real images, on this machine: list, pack, train, evaluate, export, predict
+make test            builds and runs the tests (a few minutes)
+make campaign        runs what is too long for that: random kills and damage, make test-interop; SIZE=N: N times as long
+make test-interop    checks against PyTorch and MXNet, in virtual environments of their own
+make same-as REV=... compares the results of this build with those of a git revision, to the last bit
+make bench           measures speed, next to the same work done by other tools
+make lint            checks style, clang-tidy, shellcheck, and the order of the shelves
+make layers          checks only the last: each room includes lower shelves only
+make install         installs the stages and job files under PREFIX=/usr/local (and DESTDIR)
+make deps            installs only what is missing (Debian packages; without root it prints the command)
+make gpu-check       says what would be checked on a GPU
 make clean           removes build/
 
-JOBS=N               compiles N files at a time (all cores)
-OPTIMISE=-O0         how to compile (-O2)
+JOBS=N               compiles N files at a time (default: all cores)
+OPTIMISE=-O0         compiler optimisation (default: -O2)
 endef
 export HELP
 help:

@@ -43,7 +43,7 @@ need_manifest() {
   [ $# -gt 0 ] || fail "give the description of a data set or the manifest.json of a stage, then the stage's options"
   [[ $1 == -* || -f $1 ]] || fail "no such file: $1 (seen from $PWD)"
 }
-is_description() { [ "$(json_text "$1" schema)" = packhorse/dataset/1 ]; }
+is_description() { [[ $(json_text "$1" schema) == packhorse/dataset/* ]]; }
 
 # has_option OPTIONS ARGUMENTS...: whether one of the OPTIONS ("--help|-h") is among the arguments.
 has_option() {
@@ -77,7 +77,7 @@ set_launcher() {
     return
   fi
   command -v mpirun >/dev/null || fail "mpirun is not in PATH (load the site's MPI module, or set PACKHORSE_LAUNCHER)"
-  # With one rank for each socket, each rank stays beside the memory of its socket. With any other number, the ranks
+  # With one rank for each socket, each rank stays close to the memory of its socket. With any other number, the ranks
   # share the cores among themselves.
   if [ "$sockets" -gt 1 ] && [ "$ranks" -eq $((nodes * sockets)) ]; then
     launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket)
@@ -128,23 +128,23 @@ run_ranks() {
   return "$code"
 }
 
-# Only for a job whose stage can stop and go on later. For the others, SLURM's own behaviour is right.
+# Only for a job whose stage can stop and continue later. For the others, SLURM's own behaviour is right.
 stop_on_request() {
   trap 'pass_on USR1' USR1
   trap 'pass_on TERM' TERM
 }
 
-# check_stage CODE: ends the job unless the stage succeeded. A stage that stopped on request can go on later: if SLURM
+# check_stage CODE: ends the job unless the stage succeeded. A stage that stopped on request can continue later: if SLURM
 # asked (time limit, or the site), this job goes back into the queue.
 check_stage() {
   local code=$1
   [ "$code" -ne 0 ] || return 0
   [ "$code" -eq 75 ] || [ -n "$stop_signal" ] || exit "$code"
   if [ -n "${SLURM_JOB_ID:-}" ] && [ "$stop_signal" != TERM ]; then
-    say "stopped; job $SLURM_JOB_ID is queued again and goes on from what is done"
+    say "stopped; job $SLURM_JOB_ID is queued again and continues from what is done"
     scontrol requeue "$SLURM_JOB_ID" && sleep 60 # SLURM ends this script. It must not end by itself before that.
-    fail "SLURM did not requeue the job; submit it again, and it goes on from what is done"
+    fail "SLURM did not requeue the job; submit it again, and it continues from what is done"
   fi
-  say "stopped; the same command goes on from what is done"
+  say "stopped; the same command continues from what is done"
   exit 75
 }

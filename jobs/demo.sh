@@ -53,7 +53,7 @@ row() { printf '  %-12s %s\n' "$1" "$2"; }
 printf '\n== the demo took %d s\n' $((SECONDS - began))
 row listed "$(number list listed) images, $(rate list listed)"
 row packed "$(number pack packed) images, $(rate pack packed); quarantined: $(number pack quarantined)"
-row trained "$(number train images) images in $(number train epochs) passes, $(number train images_per_second | cut -d . -f 1) images/s"
+row trained "$(number train images) images in $(number train epochs) epochs, $(number train images_per_second | cut -d . -f 1) images/s"
 row evaluated "$(number evaluate listed) images, $(rate evaluate listed)"
 row accuracy "top-1 $(percent evaluate top1), top-5 $(percent evaluate top5) of the validation images"
 row metrics "$run/export/metrics.h5"

@@ -1,19 +1,20 @@
-// packhorse-demo-data: makes the data that the demo lists, packs and trains on.
-#include <fmt/core.h>
+// packhorse-demo-data: makes the demo's data set from Fashion-MNIST.
+#include "demo/demo_data.h"
 
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/options.h"
 #include "base/run.h"
-#include "demo/demo_data.h"
 
 using namespace packhorse;
 
 namespace {
 
 constexpr const char* kAbout =
-    "Turns Fashion-MNIST into the form of the ImageNet release: train.tar (a tar of class tars), validation.tar and "
+    "Converts Fashion-MNIST to the form of the ImageNet release: train.tar (a tar of class tars), validation.tar and "
     "validation_ground_truth.txt.";
 constexpr const char* kExample =
     "  packhorse-demo-data build/demo-data\n"
@@ -24,10 +25,10 @@ int run(int argc, char** argv) {
   DemoDataOptions demo;
   std::string folder;
   options.argument("folder", folder, "Folder to write to.");
-  options.run_option("source", demo.source, "Folder of the gzipped IDX files.");
-  options.setting("train-per-class", demo.train_per_class, "Number of training images of each class.");
+  options.run_option("source", demo.source, "Folder with the gzipped IDX files.");
+  options.setting("train-per-class", demo.train_per_class, "Number of training images per class.");
   options.between(1, 6000);
-  options.setting("validation-per-class", demo.validation_per_class, "Number of validation images of each class.");
+  options.setting("validation-per-class", demo.validation_per_class, "Number of validation images per class.");
   options.between(1, 1000);
   options.parse(argc, argv);
   const std::filesystem::path out = std::filesystem::absolute(folder).lexically_normal();

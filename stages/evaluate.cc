@@ -1,7 +1,7 @@
-// packhorse-evaluate: how often a trained network is right, over all its classes and over any of them.
-#include <fmt/core.h>
-
+// packhorse-evaluate: the accuracy of a trained network, over all its classes or a selection of them.
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -15,11 +15,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kAbout = "Counts how often a trained network is right on the validation images, exactly.";
+constexpr const char* kAbout =
+    "Evaluates a trained network on the validation images: top-1, top-5 and top-20 accuracy, with exact counts.";
 constexpr const char* kExample =
     "  mpirun -np 2 packhorse-evaluate runs/demo/train/manifest.json\n"
     "  packhorse-evaluate runs/imagenet-21k/train/manifest.json --data runs/ilsvrc2012/pack/manifest.json \\\n"
-    "      --subset data_manifests/ilsvrc2012.tsv    # a 21k network on the challenge's images and classes\n"
+    "      --subset data_manifests/ilsvrc2012.tsv    # a 21k network on ILSVRC2012's images and classes\n"
     "  packhorse-evaluate runs/imagenet-21k/train/manifest.json --under n02084071             # dogs only";
 
 int run(World& world, int argc, char** argv) {
@@ -28,13 +29,15 @@ int run(World& world, int argc, char** argv) {
   std::string data, split = "validation";
   int batch_size = 64, threads = 0, workers = 0;
   settings.declare(stage.options);
-  stage.options.setting("data", data, "Manifest of other packed images. Default: those that belong to the training.");
+  stage.options.setting("data", data,
+                        "Manifest of other packed images. Default: those that the network was trained with.");
   stage.options.setting("split", split, "Which of the packed images to evaluate.");
   stage.options.one_of({"validation", "train"});
-  stage.options.setting("batch-size", batch_size, "Number of images at a time on each rank.");
+  stage.options.setting("batch-size", batch_size, "Number of images per step on each rank.");
   stage.options.between(1, 1 << 16);
-  stage.options.run_option("threads", threads, "Threads of each rank that compute. 0: its share of the cores.");
-  stage.options.run_option("workers", workers, "Threads of each rank that decode images. 0: its share of the cores.");
+  stage.options.run_option("threads", threads, "Compute threads per rank. 0: the rank's share of the cores.");
+  stage.options.run_option("workers", workers,
+                           "Threads per rank that decode images. 0: the rank's share of the cores.");
   stage.begin(argc, argv, {"train"});
 
   const StageManifest& train = stage.input();
@@ -55,7 +58,7 @@ int run(World& world, int argc, char** argv) {
   const auto paths = shards_of(pack, split);
   if (paths.empty()) {
     throw UsageError({"there are no packed " + split + " images", pack.path.string(),
-                      split == "train" ? "run pack again" : "--split train, or --data with other images"});
+                      split == "train" ? "run pack again" : "use --split train, or --data with other images"});
   }
   const ShardReader shards(paths);
   if (world.is_root()) report_evaluation(inference, world, job, shards);
@@ -68,7 +71,7 @@ int run(World& world, int argc, char** argv) {
     }
     return kExitOk;
   }
-  if (world.is_root()) make_folder(stage.out());  // fails at once if nobody can write there
+  if (world.is_root()) make_folder(stage.out());  // fails early if the folder cannot be written
   inference.load();
   Evaluation evaluation = run_evaluation(world, inference, shards, job);
   if (world.is_root()) fmt::print("{}\n", finish_evaluation(stage, evaluation, job, inference, pack, world.size()));

@@ -1,4 +1,4 @@
-// packhorse-export: what training and evaluation found, for other programs (HDF5, CSV) and for people (a page).
+// packhorse-export: the results of training and evaluation, for other programs (HDF5, CSV) and for people (HTML).
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -21,7 +21,7 @@ constexpr const char* kExample =
 int run(int argc, char** argv) {
   Stage stage("export", kAbout, kExample);
   std::string journal;
-  stage.options.run_option("journal", journal, "A metrics.jsonl to use instead of the run's own.");
+  stage.options.run_option("journal", journal, "Path of a metrics.jsonl to use instead of the run's own.");
   stage.begin(argc, argv, {"evaluate", "train", "pack"});
   const ExportSources sources = find_sources(stage.input(), journal);
   if (stage.plan()) {

@@ -1,4 +1,4 @@
-// packhorse-list: from a data set's description to shuffled lists of its images and the table of its classes.
+// packhorse-list: makes shuffled image lists and the class table from a data set's description.
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -10,9 +10,8 @@ using namespace packhorse;
 namespace {
 
 constexpr const char* kAbout =
-    "Lists the images of a data set. Reads its sources in place, without unpacking them, takes validation images out "
-    "of "
-    "each class, and writes shuffled lists and the class table.";
+    "Lists the images of a data set. Reads its sources in place, without unpacking them, splits off validation images "
+    "if the description asks for it, and writes shuffled lists and the class table.";
 constexpr const char* kExample =
     "  export IMAGENET=/data/imagenet/fall11_whole.tar\n"
     "  packhorse-list data_manifests/imagenet-21k.json --out runs/imagenet-21k/list";

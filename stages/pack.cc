@@ -1,4 +1,4 @@
-// packhorse-pack: from lists to shards, on any number of ranks and threads; the bytes do not depend on their number.
+// packhorse-pack: packs the listed images into shards. The bytes do not depend on the number of ranks and threads.
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -9,10 +9,9 @@ using namespace packhorse;
 namespace {
 
 constexpr const char* kAbout =
-    "Packs listed images into shards. Checks every image, shrinks it if asked, and sets broken images aside in "
-    "quarantine.tsv. Shards are MXNet RecordIO files with a checksum in each record. JPEGs that do not shrink keep "
-    "their "
-    "bytes; their EXIF rotation is not applied.";
+    "Packs listed images into shards. Checks every image, scales it down if asked, and lists broken images in "
+    "quarantine.tsv. Shards are MXNet RecordIO files with a checksum in each record. JPEGs that are not scaled down "
+    "keep their bytes; their EXIF rotation is not applied.";
 constexpr const char* kExample =
     "  packhorse-pack runs/imagenet-21k/list/manifest.json --resize 256 --quality 90 --shards 256\n"
     "  mpirun -n 4 packhorse-pack runs/imagenet-21k/list/manifest.json";

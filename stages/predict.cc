@@ -1,8 +1,10 @@
-// packhorse-predict: what a trained network sees in images, with names and probabilities.
-#include <fmt/core.h>
+// packhorse-predict: predicts the classes of images with a trained network, with names and probabilities.
+#include "infer/predict.h"
 
 #include <algorithm>
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -11,7 +13,6 @@
 #include "base/run.h"
 #include "base/text.h"
 #include "infer/image_files.h"
-#include "infer/predict.h"
 #include "report/predictions_page.h"
 
 using namespace packhorse;
@@ -20,8 +21,10 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kAbout =
-    "Names what is in images (JPEG and PNG files, or folders of them) with a trained network. An image that cannot be "
-    "read is reported, the others go on, and the exit code is 1.";
+    "Predicts the classes of images (JPEG and PNG files, or folders of them) with a trained network. If an image "
+    "cannot be read, it is reported, the other images are predicted, and the exit code is 1. Writes files only if "
+    "--out, "
+    "--html or --features asks for them.";
 constexpr const char* kExample =
     "  packhorse-predict runs/demo/train/manifest.json shirt.jpg images/\n"
     "  packhorse-predict runs/imagenet-21k/train/manifest.json dog.jpg --under n02084071 --topk 10   # dogs only\n"
@@ -29,7 +32,7 @@ constexpr const char* kExample =
     "  packhorse-predict runs/demo/train/manifest.json images/ --out seen --features features.h5";
 constexpr size_t kMaxBatch = 32;
 
-/// What --out asks for: everything, and a manifest that says from what it was made.
+/// Writes what --out asks for: JSON, the page, and a manifest that records the inputs.
 void write_folder(Stage& stage, const Predictions& predictions, const ClassTable& classes, const std::string& about) {
   const fs::path json = stage.out() / "predictions.json", page = stage.out() / "predictions.html";
   write_text(json, predictions_json(predictions, classes));
@@ -51,11 +54,12 @@ int run(int argc, char** argv) {
   settings.declare(stage.options);
   stage.options.setting("topk", top_k, "Number of classes to show for each image.");
   stage.options.between(1, 1000);
-  stage.options.argument("images", named, "Images, or folders of them.");
+  stage.options.argument("images", named, "Image files, or folders of them.");
   stage.options.run_option("json", json, "Print JSON instead of text.");
-  stage.options.run_option("html", html, "Write a page with the images to this file.");
-  stage.options.run_option("features", features, "Write the features of the last layer to this HDF5 file.");
-  stage.options.run_option("threads", threads, "Threads. 0: all cores.");
+  stage.options.run_option("html", html, "Write an HTML page with the images and predictions to this file.");
+  stage.options.run_option("features", features,
+                           "Write the features of the last layer before the classifier to this HDF5 file.");
+  stage.options.run_option("threads", threads, "Number of threads. 0: all cores.");
   stage.begin(argc, argv, {"train", "evaluate", "export"});
 
   const StageManifest train = earlier_stage(stage.input(), "train");
@@ -66,10 +70,10 @@ int run(int argc, char** argv) {
   const ClassTable classes = load_class_table(train, inference.info().classes_crc32c);
   const ClassChoice choice =
       chosen_classes(stage, settings.subset, settings.under, classes).value_or(all_classes(classes));
-  const std::string about = fmt::format("{} after {} steps, choosing among {}", inference.info().network,
+  const std::string about = fmt::format("{} after {} steps, predicting among {}", inference.info().network,
                                         grouped(static_cast<uint64_t>(inference.info().step)), choice.title);
   if (stage.plan()) {
-    fmt::print("would look at {} images with {}; {}\n", grouped(paths.size()), about, inference.memory_text(0));
+    fmt::print("would predict {} with {}; {}\n", counted(paths.size(), "image"), about, inference.memory_text(0));
     return kExitOk;
   }
   if (stage.out_given()) make_folder(stage.out());

@@ -1,4 +1,4 @@
-// packhorse-train: from shards to a trained network, with checkpoints from which a stopped run goes on.
+// packhorse-train: trains a network on shards, with checkpoints from which a stopped run continues.
 #include <fmt/core.h>
 
 #include "base/cores.h"
@@ -11,13 +11,12 @@ using namespace packhorse;
 
 namespace {
 
-constexpr const char* kAbout = "Trains a network on packed shards, on one process or several (mpirun, srun).";
+constexpr const char* kAbout = "Trains a network on packed shards, with one process or several (mpirun, srun).";
 constexpr const char* kExample =
     "  mpirun -np 2 packhorse-train runs/demo/pack/manifest.json --network inception-bn-small --image-size 28\n"
     "  packhorse-train runs/demo/train/manifest.json          # the same run again, from the beginning\n"
-    "On SIGTERM, SIGUSR1 or SIGINT it writes a checkpoint and ends with code 75. After that, or after a crash, the "
-    "same\n"
-    "command goes on from the last checkpoint and ends with the same weights as a run that was left alone.";
+    "On SIGTERM, SIGUSR1 or SIGINT it writes a checkpoint and ends with code 75. After that, or after a crash,\n"
+    "the same command continues from the last checkpoint and ends with the same weights as an uninterrupted run.";
 
 int run(World& world, int argc, char** argv) {
   Stage stage("train", kAbout, kExample);
@@ -37,7 +36,7 @@ int run(World& world, int argc, char** argv) {
   }
   const TrainingSummary summary = train(world, stage, job);
   if (summary.stopped && world.is_root()) {
-    fmt::print("stopped on request after {} steps; the same command goes on from {}\n",
+    fmt::print("stopped on request after {} steps; the same command continues from {}\n",
                grouped(static_cast<uint64_t>(summary.step)), summary.last_checkpoint.string());
   }
   if (summary.stopped) return kExitAgain;

@@ -1,7 +1,7 @@
-// packhorse-verify: reads every byte that a manifest names again, and says what is damaged.
-#include <fmt/core.h>
-
+// packhorse-verify: reads every byte of the files that a manifest names, and reports what is damaged.
 #include <sstream>
+
+#include <fmt/core.h>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -17,9 +17,8 @@ namespace {
 
 constexpr const char* kAbout =
     "Checks what a stage has made: the size and checksum of every file that its manifest names, the checksum and "
-    "framing "
-    "of every record, lists, class tables, HDF5 files and journals. Writes nothing. Prints a line for each damage and "
-    "ends with code 1 if there is any.";
+    "framing of every record, lists, class tables, HDF5 files and journals. Writes nothing. Prints a line for each "
+    "damage and ends with code 1 if there is any.";
 constexpr const char* kExample =
     "  packhorse-verify runs/demo/pack/manifest.json --decode\n"
     "  mpirun -n 4 packhorse-verify runs/imagenet-21k/pack/manifest.json\n"
@@ -29,7 +28,7 @@ int report(const Findings& findings, double seconds) {
   std::istringstream lines(findings.text);
   for (std::string line; std::getline(lines, line);) log_error(line);
   if (findings.unchecked > 0) {
-    log_warning(grouped(findings.unchecked) + " records carry no checksum of their own (MXNet's tools write none)");
+    log_warning(grouped(findings.unchecked) + " records have no checksum of their own (MXNet's tools write none)");
   }
   fmt::print("{}, {}\n", result_text(findings), duration_text(seconds));
   return findings.damages == 0 ? kExitOk : kExitFailure;
@@ -41,14 +40,16 @@ int run(World& world, int argc, char** argv) {
   std::string path;
   bool plan = false, decode = false, show = false;
   int threads = 0;
-  options.argument("manifest", path, "The manifest.json of any finished stage, or a .rec with its .idx beside it.");
+  options.argument("manifest", path,
+                   "The manifest.json of any finished stage, or a .rec file with its .idx file next to it.");
   options.run_option("decode", decode, "Also decode every image.");
-  options.run_option("show", show, "Print each record: id, label, bytes and crc32c of the image. One rank only.");
-  options.run_option("plan", plan, "Say what would be read, and do nothing.");
-  options.run_option("threads", threads, "Threads of each rank. 0: the rank's share of the cores.");
+  options.run_option("show", show,
+                     "Print each record: id, label, and the image's size in bytes and crc32c. One rank only.");
+  options.run_option("plan", plan, "Print what would be read, and do nothing.");
+  options.run_option("threads", threads, "Threads per rank. 0: the rank's share of the cores.");
   options.parse(argc, argv);
   if (show && world.size() > 1) {
-    throw UsageError({"--show lists records in order, which needs a single rank", "", "run it without mpirun"});
+    throw UsageError({"--show prints records in order, which needs a single rank", "", "run it without mpirun"});
   }
   VerifyJob job = make_verify_job(path);
   job.decode = decode;

@@ -23,7 +23,7 @@ CoreShare share_cores(int local_ranks) {
   const int host = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const bool bound = mine * local_ranks <= host;
   const int cores = bound ? mine : std::max(1, mine / local_ranks);
-  // Training on the CPU is bound by compute: the feed's threads take a slice of the same cores when a batch is due.
+  // Training on the CPU is limited by compute: the feed's threads use the same cores, and only when a batch is due.
   return {.compute = cores, .feed = cores};
 }
 
@@ -31,7 +31,7 @@ void let_waiting_threads_sleep(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
   std::error_code code;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", code);
-  if (code || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;  // slower, not wrong
+  if (code || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;  // the program is slower then, but correct
   execv(self.c_str(), argv);
 }
 

@@ -1,5 +1,5 @@
-// Who may use which cores. One process has several pools of threads (the compute library's, the feed's, the
-// communication thread); their shares are decided here, once, so that they do not fight over the same cores.
+// Which threads may use which cores. One process has several pools of threads (the compute library's, the feed's, the
+// communication thread). This file decides their shares, once, so that they do not compete for the same cores.
 #pragma once
 
 namespace packhorse {
@@ -9,17 +9,17 @@ struct CoreShare {
   int feed = 1;     ///< threads that read, decode and augment (TBB)
 };
 
-/// Cores that this process may run on (its affinity mask, which a job's allocation or `mpirun` has set).
+/// Number of cores that this process may run on (its affinity mask, which a job's allocation or `mpirun` sets).
 int available_cores();
 
-/// This rank's share where `local_ranks` ranks live on this host. Where the launcher bound each rank to cores of its
-/// own, those are the share; where all ranks see the same cores, they are divided evenly, at least one each.
+/// This rank's share if `local_ranks` ranks run on this host. If the launcher bound each rank to its own cores, the
+/// share is these cores. If all ranks see the same cores, they are divided evenly, at least one for each rank.
 CoreShare share_cores(int local_ranks);
 
 /// Makes OpenMP's threads sleep while they wait for each other, instead of spinning on cores that the feed's threads
-/// need (with two threads each on two cores, steps are ten times slower otherwise). OpenMP reads that wish when a
-/// program is loaded, so this one is loaded anew, once; call it first in main. OMP_WAIT_POLICY or GOMP_SPINCOUNT in the
-/// environment overrule it.
+/// need (otherwise, with two threads of each kind on two cores, steps are ten times slower). OpenMP reads this setting
+/// when a program is loaded, so the program executes itself again, once; call this first in main. It does nothing if
+/// OMP_WAIT_POLICY or GOMP_SPINCOUNT is set in the environment.
 void let_waiting_threads_sleep(char** argv);
 
 }  // namespace packhorse

@@ -8,10 +8,10 @@
 
 namespace packhorse {
 
-/// Extends `crc` (0 to begin with) over `bytes`; crc32c(b, crc32c(a)) equals the checksum of a followed by b.
+/// Extends `crc` (0 at the beginning) over `bytes`; crc32c(b, crc32c(a)) equals the checksum of a followed by b.
 uint32_t crc32c(std::span<const std::byte> bytes, uint32_t crc = 0);
 
-/// The checksum as it stands in manifests: eight lower-case hexadecimal digits.
+/// The checksum as manifests write it: eight lower-case hexadecimal digits.
 std::string crc32c_text(uint32_t crc);
 
 }  // namespace packhorse

@@ -17,16 +17,16 @@ std::string hint_for(int code) {
   switch (code) {
     case ENOSPC:
     case EDQUOT:
-      return "free some space, or choose another folder with --out; nothing half-written was kept";
+      return "free some space, or choose another folder with --out (no half-written file is left)";
     case EACCES:
     case EPERM:
     case EROFS:
-      return "check who may read and write there, or choose another folder";
+      return "check the permissions, or choose another folder";
     case ENOENT:
-      return "check the path; relative paths are taken from the folder the command runs in";
+      return "check the path (a relative path starts at the folder in which the command runs)";
     case ENOTDIR:
     case EISDIR:
-      return "a folder stands where a file was expected, or the reverse";
+      return "check the path: a folder is where a file should be, or a file where a folder should be";
     case EMFILE:
     case ENFILE:
       return "raise the limit of open files (ulimit -n)";

@@ -1,7 +1,7 @@
-// Errors that help: each says what went wrong, where, and what to try.
+// Errors that help: each says what is wrong, where, and what to try.
 //
-// Rule of the room: everything that can fail throws an Error (or a subtype); only a stage's main turns one into a
-// message and an exit code. Nothing is printed and swallowed on the way.
+// Rule: everything that can fail throws an Error (or a subtype). Only a stage's main turns it into a message and an
+// exit code; no code in between prints an error and continues.
 #pragma once
 
 #include <stdexcept>
@@ -9,15 +9,15 @@
 
 namespace packhorse {
 
-/// Exit codes of every stage. `kAgain` is EX_TEMPFAIL: stopped on request with a checkpoint, run the same command
-/// again.
+/// Exit codes of every stage. `kExitAgain` is EX_TEMPFAIL: the stage stopped on request with a checkpoint; run the same
+/// command again.
 enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitAgain = 75 };
 
 /// The three parts of a message; `where` and `hint` may be empty.
 struct ErrorText {
-  std::string what;   ///< what is wrong, a clause without a full stop
-  std::string where;  ///< a path, a record, a setting: the place to look at
-  std::string hint;   ///< what to try
+  std::string what;   ///< what is wrong: a clause without a full stop
+  std::string where;  ///< the place to look at: a path, a record, a setting
+  std::string hint;   ///< what to do, as an imperative; the message puts "try: " before it
 };
 
 class Error : public std::runtime_error {
@@ -31,13 +31,13 @@ class Error : public std::runtime_error {
   int exit_code_;
 };
 
-/// The command line, a settings file or a description is wrong: nothing was started.
+/// The command line, a settings file or a description is wrong; nothing was started.
 class UsageError : public Error {
  public:
   explicit UsageError(ErrorText text) : Error(std::move(text), kExitUsage) {}
 };
 
-/// Bytes that do not have the form or the checksum they must have.
+/// The bytes of a file do not have the required form or checksum.
 class DamageError : public Error {
  public:
   explicit DamageError(ErrorText text) : Error(std::move(text)) {}

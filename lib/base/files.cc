@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kBufferBytes = size_t{1} << 20;
 
-/// Looks for a write error that only fsync or close tells of (a full network disk, say).
+/// Finds a write error that only fsync or close reports (for example a full network disk).
 void sync_or_throw(int fd, const fs::path& path) {
   if (fsync(fd) != 0 && errno != EINVAL && errno != EROFS) throw_errno("cannot flush to disk", path.string());
 }
@@ -41,7 +41,7 @@ int Descriptor::release() { return std::exchange(fd_, -1); }
 InputFile::InputFile(const fs::path& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (fd_.get() < 0) throw_errno("cannot open", path.string());
   struct stat status {};
-  if (fstat(fd_.get(), &status) != 0) throw_errno("cannot examine", path.string());
+  if (fstat(fd_.get(), &status) != 0) throw_errno("cannot get the size of", path.string());
   if (S_ISDIR(status.st_mode)) {
     errno = EISDIR;
     throw_errno("cannot read", path.string());
@@ -58,14 +58,14 @@ void InputFile::read_at(uint64_t offset, std::span<std::byte> dst) const {
     if (got == 0) {
       throw DamageError({"the file ends at byte " + std::to_string(offset + done) + ", " +
                              std::to_string(dst.size() - done) + " bytes too early",
-                         path_.string(), "it was cut short or is still being written; make it again"});
+                         path_.string(), "make it again: it was cut short, or is still being written"});
     }
     done += static_cast<size_t>(got);
   }
 }
 
 void InputFile::will_need(uint64_t offset, uint64_t bytes) const {
-  // A hint only: where the kernel does not take it, reading is right all the same.
+  // Only a hint: if the kernel ignores it, reading is still correct.
   posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
 }
 
@@ -77,7 +77,7 @@ OutputFile::OutputFile(const fs::path& path) : path_(path), part_(path.string() 
 
 OutputFile::~OutputFile() {
   if (committed_) return;
-  std::error_code ignored;  // the file is given up; a left-over is overwritten by the next run
+  std::error_code ignored;  // the file is abandoned; the next run overwrites what is left
   fs::remove(part_, ignored);
 }
 
@@ -100,7 +100,7 @@ void OutputFile::flush() {
     if (put < 0) throw_errno("cannot write", part_.string());
     done += static_cast<size_t>(put);
   }
-  // The disk begins now, so that the flush at the end finds little left to do. A hint: commit() is what counts.
+  // Start to write to disk now, so that the fsync at the end has little left to do. Only a hint: commit() checks.
   if (buffer_.size() == kBufferBytes) sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   buffer_.clear();
 }
@@ -143,9 +143,9 @@ void make_folder(const fs::path& path) {
   fs::create_directories(path, code);
   if (code && !fs::is_directory(path)) {
     errno = code.value();
-    throw_errno("cannot make the folder", path.string());
+    throw_errno("cannot create the folder", path.string());
   }
-  if (access(path.c_str(), W_OK | X_OK) != 0) throw_errno("cannot write into the folder", path.string());
+  if (access(path.c_str(), W_OK | X_OK) != 0) throw_errno("cannot write to the folder", path.string());
 }
 
 void sync_path(const fs::path& path) {

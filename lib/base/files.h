@@ -1,7 +1,7 @@
-// Files that are read whole and written whole.
+// Reading files, and writing them atomically.
 //
-// Rule: a reader never sees a half-written file. Outputs are written beside their place (`NAME.part`), flushed to the
-// disk, then renamed; every write, fsync and close is checked. All offsets and sizes are 64-bit bytes.
+// Rule: a reader never sees a half-written file. An output is written next to its final path (`NAME.part`), flushed to
+// disk, then renamed; every write, fsync and close is checked. All offsets and sizes are 64-bit, in bytes.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ class InputFile {
   explicit InputFile(const std::filesystem::path& path);
   uint64_t bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
-  /// Fills `dst` from `offset` on; throws DamageError where the file ends before.
+  /// Fills `dst` from `offset` on; throws DamageError if the file ends too early.
   void read_at(uint64_t offset, std::span<std::byte> dst) const;
   /// Tells the kernel that [offset, offset + bytes) will be read soon.
   void will_need(uint64_t offset, uint64_t bytes) const;
@@ -48,7 +48,7 @@ class InputFile {
   uint64_t bytes_ = 0;
 };
 
-/// A file being written beside its final place; without commit() nothing remains of it.
+/// A file that is written next to its final path; without commit() it is removed.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
@@ -57,10 +57,10 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
   void write(std::span<const std::byte> src);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
-  /// Bytes and checksum of what was written so far.
+  /// Size and checksum of what was written so far.
   uint64_t bytes() const { return bytes_; }
   uint32_t crc32c() const { return crc_; }
-  /// Flush, fsync, close, rename into place, fsync the folder. Throws where any of them fails.
+  /// Flush, fsync, close, rename to the final path, fsync the folder. Throws if any of these fails.
   void commit();
 
  private:
@@ -84,13 +84,13 @@ struct FileFacts {
 };
 FileFacts file_facts(const std::filesystem::path& path);
 
-/// Makes the folder and its parents; throws where that fails or it cannot be written in.
+/// Creates the folder and its parents; throws if that fails or the folder is not writable.
 void make_folder(const std::filesystem::path& path);
 
-/// Flushes a file or folder to the disk by its path.
+/// Flushes a file or folder to disk, by its path.
 void sync_path(const std::filesystem::path& path);
 
-/// Moves a finished file to its place and flushes the folder's entry.
+/// Moves a finished file to its final path and flushes the folder's entry.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace packhorse

@@ -1,5 +1,5 @@
-// Work done on many threads, its results taken in order: bounded, and an exception from either side ends it and comes
-// out to the caller.
+// Work on many threads, with results in order. The number of items in flight is bounded. An exception from either side
+// ends the work and reaches the caller.
 #pragma once
 
 #include <cstdint>
@@ -10,16 +10,16 @@
 
 namespace packhorse {
 
-/// Items under way for each thread, at most: enough to work on while a write waits for the disk.
+/// Maximum number of items in flight for each thread: enough to work on while a write waits for the disk.
 inline constexpr int kInFlightPerThread = 16;
 
-/// Calls make(i) for each i of [0, count) on up to `threads` threads, and take(result) in the order of i, one call at a
+/// Calls make(i) for each i in [0, count) on up to `threads` threads, and take(result) in the order of i, one call at a
 /// time.
 template <typename Make, typename Take>
 void for_each_in_order(uint64_t count, int threads, const Make& make, const Take& take) {
   using Item = decltype(make(uint64_t{0}));
   uint64_t next = 0;
-  // More threads than cores, where asked for: disks of a cluster answer late.
+  // More threads than cores, if the caller asks for them: a cluster's disks have a long latency.
   const tbb::global_control allowed(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads));
   tbb::task_arena arena(threads);
   arena.execute([&] {

@@ -11,7 +11,7 @@ Json read_json(const std::filesystem::path& path) {
     return Json::parse(text);
   } catch (const Json::exception& error) {
     throw DamageError({std::string("not valid JSON (") + error.what() + ")", path.string(),
-                       "check that this is a manifest or a description, and that it is whole"});
+                       "check that this is a manifest or a description, and that it is complete"});
   }
 }
 

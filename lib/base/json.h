@@ -1,7 +1,8 @@
-// JSON with the order of its keys kept, as manifests are read by people.
+// JSON that keeps the order of its keys, because people read the manifests.
 #pragma once
 
 #include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 namespace packhorse {
@@ -11,7 +12,7 @@ using Json = nlohmann::ordered_json;
 /// Reads a file; a syntax error is a DamageError that names line and column.
 Json read_json(const std::filesystem::path& path);
 
-/// Writes a file whole and atomically, indented by two.
+/// Writes a whole file atomically, indented by two spaces.
 void write_json(const std::filesystem::path& path, const Json& value);
 
 /// The member `key` of an object as T; throws an Error that names `where` if it is missing or of another type.

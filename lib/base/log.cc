@@ -1,12 +1,13 @@
 #include "base/log.h"
 
-#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+
+#include <fmt/core.h>
 
 #include "base/text.h"
 
@@ -26,8 +27,8 @@ void print_line(const char* kind, const std::string& message) {
 
 int64_t interval_ns(bool terminal) {
   if (terminal) return 100'000'000;
-  const char* wish = std::getenv("PACKHORSE_PROGRESS_SECONDS");
-  const double seconds = wish != nullptr ? std::atof(wish) : 5.0;
+  const char* chosen = std::getenv("PACKHORSE_PROGRESS_SECONDS");
+  const double seconds = chosen != nullptr ? std::atof(chosen) : 5.0;
   return static_cast<int64_t>(std::max(0.1, seconds) * 1e9);
 }
 
@@ -94,7 +95,7 @@ void Progress::show(bool last) {
     line += "  ETA " + duration_text(static_cast<double>(total_ - done) / rate);
   }
   if (!note_.empty()) line += "  " + note_;
-  std::fprintf(stderr, terminal_ ? "\r\033[K%s%s" : "%s%s", line.c_str(), last || !terminal_ ? "\n" : "");
+  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, last || !terminal_ ? "\n" : "");
 }
 
 }  // namespace packhorse

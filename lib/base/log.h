@@ -1,6 +1,6 @@
-// What a person sees while a stage runs: messages and progress on standard error, results on standard output.
+// What the user sees while a stage runs: messages and progress on standard error, results on standard output.
 //
-// Rule: rank 0 is_root; other ranks speak only of trouble, and say who they are.
+// Rule: rank 0 prints everything. Other ranks print only warnings and errors, with their rank in front.
 #pragma once
 
 #include <atomic>
@@ -12,24 +12,25 @@
 
 namespace packhorse {
 
-/// Names this process's rank in what it prints from here on.
+/// Sets the rank that messages of this process carry from now on.
 void set_log_rank(int rank, int ranks);
 
 void log_info(const std::string& message);
 void log_warning(const std::string& message);
 void log_error(const std::string& message);
 
-/// Rate and time left: a bar on a terminal, a line every few seconds elsewhere. Threads may add at the same time.
+/// Throughput and time left: a bar on a terminal; otherwise a line every 5 seconds, or every PACKHORSE_PROGRESS_SECONDS
+/// of the environment. Several threads may call add() at the same time.
 class Progress {
  public:
-  /// `unit` is the plural ("images"; "bytes" are shown as MB and GB); `total` of 0 means unknown; a silent one prints
-  /// nothing.
+  /// `unit` is the plural ("images"; "bytes" are shown as MB and GB). A `total` of 0 means unknown. With `silent`
+  /// nothing is printed.
   Progress(std::string label, std::string unit, uint64_t total, bool silent = false);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   void add(uint64_t count = 1);
-  /// Text shown behind the rate ("loss 4.21").
+  /// Text shown after the throughput ("loss 4.21").
   void note(const std::string& text);
   uint64_t done() const { return done_.load(); }
   double seconds() const { return clock_.seconds(); }

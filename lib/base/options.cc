@@ -1,11 +1,12 @@
 #include "base/options.h"
 
-#include <fmt/core.h>
-
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <limits>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -19,7 +20,7 @@ struct Options::Impl {
     CLI::Option* option;
     std::function<Json()> get;
     std::function<void(const Json&)> set;
-    std::vector<std::string> words;                      // allowed values, where limited
+    std::vector<std::string> words;                      // allowed values; empty: any
     double low = std::numeric_limits<double>::lowest();  // allowed numbers
     double high = std::numeric_limits<double>::max();
   };
@@ -39,16 +40,17 @@ struct Options::Impl {
         {name, option, [&value] { return Json(value); }, [&value](const Json& given) { value = given.get<T>(); }, {}});
   }
 
-  /// The limits hold wherever a value came from.
+  /// The limits apply to a value from any source.
   static void check(const Setting& setting, const std::string& from) {
     const Json value = setting.get();
     if (!setting.words.empty() &&
         std::find(setting.words.begin(), setting.words.end(), value.get<std::string>()) == setting.words.end()) {
-      throw UsageError({"'" + setting.name + "' cannot be " + value.dump(), from, "one of " + joined(setting.words)});
+      throw UsageError(
+          {"'" + setting.name + "' cannot be " + value.dump(), from, "give one of " + joined(setting.words)});
     }
     if (value.is_number() && !(value.get<double>() >= setting.low && value.get<double>() <= setting.high)) {
       throw UsageError({"'" + setting.name + "' cannot be " + value.dump(), from,
-                        fmt::format("a number from {:g} to {:g}", setting.low, setting.high)});
+                        fmt::format("give a number from {:g} to {:g}", setting.low, setting.high)});
     }
   }
 };
@@ -59,9 +61,12 @@ Options::Options(std::string program, std::string about, std::string example) : 
   app.description(std::move(about));
   app.footer("Example:\n" + std::move(example));
   app.get_formatter()->column_width(34);
-  app.set_config("--config", "", "settings from a TOML file (name = value)");
+  app.set_help_flag("-h,--help", "Print this help and exit.");
+  app.set_config(
+      "--config", "",
+      "TOML file with settings, one 'name = value' on each line. The command line overrides it. Default: none.");
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.set_version_flag("--version", std::string("packhorse ") + kVersion);
+  app.set_version_flag("--version", std::string("packhorse ") + kVersion, "Print the version and exit.");
 }
 Options::~Options() = default;
 
@@ -119,7 +124,7 @@ void Options::parse(int argc, char** argv) {
     impl_->app.exit(shown, std::cout, std::cerr);
     throw Answered{};
   } catch (const CLI::ParseError& error) {
-    throw UsageError({error.what(), "", impl_->app.get_name() + " --help"});
+    throw UsageError({error.what(), "", "run " + impl_->app.get_name() + " --help"});
   }
   for (const auto& setting : impl_->settings) Impl::check(setting, "the command line or --config");
 }
@@ -129,13 +134,15 @@ void Options::apply(const Json& settings, const std::string& from) {
     const auto match = [&name = name](const Impl::Setting& setting) { return setting.name == name; };
     const auto found = std::find_if(impl_->settings.begin(), impl_->settings.end(), match);
     if (found == impl_->settings.end()) {
-      throw UsageError({"there is no setting '" + name + "'", from, impl_->app.get_name() + " --help lists them"});
+      throw UsageError({"there is no setting '" + name + "'", from,
+                        "run " + impl_->app.get_name() + " --help, which lists the settings"});
     }
     if (found->option->count() > 0) continue;
     try {
       found->set(value);
     } catch (const Json::exception&) {
-      throw UsageError({"the setting '" + name + "' has the wrong type: " + value.dump(), from, ""});
+      throw UsageError({"the setting '" + name + "' has the wrong type: " + value.dump(), from,
+                        "give a value of the type that " + impl_->app.get_name() + " --help shows"});
     }
     Impl::check(*found, from);
   }

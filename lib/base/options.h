@@ -1,12 +1,10 @@
 // A stage's command line. Every setting has one name: on the command line (--name), in a TOML file (name = ...), in a
 // data set's description and in the manifest that records what was used.
 //
-// Precedence, highest first: command line, --config FILE.toml, the manifest or description given, the built-in value.
+// Precedence, highest first: command line, --config FILE.toml, the given manifest or description, the default.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,19 +13,19 @@
 
 namespace packhorse {
 
-/// Thrown when the command line was answered already (--help, --version, a stage's --print-out): a stage then ends
+/// Thrown when the command line is already answered (--help, --version, a stage's --print-out): the stage then ends
 /// with exit code 0.
 struct Answered {};
 
 class Options {
  public:
-  /// `example` is a complete command line, or several, shown at the end of --help.
+  /// `example`: one or several complete command lines, shown at the end of --help.
   Options(std::string program, std::string about, std::string example);
   ~Options();
   Options(const Options&) = delete;
   Options& operator=(const Options&) = delete;
 
-  /// A setting that shapes the result: recorded in the manifest and taken from it. The value given is the built-in one.
+  /// A setting that changes the result: recorded in the manifest and read from it. The value passed in is the default.
   void setting(const std::string& name, bool& value, const std::string& help);
   void setting(const std::string& name, int& value, const std::string& help);
   void setting(const std::string& name, int64_t& value, const std::string& help);
@@ -35,12 +33,12 @@ class Options {
   void setting(const std::string& name, double& value, const std::string& help);
   void setting(const std::string& name, std::string& value, const std::string& help);
   void setting(const std::string& name, std::vector<std::string>& value, const std::string& help);
-  /// Limits the setting added last to the given words.
+  /// Limits the last added setting to the given words.
   void one_of(const std::vector<std::string>& words);
-  /// Limits the number added last to [low, high].
+  /// Limits the last added number to [low, high].
   void between(double low, double high);
 
-  /// An option of this one run (where to write, how many threads): not recorded, not part of the result.
+  /// An option of this run only (where to write, how many threads): not recorded, and without effect on the result.
   void run_option(const std::string& name, bool& value, const std::string& help);
   void run_option(const std::string& name, int& value, const std::string& help);
   void run_option(const std::string& name, std::string& value, const std::string& help);
@@ -49,14 +47,14 @@ class Options {
   void argument(const std::string& name, std::vector<std::string>& values, const std::string& help,
                 bool required = true);
 
-  /// Throws UsageError for a bad command line or settings file, Answered after --help and --version.
+  /// Throws UsageError if the command line or the settings file is wrong, Answered after --help and --version.
   void parse(int argc, char** argv);
 
-  /// Fills the settings that neither the command line nor --config gave. `from` names the source in messages. A name
-  /// that this stage does not have is a UsageError.
+  /// Sets the settings that neither the command line nor --config gave. `from` names the source in messages. A name
+  /// that is not a setting of this stage is a UsageError.
   void apply(const Json& settings, const std::string& from);
 
-  /// Whether the command line or --config gave it.
+  /// Whether the command line or --config gave the setting.
   bool given(const std::string& name) const;
 
   /// Every setting with the value used.

@@ -11,7 +11,7 @@ constexpr int kRounds = 6;
 }
 
 Permutation::Permutation(uint64_t count, uint64_t seed, uint32_t use, uint64_t address) : count_(count) {
-  if (count == 0) throw Error({"a permutation of nothing was asked for", "", ""});
+  if (count == 0) throw Error({"a permutation needs at least one element", "", ""});
   const int bits = count > 1 ? std::bit_width(count - 1) : 1;
   half_bits_ = (bits + 1) / 2;
   half_mask_ = (uint64_t{1} << half_bits_) - 1;

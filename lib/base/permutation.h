@@ -1,7 +1,8 @@
-// A shuffle that is looked up, not carried out: a keyed bijection of [0, count), in O(1) time and memory.
+// A shuffle that is computed for each position, not stored: a keyed bijection of [0, count), in O(1) time and memory.
 //
-// A balanced Feistel network of Philox rounds over the next power of four, walked until it lands inside [0, count)
-// (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002). Fewer than four steps are expected.
+// A balanced Feistel network of Philox rounds over the next power of four. It is applied until the result is in
+// [0, count) (cycle walking: Black & Rogaway, "Ciphers with arbitrary finite domains", 2002). On average this takes
+// fewer than four steps.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,9 @@ class Permutation {
  public:
   Permutation(uint64_t count, uint64_t seed, uint32_t use, uint64_t address);
   uint64_t count() const { return count_; }
-  /// Which element stands at `position`.
+  /// The element at `position`.
   uint64_t at(uint64_t position) const;
-  /// At which position `element` stands: inverse of at().
+  /// The position of `element`: the inverse of at().
   uint64_t position_of(uint64_t element) const;
 
  private:

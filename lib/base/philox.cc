@@ -19,8 +19,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
 
 RandomStream::RandomStream(uint64_t seed, RandomUse use, uint64_t major, uint64_t minor)
     : counter_{0, static_cast<uint32_t>(minor), static_cast<uint32_t>(minor >> 32), static_cast<uint32_t>(major)} {
-  // The use and the address's high word are folded into the key by the bijection itself, so that nearby seeds, uses
-  // and epochs share no structure.
+  // The bijection itself mixes the use and the high word of `major` into the key, so that nearby seeds, uses and epochs
+  // share no structure.
   const auto folded = philox4x32({static_cast<uint32_t>(use), static_cast<uint32_t>(major >> 32), 0, 0},
                                  {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
   key_ = {folded[0], folded[1]};
@@ -36,7 +36,7 @@ uint32_t RandomStream::next() {
 }
 
 float RandomStream::normal() {
-  const float radius = std::sqrt(-2.0f * std::log(1.0f - uniform()));  // 1 - uniform() lies in (0, 1]
+  const float radius = std::sqrt(-2.0f * std::log(1.0f - uniform()));  // 1 - uniform() is in (0, 1]
   return radius * std::cos(2.0f * std::numbers::pi_v<float> * uniform());
 }
 

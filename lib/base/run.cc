@@ -18,8 +18,8 @@ int run_stage(const std::function<int()>& body) {
     return error.exit_code();
   } catch (const std::bad_alloc&) {
     log_error(
-        "out of memory\n  try: a smaller batch, fewer threads or a machine with more memory (--plan says what is "
-        "needed)");
+        "out of memory\n  try: use a smaller batch, fewer threads or a machine with more memory (--plan shows how much "
+        "is needed)");
   } catch (const std::exception& error) {
     log_error(error.what());
   }

@@ -1,4 +1,4 @@
-// The outermost frame of every executable: what is thrown becomes a message on standard error and an exit code.
+// The outermost frame of every executable: an exception becomes a message on standard error and an exit code.
 #pragma once
 
 #include <functional>

@@ -1,15 +1,15 @@
-// Seconds that pass: the one way to measure a duration.
+// Elapsed seconds: the one way to measure a duration.
 #pragma once
 
 #include <chrono>
 
 namespace packhorse {
 
-/// Runs from the moment it is made.
+/// Starts when it is constructed.
 class Stopwatch {
  public:
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-  /// Seconds since it was made or since the last lap().
+  /// Seconds since the construction or the last lap().
   double lap() {
     const double passed = seconds();
     start_ = Clock::now();

@@ -1,15 +1,15 @@
 #include "base/text.h"
 
-#include <fmt/core.h>
-
 #include <cmath>
 #include <iterator>
+
+#include <fmt/core.h>
 
 namespace packhorse {
 
 std::string grouped(uint64_t number) {
   std::string digits = std::to_string(number);
-  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 

@@ -1,4 +1,4 @@
-// Numbers and lists as a person reads them.
+// Numbers and lists in a form for people.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace packhorse {
 
 /// "1,234,567".
 std::string grouped(uint64_t number);
-/// "17.6 kB", "250.0 GB": powers of ten, as disks are sold.
+/// "17.6 kB", "250.0 GB": powers of ten, as sizes of disks are stated.
 std::string bytes_text(double bytes);
 /// "12.3 s", "4 min 05 s", "8 d 12 h".
 std::string duration_text(double seconds);

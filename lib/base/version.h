@@ -1,6 +1,6 @@
-// The version that --help, manifests and checkpoints state.
+// The version that --version, manifests and journals state: the content of the file VERSION.
 #pragma once
 
 namespace packhorse {
-inline constexpr const char* kVersion = "0.1.0";
+extern const char* const kVersion;
 }

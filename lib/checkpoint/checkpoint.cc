@@ -1,15 +1,19 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <vector>
 
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/schema.h"
 #include "hdf5/hdf5_file.h"
 
 namespace packhorse {
 namespace {
 
-constexpr const char* kOlder = "an older checkpoint of the same run may be sound; train takes the newest that is";
+constexpr const char* kOlder =
+    "use an older checkpoint of the same run; train continues from the newest sound one by itself";
 
 std::string crc_of(std::span<const float> values) { return crc32c_text(crc32c(std::as_bytes(values))); }
 
@@ -23,27 +27,26 @@ void read_array(const Hdf5Reader& file, const std::string& name, std::span<float
                 const std::vector<int64_t>& shape, const std::string& where) {
   if (!file.has(name) || file.shape(name) != shape) {
     throw Error({"the checkpoint has no array of the shape that the network needs", where + ": /" + name,
-                 "it was written by another version or edited; train again"});
+                 "train again: it was edited, or written by another version"});
   }
   const std::vector<float> values = file.floats(name);
   if (values.size() != dst.size() || file.text_attribute(name, "crc32c") != crc_of(values))
-    throw DamageError({"the array does not have the checksum that stands beside it", where + ": /" + name, kOlder});
+    throw DamageError({"the array does not match its checksum", where + ": /" + name, kOlder});
   std::copy(values.begin(), values.end(), dst.begin());
 }
 
 void check_lengths(const Graph& graph, size_t parameters, size_t statistics, size_t momentum) {
   if (parameters != graph.parameter_count || statistics != graph.statistic_count ||
       (momentum != 0 && momentum != graph.parameter_count))
-    throw Error({"arrays of another length than the network's", graph.name, ""});
+    throw Error({"the arrays do not have the lengths that the network needs", graph.name, ""});
 }
 
 std::vector<int64_t> shape_of(const Statistic& statistic) { return {static_cast<int64_t>(statistic.count)}; }
 
 CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
-  if (!file.has_attribute("", "schema") || file.text_attribute("", "schema") != kCheckpointSchema) {
-    throw DamageError({std::string("not a checkpoint of schema ") + kCheckpointSchema, where,
-                       "give a file that packhorse-train wrote (checkpoints/step-....h5)"});
-  }
+  check_schema(file.has_attribute("", "schema") ? file.text_attribute("", "schema") : "", kCheckpointSchema,
+               "a checkpoint", where,
+               "give a file that packhorse-train wrote (checkpoints/step-....h5), or train again");
   CheckpointInfo info;
   info.network = file.text_attribute("", "network");
   info.image_size = file.integer_attribute("", "image_size");
@@ -56,7 +59,8 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
     info.settings = Json::parse(file.text_attribute("", "settings"));
     info.results = Json::parse(file.text_attribute("", "results"));
   } catch (const Json::exception& error) {
-    throw DamageError({std::string("settings or results are not JSON (") + error.what() + ")", where, kOlder});
+    throw DamageError(
+        {std::string("the settings or results are not valid JSON (") + error.what() + ")", where, kOlder});
   }
   return info;
 }
@@ -104,8 +108,8 @@ void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std:
   const std::string where = path.string();
   const CheckpointInfo info = info_from(file, where);
   if (info.network != graph.name || info.classes != graph.classes) {
-    throw Error({"the checkpoint is of " + info.network + " with " + std::to_string(info.classes) +
-                     " classes, not of " + graph.name + " with " + std::to_string(graph.classes),
+    throw Error({"the checkpoint is for " + info.network + " with " + std::to_string(info.classes) +
+                     " classes, not for " + graph.name + " with " + std::to_string(graph.classes),
                  where, "use the network and the class table that it was trained with"});
   }
   for (const Parameter& parameter : graph.parameters) {

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -15,13 +16,13 @@ namespace {
 
 const std::string kPrefix = "step-", kSuffix = ".h5";
 
-/// The step that a file's name states, or nothing for other names.
+/// The step in a checkpoint's file name, or nothing for other names.
 std::optional<int64_t> step_of(const std::string& name) {
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
   const std::string digits = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
   const bool number = !digits.empty() &&
                       std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
-  constexpr size_t kMaxDigits = 18;  // of an int64_t, surely
+  constexpr size_t kMaxDigits = 18;  // they fit into an int64_t
   if (!number || digits.size() > kMaxDigits) return std::nullopt;
   return std::stoll(digits);
 }
@@ -62,11 +63,11 @@ std::optional<fs::path> CheckpointFolder::load_newest(const std::function<void(c
       load(path);
       return path;
     } catch (const DamageError& error) {
-      log_warning(std::string(error.what()) + "\n  this checkpoint is left out, the one before it is looked for");
+      log_warning(std::string(error.what()) + "\n  skips this checkpoint and tries the one before it");
     }
   }
   throw DamageError({"no checkpoint in the folder is sound", folder_.string(),
-                     "copy a sound one back, or begin anew with --restart"});
+                     "copy a sound one back, or train from the beginning with --restart"});
 }
 
 void CheckpointFolder::prune() const {

@@ -1,7 +1,7 @@
 // The checkpoints of one run: `step-00001234.h5`, the last few of them, and `best.h5`.
 //
-// Rule: a file with its final name is whole. The newest that is also sound is the one to go on from; a damaged one is
-// named in a warning and the one before is taken.
+// Rule: a file with its final name is whole. Training continues from the newest checkpoint that is sound; a warning
+// names each damaged one, and the one before it is tried.
 #pragma once
 
 #include <cstdint>
@@ -14,24 +14,24 @@ namespace packhorse {
 
 class CheckpointFolder {
  public:
-  /// Nothing is touched. `keep` is the number of step checkpoints that prune() leaves, at least one.
+  /// Does not touch the disk. `keep` is the number of step checkpoints that prune() leaves, at least one.
   explicit CheckpointFolder(std::filesystem::path folder, int keep = 2);
 
   const std::filesystem::path& path() const { return folder_; }
   std::filesystem::path step_path(int64_t step) const;
   std::filesystem::path best_path() const { return folder_ / "best.h5"; }
 
-  /// Steps of the checkpoints that stand there, rising.
+  /// The steps of the checkpoints in the folder, rising.
   std::vector<int64_t> steps() const;
 
-  /// Calls `load` with the newest checkpoint, and where that throws a DamageError, warns and goes on to the one before.
-  /// The path that was loaded, or nothing where there is none; throws where there are some and none is sound. Other
-  /// errors pass through.
+  /// Calls `load` with the newest checkpoint; if that throws a DamageError, warns and tries the one before it. Returns
+  /// the path that was loaded, or nothing if there is no checkpoint. Throws if there are checkpoints and none is sound;
+  /// other errors pass through.
   std::optional<std::filesystem::path> load_newest(const std::function<void(const std::filesystem::path&)>& load) const;
 
-  /// Removes all but the newest `keep`, and what a killed run left half-written.
+  /// Removes all but the newest `keep` checkpoints, and the half-written files of a killed run.
   void prune() const;
-  /// Removes every checkpoint: a run begins afresh.
+  /// Removes every checkpoint, for a run that starts from the beginning.
   void clear() const;
 
  private:

@@ -11,7 +11,7 @@
 namespace packhorse {
 namespace {
 
-/// The id on a line of a list; empty where the line has none.
+/// The id on a line of a list; empty if the line has none.
 std::string id_of(const std::string& line) {
   if (line.empty() || line.front() == '#') return "";
   const size_t tab = line.find('\t');
@@ -50,7 +50,7 @@ ClassChoice listed_classes(const ClassTable& table, const std::filesystem::path&
   }
   if (chosen.empty()) {
     throw UsageError({"none of the list's classes is one of the network's", list.string(),
-                      "a line begins with a class id (n01440764), or is `index TAB id TAB names`"});
+                      "begin each line with a class id (n01440764), or write `index TAB id TAB names`"});
   }
   ClassSet set(table.size(), chosen);
   std::string title = "the " + grouped(set.members().size()) + " classes of " + list.filename().string();
@@ -60,7 +60,7 @@ ClassChoice listed_classes(const ClassTable& table, const std::filesystem::path&
 ClassChoice classes_under(const ClassTable& table, const std::string& root) {
   const WordNet wordnet;
   const auto synset = wordnet.find(root);
-  if (!synset) throw UsageError({"WordNet has no noun of that id", root, "an id such as n02084071 (dog)"});
+  if (!synset) throw UsageError({"WordNet has no noun with this id", root, "give an id such as n02084071 (dog)"});
   std::vector<uint32_t> chosen;
   for (size_t label = 0; label < table.size(); ++label) {
     if (wordnet.is_under(table[label].id, root)) chosen.push_back(static_cast<uint32_t>(label));
@@ -68,7 +68,7 @@ ClassChoice classes_under(const ClassTable& table, const std::string& root) {
   const std::string name = synset->names.substr(0, synset->names.find(','));
   if (chosen.empty()) {
     throw UsageError(
-        {"none of the network's classes lies under it", root + " (" + name + ")", "a more general synset"});
+        {"none of the network's classes is under this synset", root + " (" + name + ")", "give a more general synset"});
   }
   ClassSet set(table.size(), chosen);
   std::string title = "the " + grouped(set.members().size()) + " classes under " + root + " (" + name + ")";
@@ -78,7 +78,7 @@ ClassChoice classes_under(const ClassTable& table, const std::string& root) {
 std::optional<ClassChoice> chosen_classes(Stage& stage, const std::string& subset, const std::string& under,
                                           const ClassTable& table) {
   if (!subset.empty() && !under.empty()) {
-    throw UsageError({"--subset and --under were both given", "", "one of them"});
+    throw UsageError({"--subset and --under were both given", "", "give only one of them"});
   }
   if (!under.empty()) return classes_under(table, under);
   if (subset.empty()) return std::nullopt;

@@ -1,7 +1,7 @@
-// Which classes an answer may be chosen from: all, those of a list, or those under a WordNet synset; and how classes of
-// two tables correspond.
+// The class choice: which classes a prediction may be chosen from (all, those of a list, or those under a WordNet
+// synset), and how the classes of two tables correspond.
 //
-// Rule: classes go by id, never by number, from one table to another; what has no counterpart is named and counted.
+// Rule: classes of two tables are matched by id, never by number; classes without a counterpart are named and counted.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ namespace packhorse {
 struct ClassChoice {
   ClassSet set;
   std::string title;                 ///< "all 21,841 classes", "the 999 classes of ilsvrc2012.tsv"
-  std::vector<std::string> missing;  ///< ids asked for that the table does not have
+  std::vector<std::string> missing;  ///< ids of the list that the table does not have
 };
 
 ClassChoice all_classes(const ClassTable& table);
 
-/// The classes of a text file: a class table's lines (`index TAB id TAB names`), or lines that begin with an id. Empty
+/// The classes of a text file: lines of a class table (`index TAB id TAB names`), or lines that begin with an id. Empty
 /// lines and lines that begin with # are skipped.
 ClassChoice listed_classes(const ClassTable& table, const std::filesystem::path& list);
 
-/// The classes whose ids lie under a WordNet id, itself included.
+/// The classes whose ids are under a WordNet id, or are that id.
 ClassChoice classes_under(const ClassTable& table, const std::string& root);
 
-/// What a stage's settings `subset` (a list's path) and `under` (a WordNet id) choose: nothing where both are empty.
-/// The list becomes one of the stage's inputs.
+/// The choice that a stage's settings `subset` (a list's path) and `under` (a WordNet id) make; nothing if both are
+/// empty. The list becomes one of the stage's inputs.
 std::optional<ClassChoice> chosen_classes(Stage& stage, const std::string& subset, const std::string& under,
                                           const ClassTable& table);
 

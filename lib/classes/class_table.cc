@@ -11,8 +11,8 @@ namespace packhorse {
 ClassTable::ClassTable(std::vector<ClassEntry> classes) : classes_(std::move(classes)) {
   for (uint32_t label = 0; label < classes_.size(); ++label) {
     if (!labels_.emplace(classes_[label].id, label).second) {
-      throw Error({"the class '" + classes_[label].id + "' stands twice in the class table", "",
-                   "remove one of the two lines"});
+      throw Error(
+          {"the class '" + classes_[label].id + "' is in the class table twice", "", "remove one of the two lines"});
     }
   }
 }
@@ -26,15 +26,15 @@ ClassTable ClassTable::load(const std::filesystem::path& path) {
     const size_t first = line.find('\t');
     const size_t second = first == std::string::npos ? first : line.find('\t', first + 1);
     if (first == std::string::npos || line.substr(0, first) != std::to_string(classes.size())) {
-      throw DamageError({"a line that is not 'index TAB id TAB names' with the next index (" +
+      throw DamageError({"a line is not 'index TAB id TAB names' with the next index (" +
                              std::to_string(classes.size()) + "): " + line,
-                         path.string(), "data_manifests/README.md has the grammar"});
+                         path.string(), "see data_manifests/README.md for the grammar"});
     }
     const bool named = second != std::string::npos;
     classes.push_back(
         {line.substr(first + 1, named ? second - first - 1 : second), named ? line.substr(second + 1) : ""});
   }
-  if (classes.empty()) throw DamageError({"a class table without classes", path.string(), ""});
+  if (classes.empty()) throw DamageError({"the class table has no classes", path.string(), ""});
   return ClassTable(std::move(classes));
 }
 
@@ -70,7 +70,7 @@ ClassTable load_class_table(const StageManifest& manifest, const std::string& cr
   ClassTable table = ClassTable::load(path);
   if (table.crc32c() != crc32c) {
     throw DamageError({"the class table is not the one that the labels belong to", path.string(),
-                       "it changed later; run the stage '" + manifest.stage + "' again"});
+                       "run the stage '" + manifest.stage + "' again: the table changed after it"});
   }
   return table;
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kDigits = 8;
 
-/// Takes the next word of a line that is separated by single spaces.
+/// Removes the first word from `rest`, whose words are separated by single spaces, and returns it.
 std::string_view take(std::string_view& rest) {
   const size_t end = std::min(rest.find(' '), rest.size());
   const std::string_view word = rest.substr(0, end);
@@ -20,7 +20,7 @@ std::string_view take(std::string_view& rest) {
   return word;
 }
 
-/// A count as wndb(5) writes it; 0 for anything else.
+/// A count as in wndb(5); 0 if the text is anything else.
 unsigned number(std::string_view text, int base) {
   unsigned value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, base);
@@ -31,8 +31,8 @@ unsigned number(std::string_view text, int base) {
 
 WordNet::WordNet(const std::filesystem::path& nouns) : text_(read_text(nouns)) {
   if (!find("n00001740")) {
-    throw DamageError({"not WordNet 3.0's nouns: 'entity' is not where it belongs", nouns.string(),
-                       "install Debian's wordnet-base, or give the data.noun of WordNet 3.0"});
+    throw DamageError({"not the nouns of WordNet 3.0: 'entity' is not at its offset", nouns.string(),
+                       "install Debian's package wordnet-base, or give the data.noun of WordNet 3.0"});
   }
 }
 

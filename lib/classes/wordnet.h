@@ -1,7 +1,7 @@
-// WordNet 3.0's nouns: what a class id such as n01440764 means, and which classes lie under which.
+// The nouns of WordNet 3.0: what a class id such as n01440764 means, and which classes are under which.
 //
 // An id is 'n' and the eight digits of the synset's byte offset in `data.noun`, so a synset is found without an index.
-// A class can have several hypernyms: the nouns are a directed graph without cycles, not quite a tree. (Source: the
+// A class can have several hypernyms: the nouns are a directed acyclic graph, not a tree. (Source: the
 // manual page wndb(5); '@' points to a hypernym, '@i' from an instance to its class.)
 #pragma once
 
@@ -12,26 +12,26 @@
 
 namespace packhorse {
 
-/// Where Debian's package wordnet-base puts it.
+/// The path in Debian's package wordnet-base.
 inline constexpr const char* kWordNetNouns = "/usr/share/wordnet/data.noun";
 
 struct Synset {
   std::string names;                   ///< its words, comma-separated: "tench, Tinca tinca"
-  std::vector<std::string> hypernyms;  ///< ids of what it is a kind, or an instance, of
+  std::vector<std::string> hypernyms;  ///< ids of the synsets that it is a kind or an instance of
 };
 
 class WordNet {
  public:
-  /// Reads `data.noun` whole (16 MB); throws where it is not there or is something else.
+  /// Reads all of `data.noun` (16 MB); throws if the file is missing or is something else.
   explicit WordNet(const std::filesystem::path& nouns = kWordNetNouns);
 
-  /// Whether the text has an id's form: 'n' and eight digits.
+  /// Whether the text has the form of an id: 'n' and eight digits.
   static bool is_id(const std::string& text);
-  /// What stands at an id; nothing where the text is no id, or no noun begins there.
+  /// The synset with this id; nothing if the text is not an id, or no noun begins at its offset.
   std::optional<Synset> find(const std::string& id) const;
-  /// Whether `id` is `root` or a kind of it, however distant.
+  /// Whether `id` is `root`, or is under it at any distance.
   bool is_under(const std::string& id, const std::string& root) const;
-  /// All that `id` is a kind of, nearest first, each once; ends with the most general, n00001740 (entity).
+  /// All hypernyms of `id`, direct and indirect, each once: nearest first, the most general (n00001740, entity) last.
   std::vector<std::string> ancestors(const std::string& id) const;
 
  private:

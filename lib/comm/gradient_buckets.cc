@@ -15,23 +15,23 @@ GradientBuckets::GradientBuckets(Allreduce& allreduce, std::span<float> gradient
   }
 }
 
-void GradientBuckets::begin_up_to(size_t first) {
+void GradientBuckets::start_down_to(size_t first) {
   for (; next_ < starts_.size() && starts_[next_] >= first; ++next_) {
     const size_t end = next_ == 0 ? gradients_.size() : starts_[next_ - 1];
     allreduce_.start(gradients_.subspan(starts_[next_], end - starts_[next_]));
   }
 }
 
-void GradientBuckets::ready(size_t first) { begin_up_to(first); }
+void GradientBuckets::ready(size_t first) { start_down_to(first); }
 
 void GradientBuckets::also(std::span<float> values) {
-  begin_up_to(0);
+  start_down_to(0);
   if (!values.empty()) allreduce_.start(values);
 }
 
 void GradientBuckets::finish() {
   const Stopwatch clock;
-  begin_up_to(0);
+  start_down_to(0);
   allreduce_.wait();
   next_ = 0;
   exposed_ = clock.seconds();

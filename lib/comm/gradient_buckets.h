@@ -1,7 +1,7 @@
-// Gradients are summed over the ranks while backward still runs.
+// Sums the gradients over the ranks while backward still runs.
 //
-// The flat array of gradients becomes final from its end. It is cut into buckets of a few megabytes, the last elements
-// first; whenever a whole bucket is final, its sum over the ranks begins.
+// Backward completes the flat array of gradients from its end. The array is cut into buckets of a few megabytes, from
+// the last elements to the first; as soon as a whole bucket is final, its sum over the ranks starts.
 #pragma once
 
 #include <cstddef>
@@ -12,34 +12,34 @@
 
 namespace packhorse {
 
-/// Large enough that a message's latency is small beside its transfer, small enough that the first begins early.
+/// Large enough that the latency of a message is small compared with its transfer; small enough that the first sum
+/// starts early.
 inline constexpr size_t kBucketBytes = size_t{4} << 20;
 
 class GradientBuckets {
  public:
-  /// `gradients` and `allreduce` must outlive it.
+  /// `allreduce` and the memory of `gradients` must outlive it.
   GradientBuckets(Allreduce& allreduce, std::span<float> gradients, size_t bucket_bytes = kBucketBytes);
 
   /// gradients[first..] are final; `first` falls from call to call.
   void ready(size_t first);
 
-  /// After backward: begins what ready() did not reach, then the sum of `values`, which are small and known last.
+  /// After backward: starts the sums of the remaining buckets, then the sum of `values`, which are few and known last.
   void also(std::span<float> values);
 
-  /// Begins what is left, waits for all sums, and stands ready for the next step.
+  /// Starts the remaining sums, waits for all of them, and resets for the next step.
   void finish();
 
-  size_t buckets() const { return starts_.size(); }
   /// Seconds that finish() waited in the last step: the part of the sums that backward did not hide.
   double exposed_seconds() const { return exposed_; }
 
  private:
-  void begin_up_to(size_t first);
+  void start_down_to(size_t first);
 
   Allreduce& allreduce_;
   std::span<float> gradients_;
-  std::vector<size_t> starts_;  ///< first element of each bucket, falling
-  size_t next_ = 0;             ///< the bucket to begin next
+  std::vector<size_t> starts_;  ///< first element of each bucket, from the last bucket to the first
+  size_t next_ = 0;             ///< the bucket to start next
   double exposed_ = 0;
 };
 

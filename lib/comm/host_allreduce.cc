@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class AloneAllreduce : public Allreduce {
+class SingleRankAllreduce : public Allreduce {
  public:
   int ranks() const override { return 1; }
   void start(std::span<float> /*values*/) override {}
@@ -53,7 +53,7 @@ class HostAllreduce : public Allreduce {
   }
 
  private:
-  /// All sums under way are polled, as MPI moves data only while it is called; naps grow while nothing arrives.
+  /// Polls all running sums, because MPI moves data only while it is called; sleeps longer while nothing arrives.
   void run() {
     constexpr auto kShortest = 20us, kLongest = 320us;
     auto nap = kShortest;
@@ -71,7 +71,7 @@ class HostAllreduce : public Allreduce {
     }
   }
 
-  /// Moves what was queued to `running_`; sleeps while there is neither. False when it is time to end.
+  /// Moves the queued sums to `starting_`; sleeps while none is queued or running. False when the thread must end.
   bool take() {
     std::unique_lock lock(mutex_);
     if (running_.empty()) changed_.wait(lock, [this] { return stop_ || !queue_.empty(); });
@@ -81,7 +81,7 @@ class HostAllreduce : public Allreduce {
     return true;
   }
 
-  /// True where a sum began or ended.
+  /// Starts the sums in `starting_` and polls the running ones. True if one started or ended.
   bool poll() {
     bool moved = !starting_.empty();
     for (const auto values : starting_) running_.push_back(world_.start_sum(values));
@@ -101,7 +101,8 @@ class HostAllreduce : public Allreduce {
     changed_.notify_all();
   }
 
-  /// After a failed message there is no order to go on with: whoever waits is told, now and from now on.
+  /// After a failed message the ranks no longer agree on the order of sums, so nothing can continue: wait() throws, now
+  /// and in every later call.
   void fail() {
     {
       const std::lock_guard lock(mutex_);
@@ -117,19 +118,19 @@ class HostAllreduce : public Allreduce {
   World& world_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::span<float>> queue_;      // started, not yet seen by the thread
-  std::vector<std::span<float>> starting_;  // the thread's own
-  std::vector<World::Request> running_;     // the thread's own
-  size_t open_ = 0;                         // started and not ended
+  std::deque<std::span<float>> queue_;      // queued by start(), not yet taken by the thread
+  std::vector<std::span<float>> starting_;  // only the thread uses it
+  std::vector<World::Request> running_;     // only the thread uses it
+  size_t open_ = 0;                         // started and not complete
   std::exception_ptr failure_;
   bool stop_ = false;
-  std::thread thread_;  // last: it uses everything above
+  std::thread thread_;  // last member, because it uses all the others
 };
 
 }  // namespace
 
 std::unique_ptr<Allreduce> make_host_allreduce(World& world) {
-  if (world.size() == 1) return std::make_unique<AloneAllreduce>();
+  if (world.size() == 1) return std::make_unique<SingleRankAllreduce>();
   return std::make_unique<HostAllreduce>(world);
 }
 

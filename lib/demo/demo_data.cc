@@ -1,12 +1,12 @@
 #include "demo/demo_data.h"
 
-#include <fmt/core.h>
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
+
+#include <fmt/core.h>
+#include <zlib.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -26,20 +26,22 @@ constexpr std::array kClassIds = {"n03595614", "n04489008", "n04021028", "n03236
                                   "n04133789", "n04197391", "n03472535", "n02774152", "n02872752"};
 constexpr std::array kFiles = {"train.tar", "validation.tar", "validation_ground_truth.txt"};
 
-/// A gzipped file, whole.
+/// The decompressed content of a gzip file.
 std::vector<uint8_t> inflate_file(const fs::path& path) {
   const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "rb"), &gzclose);
-  if (file == nullptr) throw_errno("cannot open (Debian's package dataset-fashion-mnist has it)", path.string());
+  if (file == nullptr) throw_errno("cannot open (a file of Debian's package dataset-fashion-mnist)", path.string());
   std::vector<uint8_t> bytes;
   std::array<uint8_t, 1 << 16> part{};
   int got = 0;
   while ((got = gzread(file.get(), part.data(), part.size())) > 0)
     bytes.insert(bytes.end(), part.data(), part.data() + got);
-  if (got < 0) throw DamageError({"a gzip file that cannot be read to its end", path.string(), "install it again"});
+  if (got < 0) {
+    throw DamageError({"the gzip file is damaged or truncated", path.string(), "install dataset-fashion-mnist again"});
+  }
   return bytes;
 }
 
-/// One half of the set: images and labels as IDX files hold them (a header of 16 and of 8 bytes, big-endian).
+/// One half of the data set: images and labels, read from two IDX files (big-endian headers of 16 and 8 bytes).
 struct Half {
   std::vector<uint8_t> images;  // (N, 28, 28)
   std::vector<uint8_t> labels;  // (N)
@@ -53,12 +55,12 @@ Half read_half(const fs::path& folder, const std::string& name) {
   std::vector<uint8_t> images = inflate_file(image_path), labels = inflate_file(label_path);
   constexpr std::array<uint8_t, 4> kImageMagic = {0, 0, 8, 3}, kLabelMagic = {0, 0, 8, 1};
   if (labels.size() < 8 || !std::equal(kLabelMagic.begin(), kLabelMagic.end(), labels.begin())) {
-    throw DamageError({"not an IDX file of labels", label_path.string(), ""});
+    throw DamageError({"not an IDX file with labels", label_path.string(), ""});
   }
   labels.erase(labels.begin(), labels.begin() + 8);
   if (images.size() != 16 + labels.size() * kImage ||
       !std::equal(kImageMagic.begin(), kImageMagic.end(), images.begin())) {
-    throw DamageError({"not an IDX file of one 28x28 image a label", image_path.string(), ""});
+    throw DamageError({"not an IDX file with one 28x28 image per label", image_path.string(), ""});
   }
   images.erase(images.begin(), images.begin() + 16);
   if (std::any_of(labels.begin(), labels.end(), [](uint8_t label) { return label >= kClassIds.size(); })) {
@@ -71,11 +73,11 @@ std::vector<std::byte> jpeg_of(const Half& half, size_t i) {
   return encode_grey_jpeg(half.image(i), kSide, kSide, kQuality);
 }
 
-/// The first `per_class` images of each class, in the set's order, class by class in one tar each.
+/// Writes the first `per_class` images of each class, in the order of the data set, one tar per class.
 size_t write_train(const fs::path& path, const Half& half, int per_class, Progress& progress) {
   TarWriter whole(path);
   size_t written = 0;
-  // Class tars come in the order of their names, as in the release, not in the order of the labels.
+  // Class tars are in the order of their names, as in the release, not in the order of the labels.
   std::vector<uint8_t> order(kClassIds.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint8_t>(i);
   std::sort(order.begin(), order.end(),
@@ -98,7 +100,7 @@ size_t write_train(const fs::path& path, const Half& half, int per_class, Progre
   return written;
 }
 
-/// The first `per_class` images of each class, all in one flat tar in the set's order, and their classes.
+/// Writes the first `per_class` images of each class to one flat tar, in the order of the data set, and their classes.
 size_t write_validation(const fs::path& folder, const Half& half, int per_class, Progress& progress) {
   TarWriter tar(folder / kFiles[1]);
   std::string truth;
@@ -116,7 +118,7 @@ size_t write_validation(const fs::path& folder, const Half& half, int per_class,
   return written;
 }
 
-/// Whether `folder` holds what these settings would make: the same settings, and every file with its size.
+/// True if `folder` already holds the data: made with the same settings, and each file has its recorded size.
 bool made_before(const fs::path& folder, const Json& settings) {
   const fs::path note = folder / "demo-data.json";
   if (!fs::exists(note)) return false;
@@ -132,7 +134,7 @@ bool made_before(const fs::path& folder, const Json& settings) {
 }  // namespace
 
 std::string make_demo_data(const fs::path& folder, const DemoDataOptions& options, const Json& settings) {
-  if (made_before(folder, settings)) return "the demo's data are already in " + folder.string();
+  if (made_before(folder, settings)) return "the demo data is already in " + folder.string();
   const Half train = read_half(options.source, "train"), validation = read_half(options.source, "t10k");
   make_folder(folder);
   fs::remove(folder / "demo-data.json");

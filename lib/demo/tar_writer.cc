@@ -1,9 +1,9 @@
 #include "demo/tar_writer.h"
 
+#include <cerrno>
+
 #include <archive.h>
 #include <archive_entry.h>
-
-#include <cerrno>
 
 #include "base/error.h"
 
@@ -22,7 +22,7 @@ TarWriter::~TarWriter() {
 void TarWriter::open(const std::string& where) {
   where_ = where;
   tar_ = archive_write_new();
-  if (tar_ == nullptr) throw Error({"libarchive has no memory for a writer", where, ""});
+  if (tar_ == nullptr) throw Error({"out of memory: libarchive cannot create a writer", where, ""});
   check(archive_write_set_format_pax_restricted(tar_), "choosing the format");
   check(archive_write_open(tar_, this, nullptr, &TarWriter::write_out, nullptr), "opening");
 }
@@ -44,7 +44,7 @@ ptrdiff_t TarWriter::write_out(struct archive* tar, void* self, const void* src,
       writer.memory_->insert(writer.memory_->end(), part.begin(), part.end());
     }
     return static_cast<ptrdiff_t>(bytes);
-  } catch (...) {  // must not travel through libarchive's C frames: check() throws it again on the other side
+  } catch (...) {  // must not cross libarchive's C frames: check() throws it again after they have returned
     writer.failure_ = std::current_exception();
     archive_set_error(tar, EIO, "the output could not be written");
     return -1;

@@ -1,7 +1,7 @@
-// Writes tar archives whose bytes depend on names and contents alone: no times, no owners.
+// Writes tar archives whose bytes depend only on names and contents: no timestamps, no owners.
 //
-// POSIX ustar, with pax headers only where a name or a size needs them. To a file (written beside and renamed) or to
-// memory, for a tar inside a tar.
+// POSIX ustar, with pax headers only if a name or a size needs them. Writes to a file (under a temporary name, then
+// renamed) or to memory, for a tar inside a tar.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace packhorse {
 
 class TarWriter {
  public:
-  /// Without finish() nothing remains at `path`.
+  /// Without finish() no file remains at `path`.
   explicit TarWriter(const std::filesystem::path& path);
   /// Appends to `dst`, which must outlive the writer.
   explicit TarWriter(std::vector<std::byte>& dst);
@@ -30,7 +30,7 @@ class TarWriter {
 
   /// Adds a regular file.
   void add(const std::string& name, std::span<const std::byte> bytes);
-  /// Writes the end of the archive and, for a file, moves it into place.
+  /// Writes the end of the archive and, for a file, renames it to its final name.
   void finish();
 
  private:

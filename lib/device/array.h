@@ -1,4 +1,4 @@
-// Numbers in a device's memory: zeros to begin with, page-aligned, one owner.
+// An array in a device's memory: initially zeros, page-aligned, one owner.
 #pragma once
 
 #include <span>
@@ -11,7 +11,7 @@ template <typename T>
 class DeviceArray {
  public:
   DeviceArray() = default;
-  /// Throws an Error where the device has not so much memory.
+  /// Throws an Error if the device does not have enough memory.
   DeviceArray(const Device& device, size_t count) : memory_(device, count * sizeof(T)), count_(count) {}
   T* data() { return reinterpret_cast<T*>(memory_.data()); }
   const T* data() const { return reinterpret_cast<const T*>(memory_.data()); }

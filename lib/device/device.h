@@ -1,13 +1,12 @@
-// Where a network runs, and the memory there. Host today; a CUDA build adds its devices to the list and its own way to
-// get memory, and nothing above this room changes.
+// The device that a network runs on, and its memory. Today only the host; a CUDA build adds its devices and its own
+// allocation here, and the code above does not change.
 //
-// Rule: memory has one owner, is asked for before the first step and given back after the last, and begins as zeros.
+// Rule: memory has one owner, is allocated before the first step and freed after the last, and is initially zeros.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace packhorse {
 
@@ -15,21 +14,18 @@ enum class DeviceKind { host, cuda };
 
 struct Device {
   DeviceKind kind = DeviceKind::host;
-  int index = 0;
   std::string name;
-  uint64_t memory_bytes = 0;  ///< in all
+  uint64_t memory_bytes = 0;  ///< in total
 };
 
-/// What this build can run on here; the host is always the last resort and stands last.
-std::vector<Device> devices();
 Device host_device();
 
-/// One block of a device's memory: zeros, aligned to 64 bytes at least. On the host it asks for huge pages, as a plan
-/// of some gigabytes read in strides spends much of its time in the page tables otherwise.
+/// One block of a device's memory: initially zeros, aligned to at least 64 bytes. On the host it requests huge pages:
+/// without them, strided reads over several gigabytes spend much of their time in the page tables.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  /// Throws an Error that names the size and what the device has.
+  /// Throws an Error with the size and the device's memory if the device does not have enough.
   DeviceMemory(const Device& device, size_t bytes);
   ~DeviceMemory();
   DeviceMemory(DeviceMemory&& other) noexcept;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "device/device.h"
 
@@ -13,24 +12,23 @@ namespace packhorse {
 Device host_device() {
   const auto pages = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES));
   const auto page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return {DeviceKind::host, 0, "cpu", pages * page_bytes};
+  return {DeviceKind::host, "cpu", pages * page_bytes};
 }
 
-std::vector<Device> devices() { return {host_device()}; }
-
 DeviceMemory::DeviceMemory(const Device& device, size_t bytes) : bytes_(bytes) {
-  if (device.kind != DeviceKind::host) throw Error({"this build has no memory on such a device", device.name, ""});
+  if (device.kind != DeviceKind::host)
+    throw Error({"this build cannot allocate memory on this device", device.name, ""});
   if (bytes == 0) return;
-  // Without MAP_NORESERVE the kernel may refuse here, before the first step, rather than kill the run in the middle.
+  // Without MAP_NORESERVE the kernel can refuse here, before the first step, instead of killing the run later.
   void* const at = bytes <= device.memory_bytes
                        ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
                        : MAP_FAILED;
   if (at == MAP_FAILED) {
-    throw Error({bytes_text(static_cast<double>(bytes)) + " of memory cannot be had",
-                 device.name + " with " + bytes_text(static_cast<double>(device.memory_bytes)) + " in all",
-                 "a smaller batch, bf16, or --recompute"});
+    throw Error({"out of memory: needs " + bytes_text(static_cast<double>(bytes)) + ", " +
+                     bytes_text(static_cast<double>(device.memory_bytes)) + " in all",
+                 device.name, "use a smaller batch, bf16, or --recompute"});
   }
-  madvise(at, bytes, MADV_HUGEPAGE);  // a wish: where it is not granted, all is right and slower
+  madvise(at, bytes, MADV_HUGEPAGE);  // optional: if the kernel refuses, the result is the same, only slower
   data_ = static_cast<std::byte*>(at);
 }
 

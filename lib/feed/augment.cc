@@ -14,9 +14,9 @@ constexpr int kChannels = 3;
 
 constexpr std::array kCropModes = {&kRandomResizedCrop, &kRandomCrop};
 
-/// The pixels that one output pixel draws on along one axis, and their shares.
+/// For each output pixel along one axis: the source pixels that contribute to it, and their weights.
 struct CropWeights {
-  std::vector<int> index;     // (size, width): source pixel, already kept inside the image
+  std::vector<int> index;     // (size, width): source pixel, already clamped to the image
   std::vector<float> weight;  // (size, width), each row sums to 1
   int width = 0;
 };
@@ -58,7 +58,7 @@ void copy_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst
   }
 }
 
-/// One source row to `size` pixels of floats.
+/// Resamples one source row to `size` pixels, as floats.
 void resample_row(const uint8_t* line, const CropWeights& taps, int size, float* dst) {
   for (int i = 0; i < size; ++i, dst += kChannels) {
     float sum[kChannels] = {};
@@ -71,10 +71,10 @@ void resample_row(const uint8_t* line, const CropWeights& taps, int size, float*
   }
 }
 
-/// Buffers that a thread keeps from image to image.
+/// Buffers that a thread reuses for every image.
 struct ResampleScratch {
   CropWeights across, down;
-  std::vector<float> rows;  // (rows of the source in use, size, 3)
+  std::vector<float> rows;  // (source rows that the crop covers, size, 3)
   std::vector<float> sum;   // (size, 3)
 };
 
@@ -90,7 +90,7 @@ const CropMode& crop_mode_from(const std::string& name) {
   for (const CropMode* mode : kCropModes) {
     if (name == mode->name) return *mode;
   }
-  throw UsageError({"there is no crop mode '" + name + "'", "crop", "one of " + joined(crop_mode_names())});
+  throw UsageError({"unknown crop mode '" + name + "'", "crop", "use one of " + joined(crop_mode_names())});
 }
 
 Crop evaluation_crop(const AugmentOptions& options, int width, int height) {
@@ -125,7 +125,7 @@ void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t*
                  scratch.rows.data() + static_cast<size_t>(row) * row_floats);
   }
   for (int i = 0; i < size; ++i) {
-    std::fill(scratch.sum.begin(), scratch.sum.end(), 0.5f);  // rounds to nearest when cut
+    std::fill(scratch.sum.begin(), scratch.sum.end(), 0.5f);  // so that truncation rounds to nearest
     for (int t = 0; t < scratch.down.width; ++t) {
       const size_t tap = static_cast<size_t>(i) * scratch.down.width + t;
       const float weight = scratch.down.weight[tap];
@@ -139,7 +139,8 @@ void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t*
 
 void decode_crop(std::span<const std::byte> jpeg, const JpegInfo& info, const Crop& crop, int size,
                  DecodedImage& scratch, uint8_t* dst) {
-  // Eighths between the powers of two have no SIMD transform: decoding more pixels is faster than using them.
+  // Only 8/8, 4/8, 2/8 and 1/8: libjpeg-turbo has no SIMD transform for the eighths between them, and decoding more
+  // pixels is faster.
   int eighths = 8;
   const double shorter = std::min(crop.width, crop.height);
   while (eighths > 1 && shorter * eighths / 16 >= size) eighths /= 2;

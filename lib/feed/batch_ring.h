@@ -1,7 +1,7 @@
-// Hand-over of batches from a thread that fills them to one that uses them: bounded, recycled, and open to exceptions.
+// A bounded queue of recycled batches between one thread that fills them and one that uses them.
 //
-// Rule: batches are made once and go round. What the filling thread throws, the taking thread gets, in the batch's
-// turn; the ring can be dropped at any moment and stops within one fill.
+// Rule: batches are allocated once and reused. An exception of the filling thread is thrown to the consumer in the
+// batch's turn. The ring can be destroyed at any moment and then stops within one fill.
 #pragma once
 
 #include <condition_variable>
@@ -16,25 +16,25 @@
 
 namespace packhorse {
 
-/// What a step needs: images, labels, and which they are.
+/// The input of a step: pixels, labels, and which images they are.
 struct Batch {
   uint64_t epoch = 0, step = 0;
   std::vector<uint8_t> pixels;  ///< (N, S, S, 3), RGB
   std::vector<int32_t> labels;  ///< (N); -1 pads the last batch of an evaluation
   std::vector<uint64_t> ids;    ///< (N), the images' numbers in their list
-  uint64_t bytes_read = 0;      ///< encoded bytes that it took
 };
 
 class BatchRing {
  public:
-  /// `fill` is called on the ring's own thread, batch after batch, until it returns false (no more) or throws.
+  /// `fill` is called on the ring's own thread, once for each batch, until it returns false (no more batches) or
+  /// throws.
   BatchRing(std::vector<std::unique_ptr<Batch>> batches, std::function<bool(Batch&)> fill);
   ~BatchRing();
   BatchRing(const BatchRing&) = delete;
   BatchRing& operator=(const BatchRing&) = delete;
 
-  /// The next batch, or nullptr after the last; valid until the next call, which hands it back. Throws what fill threw,
-  /// on this call and on every later one.
+  /// The next batch, or nullptr after the last one. It is valid until the next call, which recycles it. If `fill`
+  /// threw, this call and every later one throw the same exception.
   const Batch* next();
 
  private:
@@ -47,7 +47,7 @@ class BatchRing {
   std::unique_ptr<Batch> taken_;
   std::exception_ptr failure_;
   bool ended_ = false, stop_ = false;
-  std::thread thread_;  // last: it uses everything above
+  std::thread thread_;  // last: it uses all members above
 };
 
 }  // namespace packhorse

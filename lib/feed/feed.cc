@@ -1,13 +1,12 @@
 #include "feed/feed.h"
 
+#include <algorithm>
+#include <optional>
+#include <string>
+
 #include <tbb/enumerable_thread_specific.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
-
-#include <algorithm>
-#include <atomic>
-#include <optional>
-#include <string>
 
 #include "base/error.h"
 #include "base/stopwatch.h"
@@ -15,7 +14,7 @@
 namespace packhorse {
 namespace {
 
-/// Buffers that a thread keeps from image to image.
+/// Buffers that a thread reuses for every image.
 struct Scratch {
   std::vector<std::byte> record;
   DecodedImage image;
@@ -27,7 +26,7 @@ uint64_t pixels_per_image(const FeedOptions& options) {
 
 }  // namespace
 
-/// Runs on the ring's thread; its images are decoded by the arena's threads, of which that thread is one.
+/// Runs on the ring's thread. The arena's threads, including that one, decode the images.
 struct Feed::Filler {
   Filler(const ShardReader& reader, const FeedOptions& given)
       : shards(reader), options(given), arena(std::clamp(given.threads, 1, tbb::this_task_arena::max_concurrency())) {
@@ -51,10 +50,8 @@ struct Feed::Filler {
     prefetch();
     batch.epoch = epoch;
     batch.step = step;
-    bytes = 0;
     const uint64_t count = options.plan.rank_batch();
     arena.execute([&] { tbb::parallel_for(uint64_t{0}, count, [&](uint64_t index) { place(batch, index); }); });
-    batch.bytes_read = bytes;
     ++step;
     return true;
   }
@@ -72,9 +69,9 @@ struct Feed::Filler {
     Scratch& mine = scratch.local();
     const Record record = shards.read(number, mine.record);
     if (static_cast<int64_t>(record.label) >= options.classes) {
-      throw DamageError(
-          {"label " + std::to_string(record.label) + " where there are " + std::to_string(options.classes) + " classes",
-           shards.name_of(number), "these shards belong to another class table; pack again"});
+      throw DamageError({"label " + std::to_string(record.label) + " is out of range for " +
+                             std::to_string(options.classes) + " classes",
+                         shards.name_of(number), "pack again: these shards belong to another class table"});
     }
     try {
       const JpegInfo info = read_jpeg_info(record.image);
@@ -83,14 +80,13 @@ struct Feed::Filler {
       decode_crop(record.image, info, crop, options.augment.size, mine.image, dst);
     } catch (const Error& error) {
       throw DamageError({error.text().what, shards.name_of(number) + " (image " + std::to_string(record.id) + ")",
-                         "packhorse-verify lists every damaged record; pack again from the originals"});
+                         "list every damaged record with packhorse-verify, and pack again from the original images"});
     }
     batch.labels[index] = static_cast<int32_t>(record.label);
     batch.ids[index] = record.id;
-    bytes += record.image.size();
   }
 
-  /// Asks for the coming window's blocks evenly while this one is used, so that reading never comes in bursts.
+  /// Prefetches the blocks of the next window evenly while this one is used, so that reads do not come in bursts.
   void prefetch() {
     if (!order) return;
     const uint64_t position = options.plan.position(step, 0);
@@ -111,15 +107,14 @@ struct Feed::Filler {
   uint64_t epoch = 0, step = 0;
   std::optional<EpochOrder> order;
   uint64_t prefetched_slots = 0;
-  std::atomic<uint64_t> bytes{0};
 };
 
 Feed::Feed(const ShardReader& shards, const FeedOptions& options) {
   options.plan.check(options.training);
   if (options.augment.resize < options.augment.size) {
-    throw UsageError({"a short edge of " + std::to_string(options.augment.resize) + " leaves no crop of " +
-                          std::to_string(options.augment.size) + " pixels",
-                      "resize", "image-size or more"});
+    throw UsageError({"a short edge of " + std::to_string(options.augment.resize) +
+                          " pixels is smaller than the crop of " + std::to_string(options.augment.size) + " pixels",
+                      "resize", "use the value of image-size or more"});
   }
   filler_ = std::make_unique<Filler>(shards, options);
   std::vector<std::unique_ptr<Batch>> batches;

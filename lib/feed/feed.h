@@ -1,7 +1,8 @@
-// From shards to batches, ahead of the computation: read, check, decode, crop, straight into the batch's final place.
+// Makes batches from shards, ahead of the computation: reads, checks, decodes and crops each image directly into its
+// place in the batch.
 //
-// Rule: what comes out is a function of the options, never of timing or threads. Memory is bounded: `depth` batches
-// that go round. A record that is damaged or does not decode is an Error that names it, never skipped.
+// Rule: the batches are a function of the options, never of timing or threads. Memory is bounded: `depth` batches that
+// are reused. A record that is damaged or does not decode is an Error that names it; it is never skipped.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +19,13 @@ struct FeedOptions {
   BatchPlan plan;
   ShuffleOptions shuffle;
   AugmentOptions augment;
-  bool training = true;      ///< false: every record once, in the shards' order, centre crops, the last step padded
-  uint64_t first_epoch = 0;  ///< where training begins: O(1), however far
+  bool training = true;  ///< false: every record once, in the order of the shards, centre crops, the last step padded
+  uint64_t first_epoch = 0;  ///< where training begins; O(1) for any epoch
   uint64_t first_step = 0;   ///< within that epoch
   uint64_t end_epoch = 1;    ///< training ends before this epoch
-  int64_t classes = 0;       ///< labels must lie below
+  int64_t classes = 0;       ///< labels must be less than this
   int threads = 1;
-  int depth = 3;  ///< batches in the ring: one in use, the others decoded ahead
+  int depth = 3;  ///< batches in the ring: one in use, the others prefetched
 };
 
 class Feed {
@@ -35,12 +36,13 @@ class Feed {
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
 
-  /// The next batch, nullptr after the last one; valid until the next call. Throws what decoding threw.
+  /// The next batch, or nullptr after the last one; valid until the next call. Throws the error of reading or decoding
+  /// it.
   const Batch* next();
 
   /// Seconds that next() has waited so far.
   double waited_seconds() const { return waited_; }
-  /// Bytes of the ring's batches.
+  /// Bytes of all batches of the ring.
   static uint64_t memory_bytes(const FeedOptions& options);
 
  private:

@@ -8,7 +8,8 @@
 namespace packhorse {
 
 int ImageInput::short_edge() const {
-  constexpr int kSmall = 64;  // up to this size, images of that size are a data set's own
+  // Data sets of such small images are used at their own size, without a margin to crop.
+  constexpr int kSmall = 64;  // pixels
   if (resize > 0) return resize;
   return size <= kSmall ? size : static_cast<int>(std::lround(size * 8.0 / 7.0));
 }
@@ -33,7 +34,7 @@ ImageInput image_input_from(const Json& settings, int64_t image_size, const std:
 
 void parse_channels(const std::vector<std::string>& words, const std::string& name, float (&dst)[3]) {
   if (words.size() != 1 && words.size() != 3) {
-    throw UsageError({std::to_string(words.size()) + " numbers for three channels", name, "one number, or three"});
+    throw UsageError({std::to_string(words.size()) + " numbers for three channels", name, "give one number, or three"});
   }
   for (size_t c = 0; c < 3; ++c) dst[c] = static_cast<float>(number_from(words[words.size() == 1 ? 0 : c], name));
 }
@@ -42,7 +43,7 @@ double number_from(const std::string& word, const std::string& name) {
   char* end = nullptr;
   const double value = std::strtod(word.c_str(), &end);
   if (word.empty() || *end != '\0' || !std::isfinite(value)) {
-    throw UsageError({"'" + word + "' is not a number", name, "numbers with commas between them"});
+    throw UsageError({"'" + word + "' is not a number", name, "give numbers separated by commas"});
   }
   return value;
 }

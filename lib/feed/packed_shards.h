@@ -1,4 +1,4 @@
-// What a pack stage's manifest offers to training and evaluation.
+// Reads what training and evaluation need from the manifest of pack.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace packhorse {
 
-/// The shards of a split ("train" or "validation") in order; empty where there are none. Throws unless each shard has
-/// its index and all stand there with the sizes that the manifest states.
+/// The shards of a split ("train" or "validation") in order; empty if there are none. Throws unless each shard has its
+/// index and all files exist with the sizes in the manifest.
 std::vector<ShardPath> shards_of(const StageManifest& pack, const std::string& split);
 
-/// Images in those shards, as the manifest states.
+/// Number of images in those shards, from the manifest.
 uint64_t records_of(const StageManifest& pack, const std::string& split);
 
-/// Checksum over the shards' checksums: which data a checkpoint was trained on.
+/// Checksum over the shards' checksums: identifies the data that a checkpoint was trained on.
 std::string data_crc32c(const StageManifest& pack, const std::string& split);
 
 }  // namespace packhorse

@@ -1,4 +1,4 @@
-// A random part of the area with a random aspect ratio, scaled to size (Szegedy et al., 2014).
+// A random share of the image's area with a random aspect ratio, scaled to the input size (Szegedy et al., 2014).
 #include <algorithm>
 #include <cmath>
 
@@ -21,7 +21,7 @@ Crop make(const AugmentOptions& options, int width, int height, RandomStream& ra
     const auto y = random.below(static_cast<uint32_t>(height - h + 1));
     return {static_cast<double>(x), static_cast<double>(y), static_cast<double>(w), static_cast<double>(h), false};
   }
-  // A very long image: its middle, as wide as the aspect ratio allows.
+  // No try fitted, as with a very long image: the centre, as long as the largest aspect ratio allows.
   const double w = std::min<double>(width, height * options.max_aspect);
   const double h = std::min<double>(height, width * options.max_aspect);
   return {std::floor((width - w) / 2), std::floor((height - h) / 2), w, h, false};

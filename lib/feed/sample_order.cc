@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/philox.h"
 #include "base/text.h"
 
@@ -14,12 +13,12 @@ namespace {
 constexpr auto kUse = static_cast<uint32_t>(RandomUse::epoch_order);
 
 uint64_t block_count(uint64_t records, uint64_t block) {
-  if (records == 0) throw Error({"there are no records to put in order", "", "pack some images first"});
-  if (block == 0) throw UsageError({"a shuffle block of no records", "shuffle-block", "1 or more"});
+  if (records == 0) throw Error({"there are no records to shuffle", "", "pack some images first"});
+  if (block == 0) throw UsageError({"a shuffle block of 0 records", "shuffle-block", "use 1 or more"});
   return (records + block - 1) / block;
 }
 
-/// The address of a permutation: the epoch's own, or that of one of its windows.
+/// The counter that selects a permutation: 0 is the epoch's blocks, w + 1 its window w.
 uint64_t address_of(uint64_t epoch, uint64_t number) { return epoch << 32 | number; }
 
 }  // namespace
@@ -66,15 +65,15 @@ void BatchPlan::check(bool training) const {
     const uint64_t low = std::max(many, global_batch / many * many);
     const std::string good =
         low > global_batch ? std::to_string(low) : std::to_string(low) + " or " + std::to_string(low + many);
-    throw UsageError({"a global batch of " + std::to_string(global_batch) + " does not divide evenly over " +
-                          std::to_string(ranks) + " ranks",
-                      "global-batch", good});
+    throw UsageError(
+        {"a global batch of " + std::to_string(global_batch) + " does not divide evenly over " + counted(many, "rank"),
+         "global-batch", "use " + good});
   }
   if (training && global_batch > records) {
     const uint64_t most = records / many * many;
-    throw UsageError({"a global batch of " + grouped(global_batch) + " is more than the " + grouped(records) +
-                          " records there are to train on",
-                      "global-batch", most > 0 ? std::to_string(most) + " or fewer" : "fewer ranks"});
+    throw UsageError(
+        {"a global batch of " + grouped(global_batch) + " is more than the " + grouped(records) + " training images",
+         "global-batch", most > 0 ? "use " + std::to_string(most) + " or fewer" : "use fewer ranks"});
   }
 }
 

@@ -1,7 +1,5 @@
 #include "hdf5/hdf5_file.h"
 
-#include <hdf5.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -9,17 +7,19 @@
 #include <numeric>
 #include <utility>
 
+#include <hdf5.h>
+
 #include "base/crc32c.h"
 #include "base/error.h"
 
 namespace packhorse {
 namespace {
 
-constexpr size_t kBlockBytes = 512;             // of the user block; HDF5 allows 512 and its doublings
-constexpr size_t kGrowBytes = size_t{1} << 20;  // by which the file in memory grows
+constexpr size_t kBlockBytes = 512;             // of the user block; HDF5 allows 512, 1024, 2048, ...
+constexpr size_t kGrowBytes = size_t{1} << 20;  // the file in memory grows in steps of this size
 constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
 
-/// An identifier of HDF5's with one owner.
+/// An HDF5 identifier with one owner.
 class Handle {
  public:
   using Close = herr_t (*)(hid_t);
@@ -38,8 +38,8 @@ class Handle {
   Close close_;
 };
 
-/// HDF5's innermost complaint, for the message; its own printing to stderr is switched off.
-std::string complaint() {
+/// HDF5's innermost error, for our message; its own printing to stderr is turned off.
+std::string last_error() {
   std::string text;
   const auto visit = [](unsigned, const H5E_error2_t* error, void* into) -> herr_t {
     auto& found = *static_cast<std::string*>(into);
@@ -61,14 +61,14 @@ std::string place(const std::filesystem::path& path, const std::string& object, 
 }
 
 [[noreturn]] void cannot_write(const std::string& where) {
-  throw Error({"HDF5 could not take a value" + complaint(), where, ""});
+  throw Error({"HDF5 cannot write this" + last_error(), where, ""});
 }
 [[noreturn]] void cannot_read(const std::string& what, const std::string& where) {
-  throw DamageError({what + complaint(), where,
+  throw DamageError({what + last_error(), where,
                      "look at the file with h5dump; if another version wrote it, make it again with this one"});
 }
 
-/// The block in front of the file: what the rest must be.
+/// The user block: states the size and the checksum of the rest of the file.
 std::array<char, kBlockBytes> make_block(uint64_t bytes, uint32_t crc) {
   const std::string text = "packhorse hdf5/1\nbytes " + std::to_string(bytes) + "\ncrc32c " + crc32c_text(crc) +
                            "\nThe HDF5 file begins at byte 512; every HDF5 tool finds it.\n";
@@ -77,12 +77,12 @@ std::array<char, kBlockBytes> make_block(uint64_t bytes, uint32_t crc) {
   return block;
 }
 
-/// Refuses a file that is not, to the last bit, what was written.
+/// Throws unless the file is, to the last bit, what was written.
 void check_whole(const std::filesystem::path& path) {
   const InputFile file(path);
   std::array<char, kBlockBytes> found{};
   if (file.bytes() > kBlockBytes) file.read_at(0, std::as_writable_bytes(std::span(found)));
-  if (std::string_view(found.data(), kSignature.size()) == kSignature) return;  // another tool's: nothing to compare
+  if (std::string_view(found.data(), kSignature.size()) == kSignature) return;  // of another tool: nothing to compare
   uint32_t crc = 0;
   uint64_t bytes = 0;
   std::vector<std::byte> buffer(kGrowBytes);
@@ -92,8 +92,8 @@ void check_whole(const std::filesystem::path& path) {
     crc = crc32c(std::span(buffer).first(bytes), crc);
   }
   if (file.bytes() > kBlockBytes && found == make_block(file.bytes() - kBlockBytes, crc)) return;
-  throw DamageError({"damaged, cut short, or no HDF5 file of Packhorse's (its checksum does not match)", path.string(),
-                     "take an older copy, or run the stage that makes it again"});
+  throw DamageError({"damaged, truncated, or not an HDF5 file of Packhorse (its checksum does not match)",
+                     path.string(), "restore an older copy, or run the stage that makes it again"});
 }
 
 Handle text_type() {
@@ -105,7 +105,7 @@ Handle text_type() {
 
 bool exists(hid_t file, const std::string& name) {
   if (name.empty()) return true;
-  // HDF5 complains where a group on the way is missing, so the way is walked.
+  // HDF5 reports an error if a group on the path is missing, so each level is checked.
   for (size_t slash = name.find('/');; slash = name.find('/', slash + 1)) {
     if (H5Lexists(file, name.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) {
       H5Eclear2(H5E_DEFAULT);
@@ -119,7 +119,7 @@ void write_dataset(hid_t file, hid_t type, const std::string& name, const void* 
                    const std::vector<int64_t>& shape, const std::string& where) {
   const int64_t product = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
   if (product < 0 || static_cast<size_t>(product) != count) {
-    throw Error({"the shape holds " + std::to_string(product) + " values, " + std::to_string(count) + " were given",
+    throw Error({"the shape has " + std::to_string(product) + " values, but " + std::to_string(count) + " are given",
                  where, ""});
   }
   const std::vector<hsize_t> sizes(shape.begin(), shape.end());
@@ -127,7 +127,7 @@ void write_dataset(hid_t file, hid_t type, const std::string& name, const void* 
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links.get(), 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_obj_track_times(creation.get(), false);  // the same values are the same bytes, whenever they are written
+  H5Pset_obj_track_times(creation.get(), false);  // the same values give the same bytes at any time
   const Handle set(H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT),
                    H5Dclose);
   if (!set.good()) cannot_write(where);
@@ -151,7 +151,7 @@ void write_attribute(hid_t file, hid_t type, const std::string& object, const st
 }
 
 void refuse_zero_byte(const std::string& text, const std::string& where) {
-  if (text.find('\0') != std::string::npos) throw Error({"a text with a zero byte cannot be stored", where, ""});
+  if (text.find('\0') != std::string::npos) throw Error({"a string with a zero byte cannot be stored", where, ""});
 }
 
 /// A dataset opened for reading, with its number of values.
@@ -163,7 +163,7 @@ struct Source {
   Source(hid_t file, const std::string& name, const std::string& where)
       : set(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose),
         space(set.good() ? H5Dget_space(set.get()) : -1, H5Sclose) {
-    if (!space.good()) cannot_read("there is no such dataset", where);
+    if (!space.good()) cannot_read("no such dataset", where);
     const hssize_t points = H5Sget_simple_extent_npoints(space.get());
     if (points < 0) cannot_read("the dataset has no shape", where);
     count = static_cast<size_t>(points);
@@ -186,21 +186,21 @@ std::vector<T> read_numbers(hid_t file, hid_t type, const std::string& name, con
   return values;
 }
 
-/// Turns what `read` fills, in the file's own form (fixed or variable length), into texts.
+/// Converts the values that `read` gives, of fixed or variable length as in the file, to strings.
 std::vector<std::string> read_texts(hid_t type, hid_t space, size_t count, const std::string& where,
                                     const std::function<bool(hid_t type, void* into)>& read) {
-  if (H5Tget_class(type) != H5T_STRING) cannot_read("the value is not a text", where);
+  if (H5Tget_class(type) != H5T_STRING) cannot_read("the value is not a string", where);
   std::vector<std::string> texts(count);
   if (H5Tis_variable_str(type) > 0) {
     std::vector<char*> pointers(count, nullptr);
-    if (count > 0 && !read(type, pointers.data())) cannot_read("the texts cannot be read", where);
+    if (count > 0 && !read(type, pointers.data())) cannot_read("the strings cannot be read", where);
     for (size_t i = 0; i < count; ++i) texts[i] = pointers[i] == nullptr ? "" : pointers[i];
     if (count > 0) H5Dvlen_reclaim(type, space, H5P_DEFAULT, pointers.data());
     return texts;
   }
   const size_t width = H5Tget_size(type);
   std::vector<char> block(count * width);
-  if (count > 0 && !read(type, block.data())) cannot_read("the texts cannot be read", where);
+  if (count > 0 && !read(type, block.data())) cannot_read("the strings cannot be read", where);
   for (size_t i = 0; i < count; ++i) texts[i].assign(&block[i * width], strnlen(&block[i * width], width));
   return texts;
 }
@@ -213,7 +213,7 @@ struct AttributeSource {
       : attribute(H5Aopen_by_name(file, object.empty() ? "/" : object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
                   H5Aclose),
         type(attribute.good() ? H5Aget_type(attribute.get()) : -1, H5Tclose) {
-    if (!type.good()) cannot_read("there is no such attribute", where);
+    if (!type.good()) cannot_read("no such attribute", where);
     const Handle space(H5Aget_space(attribute.get()), H5Sclose);
     if (H5Sget_simple_extent_npoints(space.get()) != 1) cannot_read("the attribute is not a single value", where);
   }
@@ -238,7 +238,7 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : output_(path), path_
   H5Pset_fapl_core(access.get(), kGrowBytes, 0);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
   H5Pset_userblock(creation.get(), kBlockBytes);
-  // Objects carry no times, so that the same content gives the same bytes: HDF5 leaves them out by default.
+  // Objects have no timestamps (HDF5's default), so that the same content gives the same bytes.
   file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
   if (file_ < 0) cannot_write(path.string());
 }
@@ -294,7 +294,7 @@ void Hdf5Writer::commit() {
       H5Fget_vfd_handle(file_, H5P_DEFAULT, reinterpret_cast<void**>(&memory)) < 0) {
     cannot_write(path_.string());
   }
-  // The memory is longer than the file, as it grows in steps: the file ends where HDF5's addresses end.
+  // The memory is longer than the file because it grows in steps: the file ends where HDF5's addresses end.
   const ssize_t bytes = H5Fget_file_image(file_, nullptr, 0);
   if (bytes < 0 || memory == nullptr) cannot_write(path_.string());
   const std::span body(static_cast<const std::byte*>(*memory) + kBlockBytes, static_cast<size_t>(bytes));
@@ -309,10 +309,10 @@ Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
   check_whole(path);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
-  H5Pset_file_locking(access.get(), false,
-                      true);  // files are replaced, never changed, and some file systems lack locks
+  // No locks: files are replaced, never changed, and some file systems do not support locks.
+  H5Pset_file_locking(access.get(), false, true);
   file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
-  if (file_ < 0) cannot_read("not an HDF5 file, or a damaged one", path.string());
+  if (file_ < 0) cannot_read("not an HDF5 file, or damaged", path.string());
 }
 
 Hdf5Reader::~Hdf5Reader() {
@@ -376,7 +376,7 @@ std::vector<std::string> Hdf5Reader::attribute_names(const std::string& object) 
   };
   const char* owner = object.empty() ? "/" : object.c_str();
   if (H5Aiterate_by_name(file_, owner, H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &names, H5P_DEFAULT) < 0) {
-    cannot_read("there is no such object", place(path_, object));
+    cannot_read("no such object", place(path_, object));
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -390,7 +390,7 @@ std::vector<std::string> Hdf5Reader::names(const std::string& group) const {
   };
   const Handle owner(H5Gopen2(file_, group.empty() ? "/" : group.c_str(), H5P_DEFAULT), H5Gclose);
   if (!owner.good() || H5Literate(owner.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &names) < 0) {
-    cannot_read("there is no such group", place(path_, group));
+    cannot_read("no such group", place(path_, group));
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -400,7 +400,7 @@ void copy_hdf5(const Hdf5Reader& reader, const std::string& from, Hdf5Writer& wr
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links.get(), 1);
   if (H5Ocopy(reader.file_, from.c_str(), writer.file_, to.c_str(), H5P_DEFAULT, links.get()) < 0) {
-    cannot_read("it cannot be copied", place(reader.path_, from));
+    cannot_read("cannot be copied", place(reader.path_, from));
   }
 }
 

@@ -1,11 +1,12 @@
-// HDF5 with owners and errors: the only place that sees hdf5.h. Names are paths ("steps/loss"); groups are made as
-// needed.
+// HDF5 files with owners and exceptions; no other code includes hdf5.h. Names are paths ("steps/loss"); groups are
+// created as needed.
 //
-// Rules: a file is built in memory and written beside its place, so a reader sees the old file or the new one, whole,
-// and a full disk is met by our own writes, never by HDF5 in the middle of a flush. Its first 512 bytes (HDF5's "user
-// block", which every tool skips) state size and CRC32C of all that follows; a file that does not match is refused
-// before HDF5 looks at it, as damaged structures can send the library round for ever. A plain HDF5 file of another tool
-// has no such block and is read as it is. One thread at a time: Debian's library takes no locks.
+// Rules: a file is built in memory, written under a temporary name and renamed, so a reader sees the complete old file
+// or the complete new one, and a full disk makes our own writes fail, never HDF5 in the middle of a flush. The first
+// 512 bytes (HDF5's "user block", which every tool skips) state the size and CRC32C of all that follows; a file that
+// does not match is refused before HDF5 opens it, because damaged structures can send the library into an endless loop.
+// A plain HDF5 file of another tool has no such block and is read as it is. Use one thread at a time: Debian's library
+// is not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +32,14 @@ class Hdf5Writer {
   void write(const std::string& name, std::span<const int64_t> values, const std::vector<int64_t>& shape);
   void write(const std::string& name, std::span<const uint32_t> values, const std::vector<int64_t>& shape);
   void write(const std::string& name, std::span<const uint8_t> values, const std::vector<int64_t>& shape);
-  /// UTF-8 texts of any length, without a zero byte.
+  /// UTF-8 strings of any length, without zero bytes.
   void write(const std::string& name, const std::vector<std::string>& values);
-  /// Attributes of a dataset, of a group (made where there is none), or of the root (""). The last value given holds.
+  /// Attributes of a dataset, of a group (created if missing), or of the root (""). A later value replaces an earlier
+  /// one.
   void attribute(const std::string& object, const std::string& name, const std::string& value);
   void attribute(const std::string& object, const std::string& name, int64_t value);
   void attribute(const std::string& object, const std::string& name, double value);
-  /// Writes, flushes and renames; without it nothing remains.
+  /// Writes, flushes and renames the file; without it no file remains.
   void commit();
 
  private:
@@ -50,14 +52,15 @@ class Hdf5Writer {
 
 class Hdf5Reader {
  public:
-  /// Reads the whole file once to check it; throws DamageError for one that is damaged or is no HDF5 file.
+  /// Reads the whole file once to check it; throws DamageError if it is damaged or not an HDF5 file.
   explicit Hdf5Reader(const std::filesystem::path& path);
   ~Hdf5Reader();
   Hdf5Reader(const Hdf5Reader&) = delete;
   Hdf5Reader& operator=(const Hdf5Reader&) = delete;
   bool has(const std::string& name) const;
   std::vector<int64_t> shape(const std::string& name) const;
-  /// Values in row-major order, converted to the type asked for. Texts are not numbers: DamageError.
+  /// Values in row-major order, converted to the requested type. Throws DamageError for strings where numbers are
+  /// requested, or the reverse.
   std::vector<float> floats(const std::string& name) const;
   std::vector<double> doubles(const std::string& name) const;
   std::vector<int64_t> integers(const std::string& name) const;

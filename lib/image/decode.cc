@@ -1,18 +1,18 @@
 #include "image/decode.h"
 
-#include <png.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <string_view>
+
+#include <png.h>
 
 #include "base/error.h"
 
 namespace packhorse {
 namespace {
 
-/// libpng's simplified interface holds its state in here; png_image_free() may be called at any time.
+/// The state of libpng's simplified interface; png_image_free() may be called at any time.
 struct PngImage {
   png_image state{};
   PngImage() { state.version = PNG_IMAGE_VERSION; }
@@ -30,7 +30,7 @@ void decode_png(std::span<const std::byte> bytes, DecodedImage& dst) {
   const int64_t width = png.state.width, height = png.state.height;
   if (width > kMaxSide || height > kMaxSide || width * height > kMaxPixels) {
     throw DamageError(
-        {"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels is refused", "", ""});
+        {"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels is too large", "", ""});
   }
   png.state.format = PNG_FORMAT_RGB;
   dst.width = static_cast<int>(width);
@@ -90,10 +90,10 @@ void decode_image_for(std::span<const std::byte> bytes, int short_edge, DecodedI
   if (format == "empty") throw DamageError({"an empty file", "", ""});
   if (format != "JPEG") {
     throw DamageError({format == "unknown" ? "not an image of a known format"
-                                           : "of format " + format + "; only JPEG and PNG are read",
+                                           : "the format is " + format + "; only JPEG and PNG can be read",
                        "", ""});
   }
-  // The codec has vector code for these scales; in between it would be slower than at full size.
+  // The codec has SIMD code for these scales; any other scale would be slower than full size.
   const JpegInfo info = read_jpeg_info(bytes);
   int eighths = 8;
   while (eighths > 1 && scaled_side(std::min(info.width, info.height), eighths / 2) >= short_edge) eighths /= 2;

@@ -1,7 +1,7 @@
-// Images of whatever format: what the bytes are, and their pixels where the format is one we read.
+// Images of any format: which format the bytes have, and their pixels if we can read that format.
 //
-// JPEG and PNG are read. PNG may be grey, palette, 16 bits or interlaced; transparency is laid over white. Other
-// formats are refused by name, so that a quarantine's line says what was found.
+// JPEG and PNG can be read. PNG may be grey, palette, 16 bits or interlaced; transparency is blended with white. Other
+// formats are refused by name, so that the line in the quarantine says what was found.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,14 @@
 
 namespace packhorse {
 
-/// "JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "HTML page", ... by the first bytes; "unknown" where none fits.
+/// "JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "HTML page", ... by the first bytes; "unknown" if none matches.
 std::string image_format(std::span<const std::byte> bytes);
 
-/// Decodes a JPEG or a PNG whole; throws DamageError for anything else, and for what is not sound.
+/// Decodes all of a JPEG or PNG; throws DamageError for any other format and for a damaged image.
 void decode_image(std::span<const std::byte> bytes, DecodedImage& dst);
 
-/// As decode_image, for making an image whose short edge has `short_edge` pixels: a JPEG may come back scaled down,
-/// but never below that.
+/// As decode_image, for pixels that will be shrunk to a short edge of `short_edge` pixels: a JPEG may be decoded at a
+/// smaller scale, but never smaller than that.
 void decode_image_for(std::span<const std::byte> bytes, int short_edge, DecodedImage& dst);
 
 }  // namespace packhorse

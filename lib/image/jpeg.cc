@@ -3,19 +3,21 @@
 #include <algorithm>
 #include <array>
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h needs it
+#include <cstdio>
 #include <cstring>
 
+// jpeglib.h needs cstdio, and jerror.h needs jpeglib.h.
+// clang-format off
 #include <jpeglib.h>
-// After jpeglib.h, which it needs.
 #include <jerror.h>
+// clang-format on
 
 #include "base/error.h"
 
 namespace packhorse {
 namespace {
 
-/// libjpeg reports by callback and must not return to where it failed: it jumps back to guarded(), which throws.
+/// libjpeg reports errors by callback, and the callback must not return to the failed call: it jumps back to guarded().
 struct ErrorManager {
   jpeg_error_mgr base;  // first, so that libjpeg's pointer to it is a pointer to this
   std::jmp_buf back;
@@ -29,7 +31,7 @@ struct ErrorManager {
 }
 
 void on_message(j_common_ptr codec, int level) {
-  // Negative is a warning: data lost or made up. A minor version of JFIF that is not known touches no pixel.
+  // Negative is a warning: data was lost or invented. An unknown version of JFIF affects no pixel.
   if (level < 0 && codec->err->msg_code != JWRN_JFIF_MAJOR) give_up(codec);
 }
 
@@ -48,7 +50,7 @@ void prepare(ErrorManager& errors) {
   errors.base.output_message = [](j_common_ptr) {};
 }
 
-/// Runs calls of libjpeg; false where one failed. `body` must own nothing while it calls: a jump runs no destructor.
+/// Runs calls of libjpeg; false if one failed. `body` must own nothing during the calls: longjmp runs no destructor.
 template <typename Body>
 bool guarded(ErrorManager& errors, const Body& body) {
   if (setjmp(errors.back) != 0) return false;
@@ -60,7 +62,7 @@ struct Decoder {
   ErrorManager errors;
   jpeg_progress_mgr progress{};
   jpeg_decompress_struct codec{};
-  std::vector<uint8_t> row;  ///< one row as the codec gives it, where that is not what is wanted
+  std::vector<uint8_t> row;  ///< one row from the codec, if it must still be cropped or converted
 
   Decoder() {
     prepare(errors);
@@ -92,7 +94,7 @@ Decoder& decoder() {
 
 [[noreturn]] void refuse(const std::string& what) { throw DamageError({what, "", ""}); }
 
-/// Reads the header and refuses what no later step could use.
+/// Reads the header and refuses what no later step can use.
 JpegInfo read_header(Decoder& decoder, std::span<const std::byte> bytes) {
   if (bytes.size() < 4) refuse("not a JPEG: only " + std::to_string(bytes.size()) + " bytes");
   jpeg_decompress_struct& codec = decoder.codec;
@@ -100,24 +102,25 @@ JpegInfo read_header(Decoder& decoder, std::span<const std::byte> bytes) {
     jpeg_mem_src(&codec, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
     jpeg_read_header(&codec, TRUE);
   });
-  const JpegInfo info{static_cast<int>(codec.image_width), static_cast<int>(codec.image_height), codec.num_components,
-                      codec.progressive_mode != FALSE};
-  std::string trouble;
+  const JpegInfo info{static_cast<int>(codec.image_width), static_cast<int>(codec.image_height), codec.num_components};
+  std::string problem;
   if (info.width > kMaxSide || info.height > kMaxSide || int64_t{info.width} * info.height > kMaxPixels) {
-    trouble = "an image of " + std::to_string(info.width) + " x " + std::to_string(info.height) + " pixels is refused";
+    problem =
+        "an image of " + std::to_string(info.width) + " x " + std::to_string(info.height) + " pixels is too large";
   } else if (info.components != 1 && info.components != 3 && info.components != 4) {
-    trouble = "a JPEG of " + std::to_string(info.components) + " components";
+    problem = "a JPEG with " + std::to_string(info.components) + " components cannot be read";
   } else if (codec.data_precision != 8) {
-    trouble = "a JPEG of " + std::to_string(codec.data_precision) + " bits a sample";
+    problem = "a JPEG with " + std::to_string(codec.data_precision) + " bits per sample cannot be read";
   }
-  if (!trouble.empty()) {
+  if (!problem.empty()) {
     jpeg_abort_decompress(&codec);
-    refuse(trouble);
+    refuse(problem);
   }
   return info;
 }
 
-/// CMYK to RGB. Adobe's files, nearly all there are, store how much light is left; others how much ink there is.
+/// CMYK to RGB. Files with Adobe's marker, which are nearly all, store inverted ink (the remaining light); others store
+/// ink.
 void cmyk_row(const uint8_t* src, int width, bool inverted, uint8_t* dst) {
   for (int x = 0; x < width; ++x, src += 4, dst += 3) {
     const unsigned key = inverted ? src[3] : 255u - src[3];
@@ -128,8 +131,8 @@ void cmyk_row(const uint8_t* src, int width, bool inverted, uint8_t* dst) {
   }
 }
 
-/// The columns to decode so that those of `region` come out exact: chroma is interpolated from its neighbours, which
-/// must be there, and the codec begins at a block's edge only.
+/// The columns to decode so that those of `region` are exact: chroma is interpolated from its neighbours, which must be
+/// decoded too, and the codec can begin only at the edge of a block.
 struct Columns {
   JDIMENSION first = 0, count = 0;
 };
@@ -140,7 +143,7 @@ Columns columns_for(const Region& region, const jpeg_decompress_struct& codec) {
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(last - first)};
 }
 
-/// Rows straight into the image, where they have its form.
+/// Decodes rows directly into `dst`, if the codec gives them in its form.
 void read_rows_direct(jpeg_decompress_struct& codec, DecodedImage& dst) {
   const size_t stride = size_t{3} * dst.width;
   while (codec.output_scanline < codec.output_height) {
@@ -151,7 +154,7 @@ void read_rows_direct(jpeg_decompress_struct& codec, DecodedImage& dst) {
   }
 }
 
-/// Rows by way of a buffer: trimmed to the region, CMYK converted. `left` is the region's first column in a row.
+/// Decodes rows through a buffer: cropped to the region, CMYK converted. `left` is the region's first column in a row.
 void read_rows_buffered(jpeg_decompress_struct& codec, std::vector<uint8_t>& row, int left, DecodedImage& dst) {
   JSAMPROW at = row.data();
   for (int y = 0; y < dst.height; ++y) {
@@ -170,7 +173,7 @@ void set_scale(jpeg_decompress_struct& codec, int eighths) {
   codec.scale_denom = 8;
 }
 
-/// Decodes `region`, or all where it is null.
+/// Decodes `region`, or everything if it is null.
 void decode(std::span<const std::byte> bytes, const Region* region, int eighths, DecodedImage& dst) {
   if (eighths < 1 || eighths > 8) throw Error({"a JPEG cannot be scaled by " + std::to_string(eighths) + "/8", "", ""});
   Decoder& own = decoder();
@@ -181,7 +184,8 @@ void decode(std::span<const std::byte> bytes, const Region* region, int eighths,
   if (want.x < 0 || want.y < 0 || want.width < 1 || want.height < 1 || want.width > width - want.x ||
       want.height > height - want.y) {
     jpeg_abort_decompress(&codec);
-    throw Error({"a region outside of an image of " + std::to_string(width) + " x " + std::to_string(height), "", ""});
+    throw Error(
+        {"the region is outside of an image of " + std::to_string(width) + " x " + std::to_string(height), "", ""});
   }
   dst.width = want.width;
   dst.height = want.height;
@@ -213,10 +217,10 @@ void decode(std::span<const std::byte> bytes, const Region* region, int eighths,
   });
 }
 
-/// What a JPEG can take at most: three bytes a pixel of whole blocks (16 x 16 at 4:2:0), and its headers.
+/// Upper bound of a JPEG's size: three bytes per pixel of whole blocks (16 x 16 at 4:2:0), and its headers.
 size_t encoded_bound(int width, int height) { return size_t{3} * ((width + 15) & ~15) * ((height + 15) & ~15) + 4096; }
 
-/// Writes into a vector kept per thread, made large enough beforehand: nothing is allocated inside the codec's calls.
+/// Writes into a vector of its thread that is large enough beforehand: nothing is allocated inside the codec's calls.
 struct Encoder {
   ErrorManager errors;
   jpeg_compress_struct codec{};
@@ -252,7 +256,7 @@ struct Encoder {
 std::vector<std::byte> encode(std::span<const uint8_t> pixels, int width, int height, int channels, int quality) {
   const size_t stride = size_t{1} * channels * static_cast<size_t>(std::max(0, width));
   if (width < 1 || height < 1 || pixels.size() != stride * height) {
-    throw Error({"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels does not fit " +
+    throw Error({"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels cannot have " +
                      std::to_string(pixels.size()) + " bytes",
                  "", ""});
   }
@@ -303,7 +307,8 @@ JpegInfo check_jpeg(std::span<const std::byte> bytes) {
   const JpegInfo info = read_header(own, bytes);
   own.row.resize(std::max(own.row.size(), size_t{4} * scaled_side(info.width, 1)));
   own.run([&] {
-    // At 1/8 a block is its mean: the entropy decoder walks every code but keeps no coefficient.
+    // At scale 1/8 a block becomes its mean: the entropy decoder reads every code, but the other coefficients are
+    // dropped.
     set_scale(codec, 1);
     codec.do_fancy_upsampling = FALSE;
     codec.out_color_space = info.components == 4 ? JCS_CMYK : info.components == 3 ? JCS_RGB : JCS_GRAYSCALE;

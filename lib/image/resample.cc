@@ -12,11 +12,11 @@ namespace {
 constexpr int kWeightBits = 14;                // a weight fits into 16 bits, a sum of weights times 255 into 32
 constexpr int kHalf = 1 << (kWeightBits - 1);  // makes the shift round to nearest
 
-/// Which source samples make up each destination sample, and how much each counts.
+/// Which source samples contribute to each destination sample, and their weights.
 struct FilterWeights {
-  int most = 0;                  ///< weights a destination sample has room for
-  std::vector<int> first;        ///< first source sample, of each destination sample
-  std::vector<int16_t> weights;  ///< (destination, most): sum 2^kWeightBits each; zeros at the end where fewer count
+  int most = 0;                  ///< weights stored for each destination sample
+  std::vector<int> first;        ///< first source sample of each destination sample
+  std::vector<int16_t> weights;  ///< (destination, most): each row sums to 2^kWeightBits; unused weights are zeros
 };
 
 FilterWeights make_weights(int from, int to) {
@@ -50,10 +50,10 @@ FilterWeights make_weights(int from, int to) {
   return taps;
 }
 
-/// Rows that go through both passes together: across the image, each is a lane of the same arithmetic.
+/// Rows that are filtered together: in the horizontal filter each row is one SIMD lane.
 constexpr int kLanes = 16;
 
-// The compiler turns these loops into vector code; a processor with wider vectors than the baseline's takes its own.
+// The compiler vectorises these loops; a processor with AVX2 runs a version of its own.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PACKHORSE_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
 #else
@@ -99,7 +99,7 @@ Size shrunk_to_short_edge(Size size, int edge) {
 
 void resample(const DecodedImage& src, Size size, DecodedImage& dst) {
   if (src.width < 1 || src.height < 1 || size.width < 1 || size.height < 1) {
-    throw Error({"an image without pixels cannot be resampled", "", ""});
+    throw Error({"an image cannot be resampled from or to zero pixels", "", ""});
   }
   const FilterWeights down = make_weights(src.height, size.height), across = make_weights(src.width, size.width);
   dst.width = size.width;

@@ -1,7 +1,7 @@
-// Images made smaller or larger, with a filter as wide as the step between pixels: no aliasing.
+// Makes decoded images smaller or larger, with a filter as wide as the step between pixels: no aliasing.
 //
-// The triangle filter, stretched by the scale where the image shrinks, in whole-number arithmetic: the same bytes on
-// every machine.
+// The triangle filter, stretched by the scale if the image shrinks, in integer arithmetic: the same bytes on every
+// machine.
 #pragma once
 
 #include "image/jpeg.h"
@@ -13,10 +13,10 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 
-/// The size at which the shorter edge has `edge` pixels and the shape stays; an image already as small keeps its own.
+/// The size with a short edge of `edge` pixels and the same aspect ratio; a smaller image keeps its size.
 Size shrunk_to_short_edge(Size size, int edge);
 
-/// Makes `dst` of the given size from all of `src` (which must not be the same object).
+/// Resamples all of `src` to `dst` at the given size; they must not be the same object.
 void resample(const DecodedImage& src, Size size, DecodedImage& dst);
 
 }  // namespace packhorse

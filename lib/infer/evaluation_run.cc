@@ -1,16 +1,17 @@
 #include "infer/evaluation_run.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cmath>
 #include <set>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stopwatch.h"
 #include "base/text.h"
+#include "metrics/top_k.h"
 #include "results/hierarchy.h"
 
 namespace packhorse {
@@ -19,15 +20,15 @@ namespace {
 constexpr size_t kBestKept = 5;
 constexpr size_t kMaxConfusions = 10000;
 
-/// An image worth keeping, and where it stands.
+/// A single image to keep, and its position in the shards.
 struct Kept {
   uint64_t position = 0;
   SampleResult result;
 
-  double surety() const { return result.best.front().probability; }
-  /// Surest first.
+  double confidence() const { return result.best.front().probability; }
+  /// Highest confidence first.
   bool operator<(const Kept& other) const {
-    return surety() != other.surety() ? surety() > other.surety() : position < other.position;
+    return confidence() != other.confidence() ? confidence() > other.confidence() : position < other.position;
   }
 };
 
@@ -48,7 +49,7 @@ class EvaluationRun {
   }
 
   Evaluation run() {
-    count();
+    count_images();
     Evaluation evaluation;
     evaluation.listed = shards_.records();
     evaluation.step = inference_.info().step;
@@ -66,7 +67,7 @@ class EvaluationRun {
   }
 
  private:
-  void count() {
+  void count_images() {
     const auto classes = job_.classes.size();
     Feed feed(shards_, options_);
     Progress progress("evaluate", "images", shards_.records(), !world_.is_root());
@@ -75,13 +76,13 @@ class EvaluationRun {
       for (size_t i = 0; i < batch->labels.size(); ++i) {
         const uint64_t position = options_.plan.position(batch->step, i);
         if (position >= shards_.records()) continue;
-        look_at(logits.subspan(i * classes, classes), batch->labels[i], position, batch->ids[i]);
+        count_image(logits.subspan(i * classes, classes), batch->labels[i], position, batch->ids[i]);
       }
       progress.add(std::min(options_.plan.global_batch, shards_.records() - progress.done()));
     }
   }
 
-  void look_at(std::span<const float> logits, int32_t data_label, uint64_t position, uint64_t image) {
+  void count_image(std::span<const float> logits, int32_t data_label, uint64_t position, uint64_t image) {
     const int64_t label = map_[static_cast<size_t>(data_label)];
     for (AccuracyCounters& counters : counters_) counters.add(logits, label);
     const bool sampled = sampled_.contains(position);
@@ -113,13 +114,13 @@ class EvaluationRun {
   void check(const AccuracyCounters& counters) const {
     const uint64_t counted = counters.images() + counters.outside() + counters.not_finite();
     if (counted != shards_.records()) {
-      throw Error({fmt::format("{} images were counted of {}", grouped(counted), grouped(shards_.records())),
+      throw Error({fmt::format("{} of {} images were counted", grouped(counted), grouped(shards_.records())),
                    "the evaluation", ""});
     }
     if (counters.not_finite() > 0) {
-      throw Error({fmt::format("the network gives values that are not finite for {} of {} images",
+      throw Error({fmt::format("the network's outputs are not finite for {} of {} images",
                                grouped(counters.not_finite()), grouped(counted)),
-                   inference_.info().network, "evaluate an earlier checkpoint, or with --precision f32"});
+                   inference_.info().network, "evaluate an earlier checkpoint, or use --precision f32"});
     }
   }
 
@@ -131,7 +132,7 @@ class EvaluationRun {
     return result;
   }
 
-  // ---- Single images: each rank keeps its own, rank 0 chooses among all ------------------------------------------
+  // ---- Single images: each rank keeps its own, rank 0 selects from all -------------------------------------------
 
   std::string packed(const std::vector<Kept>& kept) const {
     Json list = Json::array();
@@ -190,11 +191,11 @@ class EvaluationRun {
   Inference& inference_;
   const ShardReader& shards_;
   const EvaluationJob& job_;
-  const std::vector<int64_t> map_;  // the data's label to the network's
+  const std::vector<int64_t> map_;  // from a label of the data to one of the network, or -1
   const ClassChoice all_;
   const FeedOptions options_;
-  std::vector<AccuracyCounters> counters_;  // all, then the subset
-  std::set<uint64_t> sampled_;              // positions
+  std::vector<AccuracyCounters> counters_;  // of all classes, then of the subset
+  std::set<uint64_t> sampled_;              // positions of the even sample
   std::vector<Kept> samples_;
   std::set<Kept> mistakes_;
 };
@@ -209,7 +210,7 @@ FeedOptions evaluation_feed(const Inference& inference, const World& world, cons
 
 void report_evaluation(const Inference& inference, const World& world, const EvaluationJob& job,
                        const ShardReader& shards) {
-  constexpr size_t kMaxNames = 400;  // characters of a list of classes
+  constexpr size_t kMaxNames = 400;  // length of a list of classes in a message, in characters
   const auto map = label_map(job.data_classes, job.classes);
   std::vector<std::string> unknown;
   for (size_t label = 0; label < map.size(); ++label) {
@@ -217,11 +218,12 @@ void report_evaluation(const Inference& inference, const World& world, const Eva
   }
   log_info(fmt::format("{} images of {} classes", grouped(shards.records()), grouped(job.data_classes.size())));
   if (!unknown.empty()) {
-    log_info(fmt::format("{} of these classes are not among the network's; their images are counted, not judged: {}",
-                         grouped(unknown.size()), joined(unknown).substr(0, kMaxNames)));
+    log_info(fmt::format(
+        "{} of these classes are not among the network's classes; their images are counted but not evaluated: {}",
+        grouped(unknown.size()), joined(unknown).substr(0, kMaxNames)));
   }
   if (job.subset && !job.subset->missing.empty()) {
-    log_info(fmt::format("{} classes of the subset are not among the network's: {}",
+    log_info(fmt::format("{} classes of the subset are not among the network's classes: {}",
                          grouped(job.subset->missing.size()), joined(job.subset->missing).substr(0, kMaxNames)));
   }
   const auto feed = Feed::memory_bytes(evaluation_feed(inference, world, job, shards.records()));

@@ -35,8 +35,9 @@ void add_folder(const fs::path& folder, std::vector<fs::path>& paths) {
       ++others;
     }
   }
-  if (found.empty()) throw UsageError({"there are no .jpg, .jpeg or .png files", folder.string(), "another folder"});
-  if (others > 0) log_info(grouped(others) + " files of other kinds left out: " + folder.string());
+  if (found.empty())
+    throw UsageError({"there are no .jpg, .jpeg or .png files", folder.string(), "choose another folder"});
+  if (others > 0) log_info("skipped " + counted(others, "file") + " without an image extension: " + folder.string());
   std::sort(found.begin(), found.end());
   paths.insert(paths.end(), found.begin(), found.end());
 }

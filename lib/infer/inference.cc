@@ -1,10 +1,9 @@
 #include "infer/inference.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 
-#include "base/error.h"
+#include <fmt/core.h>
+
 #include "base/text.h"
 #include "net/graph.h"
 
@@ -13,12 +12,15 @@ namespace fs = std::filesystem;
 
 void InferenceSettings::declare(Options& options) {
   options.setting("checkpoint", checkpoint, "Checkpoint to use: best, last, or a path.");
-  options.setting("subset", subset,
-                  "Choose among these classes only: a class table, or a text file with a class id on each line.");
-  options.setting("under", under, "Choose among the classes under this WordNet id only.");
+  options.setting(
+      "subset", subset,
+      "Choose among these classes only (evaluate: in addition to all classes): a class table, or a text file with a "
+      "class id on each line.");
+  options.setting("under", under,
+                  "Choose among the classes under this WordNet id only (evaluate: in addition to all classes).");
   options.setting("precision", precision, "Number format of activations. Weights and sums are always f32.");
   options.one_of({"f32", "bf16"});
-  options.setting("backend", backend, "What computes. Default: the fastest that this build has.");
+  options.setting("backend", backend, "Compute backend. Default: the fastest in this build.");
 }
 
 fs::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const StageManifest& train) {
@@ -27,7 +29,7 @@ fs::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const 
   }
   const bool best = settings.checkpoint == "best" && !train.outputs_of("checkpoint-best").empty();
   const FileEntry entry = train.output_of(best ? "checkpoint-best" : "checkpoint-last");
-  check_file(entry, train.path, false);  // each of its arrays carries its own checksum
+  check_file(entry, train.path, false);  // each of its arrays has its own checksum
   return entry.path;
 }
 
@@ -68,8 +70,8 @@ std::string Inference::memory_text(uint64_t feed_bytes) const {
   const uint64_t all = memory.activations + memory.parameters + memory.workspace + feed_bytes;
   const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
   return fmt::format(
-      "{} on {}, {}, after {} steps: {} parameters; memory a rank: activations {}, parameters {}, workspace {}, feed "
-      "{}: {} in all",
+      "{} on {}, {}, after {} steps: {} parameters; memory per rank: activations {}, parameters {}, workspace {}, feed "
+      "{}, total {}",
       info_.network, executor_->backend(), precision_, grouped(static_cast<uint64_t>(info_.step)),
       grouped(executor_->graph().parameter_count), bytes(memory.activations), bytes(memory.parameters),
       bytes(memory.workspace), bytes(feed_bytes), bytes(all));

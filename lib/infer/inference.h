@@ -1,4 +1,4 @@
-// A trained network at work: what evaluation and prediction share.
+// Inference with a trained network: what evaluation and prediction share.
 //
 // Rule: images are prepared as in the validation of the run that wrote the checkpoint (size, short edge, mean, scale);
 // only batch, threads, precision and backend may differ.
@@ -27,21 +27,23 @@ struct InferenceSettings {
   void declare(Options& options);
 };
 
-/// The checkpoint that the settings name: "best" (the last one if none was validated), "last", or a path.
+/// The path of the checkpoint in the settings: "best" (the last one if the manifest has no best one), "last", or a
+/// path.
 std::filesystem::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const StageManifest& train);
 
 class Inference {
  public:
-  /// Reads the checkpoint's description and plans memory; load() reads the weights. `batch` images at a time.
+  /// Reads the checkpoint's attributes and plans memory for batches of `batch` images. load() reads the weights.
   Inference(const std::filesystem::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads);
   void load();
 
   const CheckpointInfo& info() const { return info_; }
   const std::filesystem::path& checkpoint() const { return checkpoint_; }
   Executor& executor() { return *executor_; }
-  /// A feed that prepares images as this network needs them.
+  /// Options of a feed that prepares images for this network.
   FeedOptions feed(const BatchPlan& plan, int64_t classes, int threads) const;
-  /// "inception-bn on cpu, f32: 11,295,240 parameters; memory: ..." with `feed_bytes` added to the sum.
+  /// "inception-bn on cpu, f32, after 300 steps: 11,295,240 parameters; memory per rank: ..."; the total includes
+  /// `feed_bytes`.
   std::string memory_text(uint64_t feed_bytes) const;
 
  private:

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "infer/image_files.h"
+#include "metrics/top_k.h"
 
 namespace packhorse {
 

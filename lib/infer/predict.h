@@ -9,8 +9,8 @@
 
 namespace packhorse {
 
-/// Looks at the images in batches of the size that `inference` was made for, with `threads` threads that decode. An
-/// image that cannot be read is named in a warning and counted, and the others go on.
+/// Predicts the images in batches of `batch`, the size that `inference` was constructed with; `threads` threads decode.
+/// An image that cannot be read is reported in a warning and counted; the other images are not affected.
 Predictions predict(Inference& inference, std::span<const std::filesystem::path> paths, const ClassChoice& choice,
                     int top_k, size_t batch, int threads);
 

@@ -11,18 +11,18 @@
 namespace packhorse {
 namespace {
 
-constexpr const char* kGrammar = "data_manifests/README.md has the grammar";
+constexpr const char* kGrammar = "see data_manifests/README.md for the grammar";
 
-/// An image's name as ground truth may call it: with its folders, or without.
+/// An image's name in the source, with its folders.
 std::string name_of(const ImageEntry& image) { return image.member.empty() ? image.path : image.member; }
 std::string base_of(const std::string& name) { return name.substr(name.rfind('/') + 1); }
 
-/// By the order of the lines: the n-th line is of the n-th image in the order of their names.
+/// Labels by order: the n-th line belongs to the n-th image in the sorted order of names.
 void apply_in_order(const std::vector<ListingLine>& lines, const ClassTable& classes, const std::string& where,
                     std::vector<ImageEntry>& images) {
   if (lines.size() != images.size()) {
-    throw Error({"ground truth of " + grouped(lines.size()) + " lines for " + grouped(images.size()) + " images", where,
-                 "it must have one class a line, in the sorted order of the images' names"});
+    throw Error({"the ground truth has " + counted(lines.size(), "line") + " for " + counted(images.size(), "image"),
+                 where, "write one class per line, in the sorted order of the images' names"});
   }
   for (size_t i = 0; i < lines.size(); ++i) {
     images[i].label = label_for(lines[i].label, classes, where + ", line " + std::to_string(lines[i].number));
@@ -45,7 +45,7 @@ void apply_ground_truth(const std::filesystem::path& path, const ClassTable& cla
   const std::string where = path.string();
   const auto unnamed = std::count_if(lines.begin(), lines.end(), [](const auto& line) { return line.name.empty(); });
   if (unnamed == static_cast<int64_t>(lines.size())) return apply_in_order(lines, classes, where, images);
-  if (unnamed > 0) throw DamageError({"some lines name their image and some do not", where, kGrammar});
+  if (unnamed > 0) throw DamageError({"some lines name an image and some do not", where, kGrammar});
 
   std::unordered_map<std::string, const ListingLine*> by_name;
   for (const ListingLine& line : lines) {
@@ -57,7 +57,7 @@ void apply_ground_truth(const std::filesystem::path& path, const ClassTable& cla
   for (ImageEntry& image : images) {
     const auto line = by_name.find(base_of(name_of(image)));
     if (line == by_name.end()) {
-      throw Error({"the image '" + image.name() + "' has no line", where, "every image needs one"});
+      throw Error({"the image '" + image.name() + "' has no line", where, "add a line for every image"});
     }
     image.label = label_for(line->second->label, classes, where + ", line " + std::to_string(line->second->number));
     by_name.erase(line);
@@ -66,8 +66,8 @@ void apply_ground_truth(const std::filesystem::path& path, const ClassTable& cla
     const auto first = std::min_element(by_name.begin(), by_name.end(), [](const auto& a, const auto& b) {
       return a.second->number < b.second->number;
     });
-    throw Error({grouped(by_name.size()) + " lines name no image that was found; the first: '" + first->second->name +
-                     "' in line " + std::to_string(first->second->number),
+    throw Error({grouped(by_name.size()) + " lines name images that were not found; the first: '" +
+                     first->second->name + "' in line " + std::to_string(first->second->number),
                  where, "check that the source is complete"});
   }
 }

@@ -1,6 +1,6 @@
 // The classes of images whose source does not give them. (Grammar of the file: source/listing_lines.h.)
 //
-// A class is an id from the class table or an index into it, counted from 0; an id wins if it could be either.
+// A class is an id from the class table or an index into it, from 0; a text that could be either is an id.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace packhorse {
 
-/// The label of a class's id or index; throws an Error that names the class and `where`.
+/// The label of a class, given by id or index; throws an Error with the class and `where` if there is no such class.
 uint32_t label_for(const std::string& label, const ClassTable& classes, const std::string& where);
 
 /// Labels the images of a source without classes. Every image needs a line and every line an image.

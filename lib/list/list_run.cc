@@ -1,8 +1,8 @@
 #include "list/list_run.h"
 
-#include <fmt/core.h>
-
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kDescription = "the data set's description";
 
-/// What the description says, as settings; a path whose setting is given on the command line is not looked at.
+/// The settings that the description gives; ignores a path whose setting is given on the command line.
 Json described_settings(const Stage& stage) {
   const Json& data = stage.input().dataset;
   Json settings = Json::object();
@@ -41,41 +41,41 @@ Json described_settings(const Stage& stage) {
 
 void check(const ListSettings& settings) {
   if (settings.train_source.empty()) {
-    throw UsageError({"there is no source of training images", kDescription, "\"train\": {\"source\": ...}"});
+    throw UsageError({"no source of training images is given", kDescription, "add \"train\": {\"source\": ...}"});
   }
   if (!settings.ground_truth.empty() && settings.validation_source.empty()) {
-    throw UsageError({"there is ground truth, but no validation source for it", settings.ground_truth,
+    throw UsageError({"ground truth is given, but no validation source", settings.ground_truth,
                       "give the images with --validation-source"});
   }
   if (!settings.validation_source.empty() && settings.split.wanted()) {
-    throw UsageError({"validation has a source, and also a part of the training images", settings.validation_source,
+    throw UsageError({"validation images are given both by a source and by a split", settings.validation_source,
                       "remove --validation-source, or --validation-fraction and --validation-per-class"});
   }
 }
 
-/// What a person should know beside the counts.
+/// Logs what the user should know in addition to the counts.
 void report(const Json& data, const MadeLists& made) {
-  if (!made.skipped.empty()) log_info("not all files are images" + skipped_text(made.skipped));
+  if (!made.skipped.empty()) log_info("some files are not images" + skipped_text(made.skipped));
   if (made.classes_without_images > 0) {
     log_warning(grouped(made.classes_without_images) + " classes of the table have no training image");
   }
   if (made.lists.classes_spared > 0) {
     log_info(grouped(made.lists.classes_spared) +
-             " classes gave fewer images to validation than asked, because each keeps one for training");
+             " classes have fewer validation images than requested, because each keeps one for training");
   }
   if (!data.contains("expect")) return;
   const auto compare = [&](const char* what, uint64_t found) {
     if (!data["expect"].contains(what)) return;
     const auto expected = json_member<uint64_t>(data["expect"], what, "the data set's description, expect");
     if (expected != found) {
-      log_warning("the description expects " + grouped(expected) + " " + what + "; there are " + grouped(found));
+      log_warning("the description expects " + grouped(expected) + " " + what + ", but there are " + grouped(found));
     }
   };
   compare("images", made.lists.train.size() + made.lists.validation.size());
   compare("classes", made.classes.size());
 }
 
-/// Writes the lists and the table, and names them in the manifest.
+/// Writes the lists and the class table, and adds them to the manifest.
 void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
   const fs::path& out = stage.out();
   StageManifest& manifest = stage.manifest();
@@ -108,13 +108,13 @@ void ListSettings::declare(Options& options) {
   options.setting("train-source", train_source, "Folder, tar or listing of the training images.");
   options.setting("validation-source", validation_source, "Folder, tar or listing of separate validation images.");
   options.setting("ground-truth", ground_truth,
-                  "Text file with the classes of a validation source that does not give them, one line an image.");
+                  "Text file with the classes of a validation source that does not give them, one line per image.");
   options.setting("classes", classes, "Class table that fixes the labels. Default: the classes found, sorted by id.");
   options.setting("validation-fraction", split.fraction,
-                  "Share of each training class that is taken for validation, from 0 to 0.9.");
+                  "Fraction of each training class to use for validation, from 0 to 0.9.");
   options.between(0, 0.9);
   options.setting("validation-per-class", split.per_class,
-                  "Number of images of each training class that is taken for validation instead. 0: use the fraction.");
+                  "Number of images of each training class to use for validation instead. 0: use the fraction.");
   options.setting("wordnet", wordnet, "data.noun of WordNet 3.0, for the names of the classes.");
   options.setting("seed", seed, "Seed of the shuffle and of the split.");
 }
@@ -149,7 +149,7 @@ std::string plan_text(const Stage& stage, const ListPlan& plan) {
   text += fmt::format("classes     {}\n", plan.classes.empty() ? "as found" : plan.classes.string());
   const Json& data = stage.input().dataset;
   if (data.contains("expect") && data["expect"].contains("images")) {
-    constexpr double kMemoryBytes = 400, kDiskBytes = 90;  // an image, about
+    constexpr double kMemoryBytes = 400, kDiskBytes = 90;  // per image, approximately
     const auto images = json_member<double>(data["expect"], "images", "expect");
     text += fmt::format("needs       {} of memory and {} on disk for {} images\n", bytes_text(kMemoryBytes * images),
                         bytes_text(kDiskBytes * images), grouped(static_cast<uint64_t>(images)));

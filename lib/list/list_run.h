@@ -1,4 +1,4 @@
-// The list stage: its settings, what it would do, and the files that it writes.
+// The list stage: its settings, its plan, and the files that it writes.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +19,14 @@ struct ListSettings {
   void declare(Options& options);
 };
 
-/// Reads what the description says, makes paths absolute, and records the settings. Throws a UsageError for settings
-/// that contradict each other.
+/// Applies the settings of the description, makes paths absolute, and records the settings in the manifest. Throws a
+/// UsageError if settings contradict each other.
 ListPlan plan_lists(Stage& stage, ListSettings& settings);
 
 /// What the stage would read, need and write.
 std::string plan_text(const Stage& stage, const ListPlan& plan);
 
-/// Lists, writes the lists and the class table, and finishes the stage. Returns the last line.
+/// Lists, writes the lists and the class table, and finishes the stage. Returns the last line to print.
 std::string run_list(Stage& stage, const ListPlan& plan);
 
 }  // namespace packhorse

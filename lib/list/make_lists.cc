@@ -12,12 +12,12 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// A table of the ids found, with WordNet's names where they are WordNet's ids.
+/// A table of the ids found, with WordNet's names for WordNet ids.
 ClassTable table_of(const std::vector<std::string>& ids, const fs::path& wordnet) {
   std::vector<ClassEntry> classes;
   const bool named = std::any_of(ids.begin(), ids.end(), WordNet::is_id);
   if (!named || !fs::exists(wordnet)) {
-    if (named) log_warning("classes have no names: there is no WordNet at " + wordnet.string());
+    if (named) log_warning("classes have no names: there is no WordNet file " + wordnet.string());
     for (const std::string& id : ids) classes.push_back({id, ""});
     return ClassTable(std::move(classes));
   }
@@ -29,7 +29,7 @@ ClassTable table_of(const std::vector<std::string>& ids, const fs::path& wordnet
   return ClassTable(std::move(classes));
 }
 
-/// Turns labels that count a source's own classes into those of the table.
+/// Converts labels from indexes into the source's own classes to indexes into the table.
 void relabel(SourceImages& source, const ClassTable& classes, const fs::path& path) {
   std::vector<ImageEntry>& images = source.images;
   std::vector<uint32_t> labels;
@@ -40,7 +40,8 @@ void relabel(SourceImages& source, const ClassTable& classes, const fs::path& pa
                                         [&](const ImageEntry& image) { return image.label == labels.size(); });
       throw Error({"the class '" + id + "' is not in the class table (of " + grouped(classes.size()) +
                        " classes); one of its images is '" + example->name() + "'",
-                   path.string(), "add it to the table that \"classes\" names, or remove its images"});
+                   path.string(),
+                   "add it to the table that the description names under \"classes\", or remove its images"});
     }
     labels.push_back(known ? *known : label_for(id, classes, path.string()));
   }

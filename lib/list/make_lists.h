@@ -11,13 +11,13 @@
 
 namespace packhorse {
 
-/// Paths are absolute, or empty if not given.
+/// What to list. Paths are absolute, or empty if not given.
 struct ListPlan {
   std::filesystem::path train_source, validation_source;
   std::filesystem::path ground_truth;  ///< classes of the validation source's images
-  std::filesystem::path classes;       ///< the table that fixes the labels; else the ids found, sorted
-  std::filesystem::path wordnet;       ///< data.noun, for names of classes that are WordNet ids
-  ValidationSplit split;               ///< without a validation source
+  std::filesystem::path classes;       ///< the table that fixes the labels; if empty, the ids found, sorted
+  std::filesystem::path wordnet;       ///< data.noun, for the names of classes that are WordNet ids
+  ValidationSplit split;               ///< used only without a validation source
   uint64_t seed = 0;
 };
 
@@ -25,7 +25,7 @@ struct MadeLists {
   ClassTable classes;
   Lists lists;  ///< shuffled and numbered
   Skipped skipped;
-  uint64_t classes_without_images = 0;  ///< of the table, in the training list
+  uint64_t classes_without_images = 0;  ///< classes of the table without a training image
 };
 
 MadeLists make_lists(const ListPlan& plan);

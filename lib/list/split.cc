@@ -9,8 +9,8 @@
 namespace packhorse {
 namespace {
 
-/// How many of a class's images are asked for.
-uint64_t asked(const ValidationSplit& split, uint64_t images, uint32_t label, uint64_t seed) {
+/// How many validation images of a class are requested.
+uint64_t requested(const ValidationSplit& split, uint64_t images, uint32_t label, uint64_t seed) {
   if (split.per_class > 0) return split.per_class;
   const double chance = RandomStream(seed, RandomUse::validation_split, 0, label).uniform();
   return static_cast<uint64_t>(std::floor(split.fraction * static_cast<double>(images) + chance));
@@ -29,7 +29,7 @@ Lists split_images(std::vector<ImageEntry> images, const ValidationSplit& split,
     size_t end = begin;
     while (end < images.size() && images[end].label == label) ++end;
     const uint64_t count = end - begin;
-    const uint64_t wanted = asked(split, count, label, seed);
+    const uint64_t wanted = requested(split, count, label, seed);
     const uint64_t taken = std::min(wanted, count - 1);  // never a class's last image
     lists.classes_spared += taken < wanted ? 1 : 0;
     const Permutation order(count, seed, static_cast<uint32_t>(RandomUse::validation_split), label);

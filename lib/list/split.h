@@ -1,7 +1,7 @@
-// From what was found to lists: which images are for validation, and in which order all of them stand.
+// From the images found to lists: which images are for validation, and the order of each list.
 //
-// Rule: both are functions of the seed and of the sorted images, and of nothing else. The shuffle is over the whole
-// list: any window of it looks like the whole.
+// Rule: both depend only on the seed and the sorted images. The shuffle is over the whole list, so any window of it is
+// a random sample of the whole.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace packhorse {
 
-/// How much of each class goes to validation: `per_class` images where that is > 0, else the fraction.
+/// How much of each class goes to validation: `per_class` images if that is > 0, else the fraction.
 struct ValidationSplit {
   double fraction = 0;
   uint64_t per_class = 0;
@@ -20,14 +20,14 @@ struct ValidationSplit {
 
 struct Lists {
   std::vector<ImageEntry> train, validation;
-  uint64_t classes_spared = 0;  ///< classes that gave fewer than asked for, so as to keep one image for training
+  uint64_t classes_spared = 0;  ///< classes that gave fewer than requested, to keep one image for training
 };
 
-/// Takes the validation images out of each class, chosen at random. `images` are sorted by label. Of a class's n
-/// images a fraction f gives floor(f n) or one more, at random, so that f holds for the whole.
+/// Moves randomly chosen images of each class to validation. `images` are sorted by label. A class of n images gives
+/// floor(f n) or one more, at random, for a fraction f, so that f holds for the whole list.
 Lists split_images(std::vector<ImageEntry> images, const ValidationSplit& split, uint64_t seed);
 
-/// Puts a list into its shuffled order and numbers it from 0. `which` tells lists of one seed apart.
+/// Shuffles a list and numbers its images from 0. `which` distinguishes lists that share a seed.
 void shuffle_images(std::vector<ImageEntry>& images, uint64_t seed, uint64_t which);
 
 }  // namespace packhorse

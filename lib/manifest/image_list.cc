@@ -9,7 +9,7 @@
 namespace packhorse {
 namespace {
 
-/// Splits at tabs into at most `kMax` fields; returns how many there are.
+/// Splits a line at tabs into at most `kMax` fields; returns their number.
 constexpr size_t kMax = 7;
 size_t split(std::string_view line, std::string_view (&fields)[kMax]) {
   size_t count = 0;
@@ -89,8 +89,8 @@ std::vector<ImageEntry> read_image_list(const std::filesystem::path& path) {
     }
     if (!good) {
       throw DamageError(
-          {"line " + std::to_string(number) + " is not an image's line: " + std::string(line.substr(0, 120)),
-           path.string(), "data_manifests/README.md has the grammar"});
+          {"line " + std::to_string(number) + " is not a valid image entry: " + std::string(line.substr(0, 120)),
+           path.string(), "see data_manifests/README.md for the grammar"});
     }
     entry.path = unescape_name(std::string(fields[2]));
     entries.push_back(std::move(entry));

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <iostream>
 #include <utility>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/schema.h"
+#include "base/text.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
@@ -14,9 +17,14 @@ namespace fs = std::filesystem;
 Stage::Stage(std::string name, const std::string& about, const std::string& example)
     : options("packhorse-" + name, about, example), name_(std::move(name)) {
   options.argument("manifest", given_,
-                   "a data set's description, the manifest of the stage before, or this stage's own");
-  options.run_option("out", out_text_, "folder to write to (default: beside what was given)");
-  options.run_option("plan", plan_, "say what would be done and what it needs, and do nothing");
+                   "What to start from: the manifest.json of the stage before (for 'list': a data set's description), "
+                   "or this stage's own manifest.json, which repeats its run with the same settings.");
+  options.run_option(
+      "out", out_text_,
+      "Folder to write to. Default: '" + name_ +
+          "' next to the folder of the given manifest (for 'list': runs/NAME/list), or the same folder if "
+          "that manifest is this stage's own.");
+  options.run_option("plan", plan_, "Print what the stage would do and what it would need, and do nothing.");
   options.run_option("print-out", print_out_, "Print the folder that the stage would write to, and do nothing.");
 }
 
@@ -25,7 +33,7 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   const fs::path given = fs::absolute(given_).lexically_normal();
   recognise(given, upstream);
   if (print_out_) {
-    std::cout << out_.string() << "\n";
+    fmt::print("{}\n", out_.string());
     throw Answered{};
   }
   take(given);
@@ -37,15 +45,19 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.classes_crc32c = input_.classes_crc32c;
 }
 
-/// What was given, and so the folder to write to. It opens no other file: --print-out has its answer after this, at
-/// once and even if an input is damaged.
+/// Reads what was given, which also determines the folder to write to. It opens no other file: --print-out is answered
+/// right after this, even if an input is damaged.
 void Stage::recognise(const fs::path& given, const std::vector<std::string>& upstream) {
   const auto takes = [&](const std::string& stage) {
     return std::find(upstream.begin(), upstream.end(), stage) != upstream.end();
   };
   const Json json = read_json(given);
   const std::string where = given.string();
-  if (json_member<std::string>(json, "schema", where) == kDatasetSchema) {
+  const auto schema = json_member<std::string>(json, "schema", where);
+  if (schema.starts_with(kDatasetFormat)) {
+    check_schema(schema, kDatasetSchema, "a data set's description", where,
+                 std::string("write \"schema\": \"") + kDatasetSchema +
+                     "\" and the new names of renamed settings (CHANGELOG.md lists them)");
     if (!takes("dataset")) {
       throw UsageError({"'" + name_ + "' starts from a manifest, not from a data set's description", where,
                         "run the stage before it, then give its manifest.json"});
@@ -57,8 +69,10 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
     input_ = StageManifest::load(given);
     repeats_ = input_.stage == name_;
     if (!repeats_ && !takes(input_.stage)) {
-      throw UsageError({"'" + name_ + "' cannot start from a manifest of '" + input_.stage + "'", where,
-                        "packhorse-" + name_ + " --help says which it takes"});
+      throw UsageError(
+          {"'" + name_ + "' cannot start from a manifest of '" + input_.stage + "'", where,
+           "give " + (takes("dataset") ? "a data set's description" : "the manifest of " + joined(upstream, " or ")) +
+               ", or the manifest of an earlier '" + name_ + "'"});
     }
     const fs::path folder = input_.path.parent_path();
     out_ = repeats_ ? folder : folder.parent_path() / name_;
@@ -66,11 +80,11 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
   if (!out_text_.empty()) out_ = fs::absolute(out_text_).lexically_normal();
 }
 
-/// Checks and records the inputs, and takes the settings that go with them.
+/// Checks and records the inputs, and applies the settings that come with them.
 void Stage::take(const fs::path& given) {
   if (repeats_) {
     take_old(std::exchange(input_, {}));
-    return;  // the old settings are complete: the description's have been weighed in already
+    return;  // the old settings are complete: they already include the description's
   }
   manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
                                                  : describe_manifest("manifest", input_));
@@ -82,7 +96,7 @@ void Stage::take(const fs::path& given) {
 /// The same for the stage's own old manifest.
 void Stage::take_old(const StageManifest& old) {
   options.apply(old.settings, old.path.string());
-  // The description may have been edited since: what this run needs of it stands in the old manifest.
+  // The description may have been edited since: the old manifest has all that this run needs of it.
   for (const FileEntry& entry : old.inputs) {
     if (entry.role != "description") check_file(entry, old.path, true);
   }
@@ -125,7 +139,7 @@ fs::path described_path(const std::string& text, const fs::path& folder) {
     const char* value = std::getenv(variable.c_str());
     if (value == nullptr || *value == '\0') {
       throw Error({"the environment variable " + variable + " is not set", text,
-                   "export " + variable + "=... (where the images are), or give the path on the command line"});
+                   "export " + variable + "=... (the place of the images), or give the path on the command line"});
     }
     full += text.substr(at, open - at) + value;
     at = close + 1;

@@ -1,7 +1,7 @@
-// The frame that every stage's main stands in: options, what it was given, where it writes, errors into exit codes.
+// The frame of every stage's main: options, the input, and the folder to write to.
 //
 // A stage is given one of three things: a data set's description, the manifest of the stage before it, or its own old
-// manifest. Whichever it is, the settings come from there unless the command line says otherwise.
+// manifest. In each case the settings come from there, unless the command line or --config gives them.
 #pragma once
 
 #include <filesystem>
@@ -15,37 +15,37 @@ namespace packhorse {
 
 class Stage {
  public:
-  /// `name` is the verb ("pack"); `example` complete command lines.
+  /// `name` is the verb ("pack"); `example` shows complete command lines.
   Stage(std::string name, const std::string& about, const std::string& example);
 
   Options options;
 
-  /// Reads the command line, then the manifest or description it names, and settles settings and folders. `upstream`
-  /// lists the stages whose manifests this one can start from ("list" for pack); a description is taken when it is
-  /// empty or contains "dataset". Throws Answered after --print-out.
+  /// Reads the command line, then the manifest or description it names, and determines settings and folders. `upstream`
+  /// lists the stages whose manifests this one can start from ("list" for pack); "dataset" stands for a description.
+  /// Throws Answered after --print-out.
   void begin(int argc, char** argv, const std::vector<std::string>& upstream);
 
-  const std::string& name() const { return name_; }
-  /// What the stage starts from: outputs of the stage before. For a description it holds dataset and folder only.
+  /// What the stage starts from: the manifest of the stage before. For a description only the dataset and its folder.
   const StageManifest& input() const { return input_; }
-  /// True when the stage was given its own old manifest: the run is repeated.
+  /// True if the stage was given its own old manifest: the run is repeated.
   bool repeats() const { return repeats_; }
-  /// The folder it writes to: --out, or the old one when repeating, or `runs/NAME/STAGE` beside the input.
+  /// The folder to write to: --out if given; else the old folder if the run is repeated, STAGE next to the folder of
+  /// the given manifest, or `runs/NAME/STAGE` below the current folder for a description.
   const std::filesystem::path& out() const { return out_; }
-  /// Whether --out named it.
+  /// Whether --out gave it.
   bool out_given() const { return !out_text_.empty(); }
-  /// --plan: say what would be done, do nothing.
+  /// --plan: print what would be done, and do nothing.
   bool plan() const { return plan_; }
 
-  /// The record in the making, its inputs and settings filled in.
+  /// The manifest that this run will write; inputs and settings are filled in.
   StageManifest& manifest() { return manifest_; }
-  /// Before outputs are replaced: takes away the manifest that stands in out(), unless this run repeats it with the
-  /// same settings. Then outputs become what they are, and a repeat that is killed can be started again. True if it
-  /// stays.
+  /// Call it before outputs are replaced. Removes the manifest in out(), unless this run repeats it with the same
+  /// settings: then the outputs become what they already are, and a repeat that is killed can be started again. True if
+  /// the manifest stays.
   bool retire_manifest();
-  /// Writes the manifest: the stage is done. `ranks` as it ran.
+  /// Writes the manifest: the stage is done. `ranks` is the number of ranks that it ran on.
   void finish(int ranks);
-  /// Since the stage began.
+  /// Seconds since the stage began.
   double seconds() const { return clock_.seconds(); }
 
  private:
@@ -60,13 +60,13 @@ class Stage {
   Stopwatch clock_;
 };
 
-/// The path that a description's text means: `${NAME}` replaced from the environment (an unset name is an error that
-/// says so), and a relative path taken from `folder`.
+/// The path that a description's text means: `${NAME}` is replaced from the environment (a variable that is not set is
+/// an error that says so), and a relative path starts at `folder`.
 std::filesystem::path described_path(const std::string& text, const std::filesystem::path& folder);
 
-/// The path that a stage's setting names: one that was typed is taken from the current folder, one from a description
-/// or an old manifest from the description's folder. It is recorded relative to the latter, so that the run can be
-/// repeated from anywhere.
+/// The path that a stage's setting names. If it was typed, a relative path starts at the current folder; if it comes
+/// from a description or an old manifest, at the description's folder. It is recorded relative to the description's
+/// folder, so that the run can be repeated from anywhere.
 std::filesystem::path settle_path(Stage& stage, const std::string& setting, const std::string& text);
 
 }  // namespace packhorse

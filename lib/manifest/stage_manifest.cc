@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
+#include "base/schema.h"
 #include "base/version.h"
 
 namespace packhorse {
@@ -60,10 +61,8 @@ std::vector<FileEntry> entries_from(const Json& list, const fs::path& manifest) 
 StageManifest StageManifest::load(const fs::path& path) {
   const Json json = read_json(path);
   const std::string where = path.string();
-  if (json_member<std::string>(json, "schema", where) != kStageSchema) {
-    throw Error({"not a stage's manifest of schema " + std::string(kStageSchema), where,
-                 "give the manifest.json of a finished stage"});
-  }
+  check_schema(json_member<std::string>(json, "schema", where), kStageSchema, "a stage's manifest", where,
+               "give the manifest.json of a finished stage, or run the stage again");
   StageManifest manifest;
   manifest.path = fs::absolute(path).lexically_normal();
   try {
@@ -81,9 +80,10 @@ StageManifest StageManifest::load(const fs::path& path) {
     manifest.ranks = json.at("ranks").get<int>();
   } catch (const Json::exception& error) {
     throw DamageError(
-        {std::string("a stage's manifest with a part missing or wrong (") + error.what() + ")", where, ""});
+        {std::string("a member of the stage's manifest is missing or wrong (") + error.what() + ")", where, ""});
   } catch (const std::logic_error& error) {
-    throw DamageError({std::string("a stage's manifest with a bad checksum field (") + error.what() + ")", where, ""});
+    throw DamageError(
+        {std::string("a checksum field of the stage's manifest is wrong (") + error.what() + ")", where, ""});
   }
   return manifest;
 }
@@ -134,8 +134,9 @@ std::vector<FileEntry> StageManifest::outputs_of(const std::string& role) const 
 FileEntry StageManifest::output_of(const std::string& role) const {
   const auto found = outputs_of(role);
   if (found.size() != 1) {
-    throw Error({"the manifest names " + std::to_string(found.size()) + " outputs of the kind '" + role + "', not one",
-                 path.string(), "give the manifest of a stage that makes it (this one is of '" + stage + "')"});
+    throw Error(
+        {"the manifest names " + std::to_string(found.size()) + " outputs with the role '" + role + "', not one",
+         path.string(), "give the manifest of a stage that makes it (this one is of '" + stage + "')"});
   }
   return found.front();
 }
@@ -146,7 +147,7 @@ StageManifest earlier_stage(const StageManifest& manifest, const std::string& st
     const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
                                      [](const FileEntry& entry) { return entry.role == "manifest"; });
     if (before == at.inputs.end()) {
-      throw Error({"no stage '" + stage + "' stands behind this manifest", manifest.path.string(),
+      throw Error({"no stage '" + stage + "' is among those that led to this manifest", manifest.path.string(),
                    "give the manifest of a later stage"});
     }
     at = StageManifest::load(before->path);
@@ -166,7 +167,7 @@ FileEntry describe_manifest(const std::string& role, const StageManifest& manife
 }
 
 void check_file(const FileEntry& entry, const fs::path& manifest, bool whole) {
-  const std::string hint = "it changed after " + manifest.string() + " was written; run the stage that makes it again";
+  const std::string hint = "run the stage that makes it again: it changed after " + manifest.string() + " was written";
   if (entry.results && StageManifest::load(entry.path).results_crc32c() == *entry.results) return;
   const InputFile file(entry.path);
   if (file.bytes() != entry.bytes) {

@@ -7,16 +7,17 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/schema.h"
 
 namespace packhorse {
 namespace {
 
-/// Text that is not UTF-8 (a file name, say) must not stop training: its bytes are replaced.
+/// Text that is not UTF-8 (for example a file name) must not stop training: its bytes are replaced.
 std::string one_line(const Json& line) { return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 DamageError damage(size_t number, const std::string& why, const std::filesystem::path& path) {
   return DamageError({"line " + std::to_string(number) + " of the journal " + why, path.string(),
-                      "take the line out with an editor, or start the run again from an older copy"});
+                      "remove the line with an editor, or start the run again from an older copy of the journal"});
 }
 
 }  // namespace
@@ -27,7 +28,7 @@ Journal::Journal(const std::filesystem::path& path)
   const std::string text = read_text(path);
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
   if (whole < text.size() && ftruncate(file_.get(), static_cast<off_t>(whole)) != 0) {
-    throw_errno("cannot take the unfinished last line from the journal", path.string());
+    throw_errno("cannot remove the unfinished last line from the journal", path.string());
   }
 }
 
@@ -40,8 +41,8 @@ void Journal::append(const Json& line) {
     put = write(file_.get(), text.data(), text.size());
   } while (put < 0 && errno == EINTR);
   if (put == static_cast<ssize_t>(text.size())) return;
-  const int code = put < 0 ? errno : ENOSPC;  // a short write to a file means that the space ran out
-  // Should this fail too, the half line stays; it has no line end, so reading drops it all the same.
+  const int code = put < 0 ? errno : ENOSPC;  // a short write to a file means that there is no space left
+  // If this fails too, the half line stays. It has no line end, so read_journal() drops it.
   [[maybe_unused]] const int cut = ftruncate(file_.get(), before);
   errno = code;
   throw_errno("cannot write to the journal", path_.string());
@@ -62,6 +63,10 @@ std::vector<Json> read_journal(const std::filesystem::path& path) {
     if (line.is_discarded()) throw damage(number, "is not valid JSON", path);
     if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string()) {
       throw damage(number, "is not an object with a \"kind\"", path);
+    }
+    if (line["kind"] == "run" && line.contains("schema")) {
+      check_schema(json_member<std::string>(line, "schema", path.string()), kJournalSchema, "a training journal",
+                   path.string(), "train again in another folder");
     }
     lines.push_back(std::move(line));
   }

@@ -11,9 +11,9 @@ namespace packhorse {
 namespace {
 
 constexpr double kLossUnits = 1 << 24;
-constexpr double kMaxLoss = 1 << 16;  // of one image, in nats: so that 2^24 of the worst still fit in 64 bits
+constexpr double kMaxLoss = 1 << 16;  // of one image, in nats: sums over fewer than 2^24 images always fit in 64 bits
 
-/// log of the sum of exp over the chosen logits, in double: exact to far more than the logits are.
+/// log of the sum of exp over the chosen logits, in double: much more precise than the logits are.
 double log_sum(std::span<const float> logits, const ClassSet& set) {
   float top = logits[set.members().front()];
   for (const uint32_t label : set.members()) top = std::max(top, logits[label]);
@@ -29,8 +29,8 @@ bool all_finite(std::span<const float> logits, const ClassSet& set) {
 
 void check_width(std::span<const float> logits, const ClassSet& set) {
   if (logits.size() == set.classes()) return;
-  throw Error({"the network gives " + std::to_string(logits.size()) + " values, its classes are " +
-                   std::to_string(set.classes()),
+  throw Error({"the network gives " + std::to_string(logits.size()) + " values for " + std::to_string(set.classes()) +
+                   " classes",
                "", ""});
 }
 
@@ -43,7 +43,9 @@ ClassSet::ClassSet(size_t classes) : members_(classes), taken_(classes, true) {
 ClassSet::ClassSet(size_t classes, const std::vector<uint32_t>& chosen) : taken_(classes, false) {
   for (const uint32_t label : chosen) {
     if (label >= classes) {
-      throw Error({"class " + std::to_string(label) + " was chosen, there are " + std::to_string(classes), "", ""});
+      throw Error({"class " + std::to_string(label) + " was chosen, but the network has " + std::to_string(classes) +
+                       " classes",
+                   "", ""});
     }
     taken_[label] = true;
   }
@@ -51,7 +53,7 @@ ClassSet::ClassSet(size_t classes, const std::vector<uint32_t>& chosen) : taken_
     if (taken_[label]) members_.push_back(static_cast<uint32_t>(label));
   }
   if (members_.empty()) {
-    throw UsageError({"none of the network's classes was chosen", "", "compare the ids with the class table's"});
+    throw UsageError({"none of the network's classes was chosen", "", "compare the ids with those of the class table"});
   }
 }
 
@@ -92,7 +94,7 @@ void AccuracyCounters::add(std::span<const float> logits, int64_t label) {
   const auto own = static_cast<uint32_t>(label);
   const size_t rank = rank_of(logits, set_, own);
   ++counts_[kImages];
-  // By rounding alone the loss could come out below 0.
+  // Rounding alone could make the loss negative.
   const double loss = std::clamp(log_sum(logits, set_) - logits[own], 0.0, kMaxLoss);
   counts_[kLoss] += static_cast<uint64_t>(std::llround(loss * kLossUnits));
   for (size_t k = 0; k < kTopK.size(); ++k) counts_[kRight + k] += rank < kTopK[k] ? 1 : 0;

@@ -10,7 +10,7 @@ namespace {
 
 int64_t convolved(int64_t size, int kernel, int stride, int pad) { return (size + 2 * pad - kernel) / stride + 1; }
 
-// Rounded up, but the last window must begin inside the image or its left border.
+// If rounded up, the last window must still begin inside the image or its left padding.
 int64_t pooled(int64_t size, int kernel, int stride, int pad, bool ceil) {
   if (!ceil) return convolved(size, kernel, stride, pad);
   const int64_t out = (size + 2 * pad - kernel + stride - 1) / stride + 1;
@@ -27,10 +27,9 @@ GraphBuilder::GraphBuilder(std::string name, int64_t image_size, int64_t classes
 
 int GraphBuilder::add_node(Node node) {
   if (node.out.h < 1 || node.out.w < 1)
-    throw UsageError({.what = "images of " + std::to_string(graph_.image_size) + " pixels are too small for " +
-                              graph_.name + ": nothing is left of them at " + node.name,
-                      .where = "image size",
-                      .hint = "use larger images or a network for small ones (inception-bn-small)"});
+    throw UsageError({"images of " + std::to_string(graph_.image_size) + " pixels are too small for " + graph_.name +
+                          ": no pixel is left at " + node.name,
+                      "image size", "use larger images or a network for small ones (inception-bn-small)"});
   graph_.nodes.push_back(std::move(node));
   return static_cast<int>(graph_.nodes.size()) - 1;
 }
@@ -110,11 +109,10 @@ int GraphBuilder::concat(const std::string& name, std::vector<int> inputs) {
   out.c = 0;
   for (const int input : inputs) {
     if (shape(input).h != out.h || shape(input).w != out.w)
-      throw UsageError(
-          {.what = "the branches of " + name + " end in different sizes for images of " +
-                   std::to_string(graph_.image_size) + " pixels",
-           .where = "image size",
-           .hint = "use an image size that halves evenly (a multiple of 32, or of 4 for inception-bn-small)"});
+      throw UsageError({"the branches of " + name + " have different output sizes for images of " +
+                            std::to_string(graph_.image_size) + " pixels",
+                        "image size",
+                        "use an image size that halves evenly (a multiple of 32, or of 4 for inception-bn-small)"});
     out.c += shape(input).c;
   }
   return add_node({.name = name, .kind = NodeKind::concat, .inputs = std::move(inputs), .out = out});

@@ -1,6 +1,6 @@
-// Writes a network down node by node, working out shapes and laying out parameters.
+// Builds a graph node by node: computes shapes and lays out parameters.
 //
-// Layout: parameters stand in forward order. Siblings (convolutions built together) have their weights next to each
+// Layout: parameters are in forward order. Siblings (convolutions built together) have their weights next to each
 // other, then their scales, then their shifts, so that an executor can run them as one wider convolution.
 #pragma once
 
@@ -28,7 +28,7 @@ class GraphBuilder {
   int input();
   int conv_bn(const ConvBn& layer) { return siblings({layer}).front(); }
   std::vector<int> siblings(const std::vector<ConvBn>& layers);
-  /// `kind` is max_pool or average_pool; averages divide by kernel² at the borders too.
+  /// `kind` is max_pool or average_pool; averages divide by kernel² also at the borders.
   int pool(NodeKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil = false);
   int concat(const std::string& name, std::vector<int> inputs);
   int add_relu(const std::string& name, int a, int b);

@@ -1,4 +1,4 @@
-// A network as data: what is computed from what, and which parameters it has. No memory, no kernels.
+// A network as data: its operations, their inputs and its parameters. No memory, no kernels.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace packhorse {
 
-/// How a parameter begins.
+/// How a parameter is initialised.
 enum class Init { he_normal, xavier_uniform, zeros, ones };
 
-/// A learnt tensor, a range of one flat array of f32. Ranges stand in forward order, so that backward completes the
-/// array from its end; a layer's gradients are ready in order of falling offset.
+/// A trainable tensor, a range of one flat array of f32. Ranges are in forward order, so that the backward pass
+/// completes the array from its end: gradients become ready in order of falling offset.
 struct Parameter {
   std::string name;            ///< "3a/3x3/conv/weight"
   std::vector<int64_t> shape;  ///< (O, C, K, K), (O, C) or (C)
@@ -22,7 +22,7 @@ struct Parameter {
   bool decay = false;  ///< weight decay applies (never on batch norm and biases)
 };
 
-/// A running mean or variance of a batch norm: a range of another flat array, never touched by the optimizer.
+/// A running mean or variance of a batch norm: a range of another flat array, which the optimizer never changes.
 struct Statistic {
   std::string name;  ///< "3a/3x3/bn/mean", ".../variance"
   size_t offset = 0, count = 0;
@@ -67,13 +67,13 @@ struct Graph {
   int64_t macs() const;
 };
 
-/// Names that make_network() knows.
+/// The names that make_network() accepts.
 std::vector<std::string> network_names();
 
-/// Builds a network; throws a UsageError for an unknown name or an image size it cannot take.
+/// Builds a network; throws a UsageError for an unknown name, an image size that it does not support, or no class.
 Graph make_network(const std::string& name, int64_t image_size, int64_t classes);
 
-/// The weights a training run starts from: a function of graph and seed alone, the same for any number of ranks.
+/// The weights that training starts from: they depend only on graph and seed, not on the number of ranks.
 void initialise(const Graph& graph, uint64_t seed, float* parameters, float* statistics);
 
 }  // namespace packhorse

@@ -1,4 +1,4 @@
-// Inception-BN, three sizes of it: a stem, then blocks of parallel branches whose channels are joined.
+// Inception-BN in three sizes: a stem, then blocks of parallel branches whose channels are concatenated.
 #include <array>
 #include <span>
 
@@ -9,8 +9,8 @@ namespace packhorse {
 
 namespace {
 
-// Widths of a block's branches; `pool` is none for the blocks of stride 2, which pool with a maximum and no projection.
-// 1×1 (a) · 1×1 (b) → 3×3 (c) · 1×1 (d) → 3×3 (e) → 3×3 (e) · pool → 1×1 (f)
+// Widths of a block's branches: 1×1 (a) · 1×1 (b) → 3×3 (c) · 1×1 (d) → 3×3 (e) → 3×3 (e) · pool → 1×1 (f).
+// Blocks of stride 2 have a = f = 0: no 1×1 branch, and max pooling without a projection.
 struct Block {
   const char* name;
   int64_t a, b, c, d, e;
@@ -18,8 +18,8 @@ struct Block {
   int64_t f;
 };
 
-// Each convolution is followed by batch norm and ReLU. The pool branch is written first, so that its 1×1 stands beside
-// the others'.
+// Each convolution is followed by batch norm and ReLU. The pool comes first, so that its 1×1 convolution can be a
+// sibling of the others.
 int block_a(GraphBuilder& net, int src, const Block& w) {
   const std::string name = w.name;
   const int pool = net.pool(w.pool, name + "/pool", src, 3, 1, 1);
@@ -51,7 +51,7 @@ int blocks(GraphBuilder& net, int src, std::span<const Block> table) {
   return src;
 }
 
-// The stem for images of ImageNet's size: 224 pixels become 28.
+// The stem for images of ImageNet's size: reduces 224 pixels to 28.
 int large_stem(GraphBuilder& net, int64_t conv1, int64_t reduce, int64_t conv2) {
   int x = net.conv_bn({.name = "conv1", .src = net.input(), .out = conv1, .kernel = 7, .stride = 2, .pad = 3});
   x = net.pool(NodeKind::max_pool, "pool1", x, 3, 2, 0, true);

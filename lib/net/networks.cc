@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace packhorse {
 
@@ -12,7 +13,7 @@ namespace {
 struct Network {
   std::string_view name;
   Graph (*make)(int64_t image_size, int64_t classes);
-  int64_t smallest, largest;  ///< image sizes it is meant for
+  int64_t smallest, largest;  ///< supported image sizes
 };
 
 constexpr std::array kNetworks = {
@@ -29,23 +30,20 @@ std::vector<std::string> network_names() {
 }
 
 Graph make_network(const std::string& name, int64_t image_size, int64_t classes) {
-  std::string known;
   for (const Network& network : kNetworks) {
-    known += (known.empty() ? "" : ", ") + std::string(network.name);
     if (network.name != name) continue;
     if (classes < 1)
-      throw UsageError({.what = "a network needs at least one class, not " + std::to_string(classes),
-                        .where = "classes",
-                        .hint = "give the number of classes of the data set"});
+      throw UsageError({"a network needs at least one class, not " + std::to_string(classes), "classes",
+                        "give the number of classes of the data set"});
     if (image_size < network.smallest || image_size > network.largest)
       throw UsageError(
-          {.what = name + " takes images of " + std::to_string(network.smallest) + " to " +
-                   std::to_string(network.largest) + " pixels, not " + std::to_string(image_size),
-           .where = "image size",
-           .hint = image_size < network.smallest ? "use inception-bn-small for small images" : "resize the images"});
+          {name + " takes images of " + std::to_string(network.smallest) + " to " + std::to_string(network.largest) +
+               " pixels, not " + std::to_string(image_size),
+           "image size",
+           image_size < network.smallest ? "use inception-bn-small for small images" : "resize the images"});
     return network.make(image_size, classes);
   }
-  throw UsageError({.what = "there is no network '" + name + "'", .where = "network", .hint = "known are " + known});
+  throw UsageError({"there is no network '" + name + "'", "network", "use one of " + joined(network_names())});
 }
 
 int64_t Graph::macs() const {

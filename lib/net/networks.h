@@ -1,4 +1,4 @@
-// The networks by name: each a function from image size and classes to a graph.
+// The networks: each is a function from image size and number of classes to a graph.
 #pragma once
 
 #include "net/graph.h"

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "ops/cpu/backend.h"
 #include "ops/reference/backend.h"
 
@@ -21,13 +22,9 @@ constexpr std::array kBackends = {Entry{"cpu", cpu::make_backend, true},
                                   Entry{"reference", reference::make_backend, false}};
 
 const Entry& entry(const std::string& name) {
-  std::string known;
-  for (const Entry& candidate : kBackends) {
+  for (const Entry& candidate : kBackends)
     if (candidate.name == name || name.empty()) return candidate;
-    known += (known.empty() ? "" : ", ") + std::string(candidate.name);
-  }
-  throw UsageError(
-      {.what = "there is no backend '" + name + "' in this build", .where = "backend", .hint = "built are " + known});
+  throw UsageError({"this build has no backend '" + name + "'", "backend", "use one of: " + joined(backend_names())});
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The list of backends, fastest first: the only place that knows which were built.
+// The list of backends: the only place that knows which ones this build has.
 #pragma once
 
 #include <memory>
@@ -6,16 +6,18 @@
 #include <vector>
 
 #include "ops/ops.h"
+#include "tensor/types.h"
 
 namespace packhorse {
 
-/// "cpu" (oneDNN and own kernels), "reference" (plain loops, the truth); a GPU build adds "cuda". Fastest first.
+/// Fastest first: "cpu" (oneDNN and our own kernels), "reference" (plain loops, to check the others against); a GPU
+/// build adds "cuda".
 std::vector<std::string> backend_names();
 
-/// Throws a UsageError for an unknown name, an Error where this machine cannot run `dtype` on it.
+/// Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype` on this machine.
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training);
 
-/// Whether sibling convolutions are worth running as one on it.
+/// True if the backend runs sibling convolutions faster as one.
 bool merges_siblings(const std::string& name);
 
 }  // namespace packhorse

@@ -1,6 +1,8 @@
 #include "ops/executor.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -8,7 +10,6 @@
 #include "device/array.h"
 #include "ops/backends.h"
 #include "ops/memory_plan.h"
-#include "ops/ops.h"
 #include "ops/schedule.h"
 
 namespace packhorse {
@@ -51,7 +52,7 @@ struct Executor::Impl {
 
 namespace {
 
-// Runs `work` and adds the time it took where that is asked for.
+// Runs `work` and, if `measure`, adds the time it took to `seconds`.
 template <typename Work>
 void timed(bool measure, double& seconds, const Work& work) {
   if (!measure) return work();
@@ -66,7 +67,7 @@ int64_t count_of(const Graph& graph, NodeKind kind) {
 
 void check(const Graph& graph, const ExecutorOptions& options) {
   const auto refuse = [&](const std::string& what) {
-    throw Error({.what = what, .where = graph.name, .hint = "use a network of make_network()"});
+    throw Error({what, graph.name, "use a network that make_network() builds"});
   };
   if (graph.nodes.empty() || graph.nodes.back().kind != NodeKind::fully_connected)
     refuse("a network must end in a fully connected layer that gives the logits");
@@ -76,13 +77,11 @@ void check(const Graph& graph, const ExecutorOptions& options) {
   const Node& pool = graph.nodes[static_cast<size_t>(graph.nodes.back().inputs.front())];
   if (pool.kind != NodeKind::global_average_pool) refuse("the fully connected layer must read the global average pool");
   if (options.batch < 1)
-    throw UsageError({.what = "a batch needs at least one image, not " + std::to_string(options.batch),
-                      .where = "batch",
-                      .hint = "give a batch of 1 or more"});
+    throw UsageError({"a batch needs at least one image, not " + std::to_string(options.batch), "batch",
+                      "give a batch of 1 or more"});
   if (options.threads < 1)
-    throw UsageError({.what = "the network needs at least one thread, not " + std::to_string(options.threads),
-                      .where = "threads",
-                      .hint = "give 1 or more"});
+    throw UsageError(
+        {"the network needs at least one thread, not " + std::to_string(options.threads), "threads", "give 1 or more"});
 }
 
 }  // namespace
@@ -152,8 +151,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
                                            .weight = parameter(task.weight),
                                            .weight_grad = parameter_gradient(task.weight)});
     case NodeKind::batch_norm:
-      return backend->make(BatchNormTask{.name = task.name,
-                                         .src = activation(src),
+      return backend->make(BatchNormTask{.src = activation(src),
                                          .dst = activation(task.dst),
                                          .src_grad = source_gradient(t, 0),
                                          .dst_grad = gradient(task.dst),
@@ -167,8 +165,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
                                          .batch_mean = statistic(batch_statistics, task.mean),
                                          .batch_variance = statistic(batch_statistics, task.variance)});
     case NodeKind::add:
-      return backend->make(AddTask{.name = task.name,
-                                   .a = activation(src),
+      return backend->make(AddTask{.a = activation(src),
                                    .b = activation(task.src[1]),
                                    .dst = activation(task.dst),
                                    .a_grad = source_gradient(t, 0),
@@ -180,8 +177,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
       uint8_t* argmax = nullptr;
       if (plan.argmax[t] >= 0)
         argmax = reinterpret_cast<uint8_t*>(arena.data() + plan.buffers[static_cast<size_t>(plan.argmax[t])].offset);
-      return backend->make(PoolTask{.name = task.name,
-                                    .maximum = task.kind == NodeKind::max_pool,
+      return backend->make(PoolTask{.maximum = task.kind == NodeKind::max_pool,
                                     .kernel = task.kernel,
                                     .stride = task.stride,
                                     .pad = task.pad,
@@ -192,8 +188,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
                                     .argmax = argmax});
     }
     case NodeKind::global_average_pool:
-      return backend->make(GlobalPoolTask{.name = task.name,
-                                          .src = activation(src),
+      return backend->make(GlobalPoolTask{.src = activation(src),
                                           .src_grad = source_gradient(t, 0),
                                           .dst = features.data(),
                                           .dst_grad = features_grad.data()});
@@ -215,7 +210,7 @@ std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
     case NodeKind::concat:
       break;
   }
-  throw Error({.what = "a task of a kind that is never scheduled", .where = task.name, .hint = ""});
+  throw Error({"a node of this kind cannot be a task", task.name, ""});
 }
 
 void Executor::Impl::make_operations() {
@@ -238,7 +233,8 @@ void Executor::Impl::make_operations() {
   backend->ready();
 }
 
-// Backward goes from the last task to the first; what is final is everything behind the last parameter still open.
+// Backward runs from the last task to the first. Final is everything after the last parameter that an earlier task
+// still has to complete.
 void Executor::Impl::plan_readiness() {
   ready_from.resize(schedule.tasks.size());
   size_t open = 0;
@@ -255,10 +251,8 @@ void Executor::Impl::check_pixels(std::span<const uint8_t> pixels, bool fewer) c
   const auto image = static_cast<size_t>(graph.image_size * graph.image_size * 3);
   const size_t batch = static_cast<size_t>(options.batch) * image;
   if (pixels.size() == batch || (fewer && pixels.size() < batch && pixels.size() % image == 0)) return;
-  throw UsageError(
-      {.what = "a batch has " + std::to_string(pixels.size()) + " bytes of pixels, not " + std::to_string(batch),
-       .where = graph.name,
-       .hint = "fill it up to the batch that the executor was made for"});
+  throw UsageError({"a batch has " + std::to_string(pixels.size()) + " bytes of pixels, not " + std::to_string(batch),
+                    graph.name, "fill the batch to the size that the executor was made for"});
 }
 
 Executor::Executor(const Graph& graph, const ExecutorOptions& options)
@@ -295,15 +289,13 @@ BatchResult Executor::step(std::span<const uint8_t> pixels, std::span<const int3
                            const std::function<void(size_t first)>& ready) {
   Impl& m = *impl_;
   if (!m.options.training)
-    throw UsageError({.what = "an executor made for inference cannot take a training step",
-                      .where = m.graph.name,
-                      .hint = "make it with training = true"});
+    throw UsageError(
+        {"an executor made for inference cannot run a training step", m.graph.name, "make it with training = true"});
   m.check_pixels(pixels, false);
   if (labels.size() != static_cast<size_t>(m.options.batch))
     throw UsageError(
-        {.what = "a batch has " + std::to_string(labels.size()) + " labels, not " + std::to_string(m.options.batch),
-         .where = m.graph.name,
-         .hint = "give one label an image, -1 for none"});
+        {"a batch has " + std::to_string(labels.size()) + " labels, not " + std::to_string(m.options.batch),
+         m.graph.name, "give one label per image, -1 for none"});
   m.backend->enter();
   m.input->run(pixels);
   const bool measure = m.options.profile;

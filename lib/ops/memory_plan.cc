@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 namespace packhorse {
 
 namespace {
 
-// A page: buffers do not share cache lines or pages.
+// One page, so that buffers share neither pages nor cache lines.
 constexpr uint64_t kAlignment = 4096;
 
 bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
@@ -18,9 +19,9 @@ bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
   return false;
 }
 
-void extend(Lifetime& life, int time) {
-  life.first = std::min(life.first, time);
-  life.last = std::max(life.last, time);
+void extend(Lifetime& lifetime, int time) {
+  lifetime.first = std::min(lifetime.first, time);
+  lifetime.last = std::max(lifetime.last, time);
 }
 
 constexpr Lifetime kNever{std::numeric_limits<int>::max(), -1};
@@ -54,12 +55,12 @@ class Planner {
   int forward_time(int t) const { return t + 1; }
   int backward_time(int t) const { return 2 * tasks_ + 1 - t; }
 
-  // Global pooling and what follows work on small f32 arrays of the executor's own.
+  // Global pooling and the fully connected layer write to small f32 arrays that the executor owns.
   static bool in_arena(const Task& t) {
     return t.kind != NodeKind::global_average_pool && t.kind != NodeKind::fully_connected;
   }
 
-  // Values that backward looks at again; batch norm's own ReLU is worked out from its source.
+  // Values that backward reads. Batch norm needs no result for its ReLU: it recomputes the sign from its source.
   static bool reads_source_in_backward(const Task& t) {
     return t.kind == NodeKind::convolution || t.kind == NodeKind::batch_norm;
   }
@@ -74,7 +75,7 @@ class Planner {
     return static_cast<int>(plan_.buffers.size()) - 1;
   }
 
-  // Whether every channel of the buffer is written by a batch norm that can do so again.
+  // True if only batch norms write to the buffer, because they can recompute it.
   bool can_recompute(int buffer) const {
     bool written = false;
     for (const Task& t : schedule_.tasks) {
@@ -90,7 +91,7 @@ class Planner {
       const int buffer = static_cast<int>(b);
       Lifetime forward = kNever, backward = kNever;
       if (tensor(schedule_.input).buffer == buffer) extend(forward, 0);
-      int last_reader = -1;  // the one whose backward comes first
+      int last_reader = -1;  // its backward runs first
       for (int t = 0; t < tasks_; ++t) {
         const bool writes = in_arena(task(t)) && tensor(task(t).dst).buffer == buffer;
         bool reads = false;
@@ -121,7 +122,7 @@ class Planner {
     }
   }
 
-  // Backward visits the readers of a tensor from the last: the first visited assigns, the others add.
+  // Backward visits the readers of a tensor from the last to the first: the first visited assigns, the others add.
   void plan_source_writes() {
     std::vector<bool> written(schedule_.tensors.size(), false);
     for (int t = tasks_ - 1; t >= 0; --t)
@@ -135,8 +136,8 @@ class Planner {
       }
   }
 
-  // The gradient of what a batch norm reads can take its place, where nothing else looks at those values in backward:
-  // batch norm's last pass reads a value and writes its gradient at the same place.
+  // The gradient of a batch norm's source can use the memory of the source if nothing else reads these values in
+  // backward: the last loop of batch norm's backward reads a value and writes its gradient to the same place.
   bool gradient_in_place(int buffer) const {
     bool normalised = false;
     for (int t = 0; t < tasks_; ++t) {
@@ -155,21 +156,21 @@ class Planner {
     for (size_t b = 0; b < schedule_.buffers.size(); ++b) {
       const int buffer = static_cast<int>(b);
       if (plan_.activation[b] < 0 || tensor(schedule_.input).buffer == buffer) continue;
-      Lifetime life = kNever;
+      Lifetime lifetime = kNever;
       for (int t = 0; t < tasks_; ++t) {
         const bool writes = in_arena(task(t)) && tensor(task(t).dst).buffer == buffer;
         bool reads = false;
         if (task(t).kind != NodeKind::fully_connected)
           for (const int src : task(t).src) reads |= tensor(src).buffer == buffer;
-        if (reads || writes) extend(life, backward_time(t));
+        if (reads || writes) extend(lifetime, backward_time(t));
       }
       if (gradient_in_place(buffer)) {
         Lifetime& whole = plan_.buffers[static_cast<size_t>(plan_.activation[b])].lifetimes.front();
-        whole.last = std::max(whole.last, life.last);
+        whole.last = std::max(whole.last, lifetime.last);
         plan_.gradient[b] = plan_.activation[b];
         plan_.unplanned_bytes += bytes_of(b, size_of(options_.dtype));
       } else {
-        plan_.gradient[b] = add("gradient " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), {life});
+        plan_.gradient[b] = add("gradient " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), {lifetime});
       }
     }
   }

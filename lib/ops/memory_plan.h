@@ -1,7 +1,8 @@
-// Where every activation and gradient stands in one arena, worked out before the first step.
+// Gives every activation and every gradient its place in one arena, before the first step.
 //
-// A buffer lives from the first task that writes it to the last that reads it; buffers whose lives do not meet share
-// bytes. Time counts tasks: the input at 0, task t forward at t + 1, the loss, then backward from the last task.
+// The lifetime of a buffer runs from the first task that writes it to the last task that reads it; buffers whose
+// lifetimes do not overlap share bytes. Time counts tasks: the input is at 0, task t runs forward at t + 1, then comes
+// the loss, then backward from the last task to the first.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "ops/schedule.h"
+#include "tensor/types.h"
 
 namespace packhorse {
 
@@ -35,17 +37,17 @@ enum class Write { none, assign, accumulate };
 
 struct MemoryPlan {
   std::vector<PlannedBuffer> buffers;
-  std::vector<int> activation, gradient;         ///< by buffer of the schedule; gradient -1: none
-  std::vector<int> argmax;                       ///< by task: a max pool's memory of places, or -1
+  std::vector<int> activation, gradient;         ///< buffer, by buffer of the schedule; -1: none
+  std::vector<int> argmax;                       ///< by task: buffer of a max pool's argmax, or -1
   std::vector<std::vector<Write>> source_write;  ///< by task and source
-  std::vector<std::vector<int>> recompute;       ///< by task: those to run forward again before its backward
+  std::vector<std::vector<int>> recompute;       ///< by task: the tasks to recompute before its backward
   uint64_t bytes = 0, unplanned_bytes = 0;
 };
 
 MemoryPlan plan_memory(const Schedule& schedule, const PlanOptions& options);
 
-/// Gives each buffer the lowest offset at which it meets no other that lives at the same time, the largest first.
-/// Returns the bytes needed. Offsets are multiples of `alignment`.
+/// Gives each buffer, the largest first, the lowest offset at which it shares no byte with a buffer of an overlapping
+/// lifetime. Offsets are multiples of `alignment`. Returns the bytes needed.
 uint64_t place(std::vector<PlannedBuffer>& buffers, uint64_t alignment);
 
 }  // namespace packhorse

@@ -1,8 +1,9 @@
-// What each operation means, once, for every backend; a backend that cannot honour it throws before the first step.
+// The operations of a network: what each one computes, defined once for all backends. A backend that cannot run an
+// operation throws when it makes it, before the first step.
 //
-// Rule of the room: an operation is made once, for fixed views, before the first step; running it allocates nothing.
-// Activations and their gradients are channels last in the executor's dtype; pooled features, logits, parameters,
-// statistics and all their gradients are f32. The same input gives the same bits, whatever ran before.
+// Rule: an operation is made once, for fixed views, before the first step; running it allocates nothing. Activations
+// and their gradients are channels last in the executor's dtype; pooled features, logits, parameters, statistics and
+// all their gradients are f32. The same input gives the same bits, whatever ran before.
 #pragma once
 
 #include <array>
@@ -15,31 +16,32 @@
 
 namespace packhorse {
 
-/// Added to the variance under the root.
+/// Added to the variance before the square root.
 inline constexpr float kBatchNormEpsilon = 1e-5f;
 
-/// Whether batch norm takes the batch's statistics or the running ones.
+/// Batch norm uses the batch's statistics in training and the running statistics in inference.
 enum class Phase { training, inference };
 
 class Operation {
  public:
   virtual ~Operation() = default;
-  virtual void forward(Phase pass) = 0;
-  /// Writes the destination once more, the same bits, from the sources and what forward() kept.
+  virtual void forward(Phase phase) = 0;
+  /// Writes the destination again, with the same bits, from the sources and from what forward() kept.
   virtual void recompute() { forward(Phase::training); }
   virtual void backward() = 0;
-  /// The f32 parameters have new values.
+  /// Called after the f32 parameters got new values.
   virtual void parameters_changed() {}
 };
 
-/// What a task reads and writes in backward. A source's gradient without memory is not wanted; with `accumulate` it is
-/// added to what stands there.
+/// The gradient of a source, which backward writes. Without memory (null `view.data`) it is not needed; with
+/// `accumulate` it is added to the values already there.
 struct Gradient {
   View view;
   bool accumulate = false;
 };
 
-/// dst(n,y,x,o) = sum over c,i,j of src(n, y*stride+i-pad, x*stride+j-pad, c) * weight(o,c,i,j); zeros outside.
+/// dst(n,y,x,o) = sum over c,i,j of src(n, y*stride+i-pad, x*stride+j-pad, c) * weight(o,c,i,j); zeros outside the
+/// image.
 struct ConvolutionTask {
   std::string name;
   View src, dst;
@@ -50,10 +52,9 @@ struct ConvolutionTask {
   float* weight_grad = nullptr;
 };
 
-/// dst = scale * (src - mean) / sqrt(variance + epsilon) + shift, then ReLU where asked, for each channel; the variance
-/// is biased (divided by N*H*W). The ReLU's derivative at 0 is 0. src_grad may be src's own memory.
+/// dst = scale * (src - mean) / sqrt(variance + epsilon) + shift, then ReLU if `relu`, for each channel; the variance
+/// is biased (divided by N*H*W). The derivative of ReLU at 0 is 0. src_grad may use the memory of src.
 struct BatchNormTask {
-  std::string name;
   View src, dst;
   Gradient src_grad;
   View dst_grad;
@@ -64,30 +65,27 @@ struct BatchNormTask {
   float *batch_mean = nullptr, *batch_variance = nullptr;            // (C)
 };
 
-/// dst = a + b, then ReLU where asked.
+/// dst = a + b, then ReLU if `relu`.
 struct AddTask {
-  std::string name;
   View a, b, dst;
   Gradient a_grad, b_grad;
   View dst_grad;
   bool relu = false;
 };
 
-/// Maximum or average of a window. Outside the image a maximum sees nothing, an average sees zeros and divides by
-/// kernel² all the same. The gradient of a maximum goes to the first of equals, rows first.
+/// Maximum or average over a window. A maximum ignores the padding; an average counts it as zeros and always divides by
+/// kernel². The gradient of a maximum goes to the first of several equal maxima, rows first.
 struct PoolTask {
-  std::string name;
   bool maximum = false;
   int kernel = 1, stride = 1, pad = 0;
   View src, dst;
   Gradient src_grad;
   View dst_grad;
-  uint8_t* argmax = nullptr;  ///< maximum in training: (N, H, W, C) of dst, the argmax's place in its window
+  uint8_t* argmax = nullptr;  ///< max pool in training: (N, H, W, C) of dst, place in the window
 };
 
 /// dst(n,c) = mean over the pixels.
 struct GlobalPoolTask {
-  std::string name;
   View src;
   Gradient src_grad;
   float* dst = nullptr;             // (N, C)
@@ -97,7 +95,7 @@ struct GlobalPoolTask {
 /// dst(n,o) = sum over c of src(n,c) * weight(o,c) + bias(o).
 struct FullyConnectedTask {
   std::string name;
-  Dtype dtype = Dtype::f32;  ///< what products may be made of
+  Dtype dtype = Dtype::f32;  ///< the operands of products may be rounded to it
   int64_t n = 0, c = 0, o = 0;
   const float* src = nullptr;                      // (N, C)
   float* src_grad = nullptr;                       // (N, C)
@@ -108,8 +106,8 @@ struct FullyConnectedTask {
 };
 
 /// Softmax cross entropy against the target (1 - smoothing) * one_hot + smoothing / classes. An image with a label < 0
-/// has loss 0 and gradient 0. Top-k counts an image whose label's logit has fewer than k greater ones, equal ones at
-/// lower index counted as greater; a logit that is not a number never counts as right.
+/// has loss 0 and gradient 0. Top-k counts an image if fewer than k logits are greater than the label's logit; an equal
+/// logit at a lower index counts as greater. If the label's logit is NaN, the image never counts as correct.
 struct LossTask {
   int64_t n = 0, classes = 0;
   float label_smoothing = 0;
@@ -117,7 +115,7 @@ struct LossTask {
   float* logits_grad = nullptr;   // (N, classes)
 };
 
-/// What one batch gave on this rank.
+/// The result of one batch on this rank.
 struct BatchResult {
   double loss_sum = 0;   ///< cross entropy summed over the counted images, label smoothing included
   uint64_t counted = 0;  ///< images with a label
@@ -127,7 +125,7 @@ struct BatchResult {
 class Loss {
  public:
   virtual ~Loss() = default;
-  /// Throws a UsageError for a label >= classes, before anything is written.
+  /// Throws a UsageError for a label >= classes, before it writes anything.
   virtual BatchResult run(std::span<const int32_t> labels, float gradient_scale) = 0;
 };
 
@@ -140,7 +138,7 @@ struct InputTask {
 class Input {
  public:
   virtual ~Input() = default;
-  /// Fewer images than the batch: the rest become zeros.
+  /// If there are fewer images than the batch holds, the rest is filled with zeros.
   virtual void run(std::span<const uint8_t> pixels) = 0;
 };
 
@@ -149,7 +147,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  /// Called where a step begins, on the thread that runs it.
+  /// Called at the start of a step, on the thread that runs the step.
   virtual void enter() {}
   virtual std::unique_ptr<Operation> make(const ConvolutionTask& task) = 0;
   virtual std::unique_ptr<Operation> make(const BatchNormTask& task) = 0;
@@ -159,10 +157,10 @@ class Backend {
   virtual std::unique_ptr<Operation> make(const FullyConnectedTask& task) = 0;
   virtual std::unique_ptr<Loss> make(const LossTask& task) = 0;
   virtual std::unique_ptr<Input> make(const InputTask& task) = 0;
-  /// Called once after the last make(): scratch that operations share gets its memory.
+  /// Called once after the last make(): allocates the scratch memory that the operations share.
   virtual void ready() {}
-  virtual uint64_t packed_bytes() const { return 0; }     ///< its own copies of parameters
-  virtual uint64_t workspace_bytes() const { return 0; }  ///< scratch
+  virtual uint64_t packed_bytes() const { return 0; }     ///< the backend's own copies of parameters
+  virtual uint64_t workspace_bytes() const { return 0; }  ///< scratch memory
 };
 
 }  // namespace packhorse

@@ -39,18 +39,18 @@ class Scheduler {
   int group_of(int number) const { return group_of_[static_cast<size_t>(number)]; }
   const std::vector<int>& consumers(int number) const { return consumers_[static_cast<size_t>(number)]; }
 
-  // An average pool that keeps the size and is read by nobody else can move behind the convolution that reads it.
+  // An average pool can move behind the convolution that reads it if it keeps the size and has no other reader.
   bool moves_behind(int number) const {
     const Node& pool = node(number);
     return pool.kind == NodeKind::average_pool && pool.stride == 1 && pool.kernel == 2 * pool.pad + 1 &&
            consumers(number).size() == 1;
   }
 
-  // Where a convolution that can be merged reads from, or -1.
+  // The node that a convolution reads from if it can be merged, else -1.
   int source_of(int number) const {
     const Node& conv = node(number);
     if (conv.kind != NodeKind::convolution || conv.kernel != 1 || conv.stride != 1 || conv.bias >= 0) return -1;
-    // Its range of channels must only be read by operations that take ranges.
+    // Only operations that can read a range of channels may read its result.
     for (const int reader : consumers(number))
       if (node(reader).kind != NodeKind::batch_norm) return -1;
     const int input = conv.inputs.front();
@@ -92,7 +92,7 @@ class Scheduler {
 
   int own_tensor(const Shape& shape) { return add_tensor(shape, add_buffer(shape), 0); }
 
-  // From the last to the first, so that a concat inside a concat finds its place.
+  // From the last to the first, so that a concat inside another one is already placed when its turn comes.
   void place_concats() {
     for (int i = static_cast<int>(graph_.nodes.size()) - 1; i >= 0; --i) {
       if (node(i).kind != NodeKind::concat) continue;
@@ -105,9 +105,8 @@ class Scheduler {
                             node(input).kind == NodeKind::add;
         if (consumers(input).size() != 1 || !ranged)
           throw Error(
-              {.what = "a network's concat takes results of batch norms, additions and pools that nothing else reads",
-               .where = graph_.name + ", " + node(i).name,
-               .hint = "change the network"});
+              {"a concat can only take results of batch norms, additions, pools and concats that nothing else reads",
+               graph_.name + ", " + node(i).name, "change the network"});
         tensor_of(input) = add_tensor(node(input).out, whole.buffer, channel);
         channel += node(input).out.c;
       }

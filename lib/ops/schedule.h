@@ -1,19 +1,24 @@
-// A graph turned into what is run: tasks over tensors that are channel ranges of buffers. No memory, no kernels.
+// Turns a graph into the tasks to run, over tensors that are ranges of channels in buffers. No memory, no kernels.
 //
-// Two things disappear here. Concatenation: its inputs are written straight into their channels of its buffer. Sibling
-// 1×1 convolutions of one source: where their weights stand side by side they become one convolution whose channels
-// the siblings' batch norms read; an average pool in front of one moves behind it (it commutes with a 1×1 convolution
-// without bias, as borders count zeros either way), over fewer channels. Parameters keep their places and meaning.
+// Two kinds of nodes disappear here:
+// - Concatenations: each input is written directly into its channels of the result's buffer.
+// - Sibling 1×1 convolutions, which read the same source: if their weights are adjacent in the flat array, they become
+//   one convolution, and the batch norm of each sibling reads its range of channels. An average pool in front of a
+//   sibling moves behind it, where it has fewer channels. (It commutes with a 1×1 convolution without bias, because
+//   borders count as zeros in either order.)
+// Parameters keep their places and their meaning.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "net/graph.h"
+#include "tensor/types.h"
 
 namespace packhorse {
 
-/// Shape is of one image; `channel` is where its channels begin in the buffer.
+/// The shape is of one image; its channels begin at `channel` in the buffer.
 struct Tensor {
   Shape shape;
   int buffer = -1;
@@ -23,19 +28,19 @@ struct Tensor {
 struct Task {
   NodeKind kind = NodeKind::input;
   std::string name;
-  std::vector<int> src;  ///< tensors
+  std::vector<int> src;  ///< numbers of tensors
   int dst = -1;
   int kernel = 1, stride = 1, pad = 0;
   bool relu = false;
-  int weight = -1, bias = -1, mean = -1, variance = -1;  ///< as in Node; of merged siblings, the first one's
-  std::vector<int> parameters;                           ///< those whose gradients this task's backward completes
+  int weight = -1, bias = -1, mean = -1, variance = -1;  ///< as in Node; merged siblings: of the first one
+  std::vector<int> parameters;                           ///< their gradients are complete after this task's backward
 };
 
 struct Schedule {
   std::vector<Tensor> tensors;
   std::vector<Shape> buffers;  ///< shape of one image
   std::vector<Task> tasks;     ///< in order of computation, without input and concat
-  int input = -1;              ///< tensors
+  int input = -1;              ///< number of a tensor
 };
 
 /// Throws an Error for a graph it cannot run.

@@ -1,9 +1,9 @@
 #include "pack/pack_results.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <sstream>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/stopwatch.h"
@@ -11,7 +11,7 @@
 namespace packhorse {
 namespace {
 
-/// A line a shard, and after it a line a refused image.
+/// One line per shard, followed by one line per refused image.
 void read_results(const std::string& text, std::vector<ShardResult>& results) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -89,7 +89,7 @@ Probe probe_packing(std::span<const ImageEntry> images, const ImageReader& reade
       const ImageEntry& image = images[images.size() * i / count];
       probe.bytes += static_cast<double>(read_and_prepare(image, reader, preparation).size());
     } catch (const Error&) {
-      // A broken image takes time, too; how many there are is the run's to say.
+      // A broken image also takes time; the run reports how many there are.
     }
     ++probe.images;
     probe.seconds = clock.seconds();

@@ -1,9 +1,9 @@
 #include "pack/pack_run.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <memory>
+
+#include <fmt/core.h>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -22,19 +22,21 @@ std::string source_setting(const Stage& stage, const std::string& name, const st
   std::string source = !given.empty() ? fs::absolute(given).lexically_normal().string()
                                       : json_member<std::string>(stage.input().settings, name, "the list's manifest");
   if (!source.empty() && !fs::exists(source)) {
-    throw Error({"the images' source is not there", source, "mount it, or give its new place with --" + name});
+    throw Error({"the source of the images is missing", source, "mount it, or give its new path with --" + name});
   }
   return source;
 }
 
-/// As many shards as asked, but at least one image in each.
+/// As many shards as requested, but at least one image in each.
 void set_shards(const PackSettings& settings, std::vector<PackedList>& lists) {
   const uint64_t train = lists.front().images.size();
   for (PackedList& list : lists) {
     const auto in_proportion = settings.shards * list.images.size() / std::max<uint64_t>(1, train);
-    uint64_t asked = settings.shards;
-    if (&list != &lists.front()) asked = settings.validation_shards > 0 ? settings.validation_shards : in_proportion;
-    list.shards = std::clamp<uint64_t>(asked, 1, std::max<size_t>(1, list.images.size()));
+    uint64_t requested = settings.shards;
+    if (&list != &lists.front()) {
+      requested = settings.validation_shards > 0 ? settings.validation_shards : in_proportion;
+    }
+    list.shards = std::clamp<uint64_t>(requested, 1, std::max<size_t>(1, list.images.size()));
   }
 }
 
@@ -42,7 +44,7 @@ int threads_of(const PackSettings& settings, const World& world) {
   return settings.threads > 0 ? settings.threads : share_cores(world.local_size()).feed;
 }
 
-/// Shards are dealt to the ranks in turn.
+/// Packs this rank's shards: shard i of all lists goes to rank i modulo the number of ranks.
 std::vector<ShardResult> pack_own_shards(const std::vector<PackedList>& lists, const PackSettings& settings,
                                          const fs::path& out, const World& world) {
   std::vector<std::unique_ptr<ImageReader>> readers;
@@ -66,7 +68,7 @@ std::vector<ShardResult> pack_own_shards(const std::vector<PackedList>& lists, c
   return results;
 }
 
-/// Names the shards in the manifest and counts their images.
+/// Adds the shards and the counts of their images to the manifest.
 void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::vector<ShardResult>& results) {
   StageManifest& manifest = stage.manifest();
   uint64_t listed = 0, packed = 0, quarantined = 0;
@@ -91,7 +93,7 @@ void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::v
   manifest.counts.update(counts);
   if (packed + quarantined != listed) {
     throw Error({fmt::format("{} images are listed, but {} packed and {} quarantined", listed, packed, quarantined),
-                 stage.out().string(), "this is a defect of packhorse-pack; please report it"});
+                 stage.out().string(), "report this defect of packhorse-pack"});
   }
 }
 
@@ -103,7 +105,7 @@ void check_quarantine(const FileEntry& quarantine, uint64_t listed, double limit
                quarantine.path.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
 }
 
-/// Rank 0: quarantine, class table, manifest, and the last line.
+/// Rank 0 only: writes quarantine, class table and manifest. Returns the last line to print.
 std::string finish(Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
                    const std::vector<ShardResult>& results, int ranks) {
   add_shards(stage, lists, results);
@@ -122,8 +124,8 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
   check_quarantine(quarantine, listed, settings.quarantine_limit);
   stage.finish(ranks);
-  return fmt::format("packed {} of {} images in {} shards, quarantined {}, {}", grouped(packed), grouped(listed),
-                     shards, grouped(quarantine.records), duration_text(stage.seconds()));
+  return fmt::format("packed {} of {} in {}, quarantined {}, {}", grouped(packed), counted(listed, "image"),
+                     counted(shards, "shard"), grouped(quarantine.records), duration_text(stage.seconds()));
 }
 
 }  // namespace
@@ -135,20 +137,21 @@ void PackSettings::declare(Options& options) {
                   "Number of shards for the validation images. 0: in proportion to the training images.");
   options.between(0, 99999);
   options.setting("resize", preparation.short_edge,
-                  "Shrink larger images until their short edge has this many pixels. 0: do not shrink.");
+                  "Shrink larger images to this many pixels on their short edge. 0: do not shrink.");
   options.between(0, 8192);
-  options.setting("quality", preparation.quality, "JPEG quality (1 to 100) of images that are encoded again.");
+  options.setting("quality", preparation.quality, "JPEG quality (1 to 100) of images that are re-encoded.");
   options.between(1, 100);
-  options.setting("check", check,
-                  "How a JPEG that keeps its bytes is checked: decode all of it, or look at its header and end only.");
+  options.setting(
+      "check", check,
+      "How to check a JPEG that is stored unchanged: decode all of it, or look only at its header and end.");
   options.one_of({"decode", "header"});
   options.setting("quarantine-limit", quarantine_limit,
-                  "Share of the images that may be broken before packing fails, from 0 to 1. A small set may always "
+                  "Fraction of the images that may be broken before packing fails, from 0 to 1. A small set may always "
                   "have up to 16, but at most a tenth; 0 allows none.");
   options.between(0, 1);
-  options.setting("train-source", train_source, "New place of the training images, if they moved after listing.");
+  options.setting("train-source", train_source, "New path of the training images, if they moved after listing.");
   options.setting("validation-source", validation_source,
-                  "New place of the validation images, if they moved after listing.");
+                  "New path of the validation images, if they moved after listing.");
   options.run_option("threads", threads, "Threads of each rank. 0: the rank's share of the cores.");
 }
 
@@ -160,11 +163,15 @@ std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings) {
     for (const FileEntry& file : stage.input().outputs_of(split + "-list")) {
       check_file(file, stage.input().path, true);
       const bool own = split == "validation" && !settings.validation_source.empty();
-      lists.push_back({split, read_image_list(file.path), 1, own ? settings.validation_source : settings.train_source});
+      PackedList list;
+      list.split = split;
+      list.images = read_image_list(file.path);
+      list.source = own ? settings.validation_source : settings.train_source;
+      lists.push_back(std::move(list));
     }
   }
   if (lists.empty()) {
-    throw Error({"the manifest names no list", stage.input().path.string(), "run packhorse-list again"});
+    throw Error({"the manifest has no image list", stage.input().path.string(), "run packhorse-list again"});
   }
   set_shards(settings, lists);
   settings.preparation.decode_check = settings.check == "decode";
@@ -175,8 +182,8 @@ std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings) {
 
 std::string plan_text(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
                       const World& world) {
-  constexpr double kFramingBytes = 50;    // of a record: framing, header and the index's line
-  constexpr double kListBytes = 250;      // of memory for a listed image
+  constexpr double kFramingBytes = 50;    // per record: framing, header and its line in the index
+  constexpr double kListBytes = 250;      // of memory per listed image
   constexpr uint64_t kPixels = 1U << 20;  // of a large image
   const int threads = threads_of(settings, world);
   double bytes = 0, seconds = 0, images = 0, largest = 0;
@@ -185,8 +192,8 @@ std::string plan_text(const Stage& stage, const PackSettings& settings, const st
     const Probe probe = probe_packing(list.images, ImageReader(list.source), settings.preparation);
     const auto count = static_cast<double>(list.images.size());
     const double mean = probe.bytes / std::max(1.0, probe.images);
-    text += fmt::format("{:<12}{} images of {} from {} into {} shards\n", list.split, grouped(list.images.size()),
-                        bytes_text(mean), list.source.string(), list.shards);
+    text += fmt::format("{:<12}{} of {} from {} into {}\n", list.split, counted(list.images.size(), "image"),
+                        bytes_text(mean), list.source.string(), counted(list.shards, "shard"));
     bytes += count * (mean + kFramingBytes);
     seconds += count * probe.seconds / std::max(1.0, probe.images);
     images += count;
@@ -195,9 +202,10 @@ std::string plan_text(const Stage& stage, const PackSettings& settings, const st
   const auto memory =
       static_cast<double>(packing_memory(threads, static_cast<uint64_t>(largest), kPixels)) + kListBytes * images;
   text += fmt::format("needs       {} on disk in {}\n", bytes_text(bytes), stage.out().string());
-  text += fmt::format("            {} of memory a rank; {} ranks of {} threads\n", bytes_text(memory), world.size(),
-                      threads);
-  return text + fmt::format("time        about {}, by a sample on one thread\n",
+  text += fmt::format("            {} of memory per rank; {} of {}\n", bytes_text(memory),
+                      counted(static_cast<uint64_t>(world.size()), "rank"),
+                      counted(static_cast<uint64_t>(threads), "thread"));
+  return text + fmt::format("time        about {}, estimated from a sample on one thread\n",
                             duration_text(seconds / threads / world.size()));
 }
 
@@ -206,7 +214,7 @@ std::string run_pack(World& world, Stage& stage, const PackSettings& settings, c
     make_folder(stage.out());
     if (!stage.retire_manifest()) remove_shards(stage.out());
   }
-  world.barrier();  // no rank writes before the old shards are gone
+  world.barrier();  // no rank may write before the old shards are removed
   const auto results = pack_own_shards(lists, settings, stage.out(), world);
   const auto gathered = world.gather(text_of(results));
   return world.is_root() ? finish(stage, settings, lists, results_from(gathered), world.size()) : "";

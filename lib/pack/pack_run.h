@@ -1,4 +1,4 @@
-// The pack stage: its settings, what it would do, and the run over all ranks.
+// The pack stage: its settings, its plan, and the run over all ranks.
 //
 // Rule: listed = packed + quarantined, or the stage does not finish.
 #pragma once
@@ -25,14 +25,14 @@ struct PackSettings {
   void declare(Options& options);
 };
 
-/// Reads and checks the lists and the class table, settles what the settings left open, and records the settings.
+/// Reads and checks the lists and the class table, fills in the settings that were left open, and records the settings.
 std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings);
 
-/// Images, disk, memory and time, from a sample of the images.
+/// Images, disk, memory and time, estimated from a sample of the images.
 std::string plan_text(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
                       const World& world);
 
-/// Packs on all ranks and finishes the stage. Returns the last line on rank 0, and nothing elsewhere.
+/// Packs on all ranks and finishes the stage. Returns the last line to print on rank 0, an empty string elsewhere.
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists);
 
 }  // namespace packhorse

@@ -11,7 +11,7 @@
 namespace packhorse {
 namespace {
 
-/// What one image became: a record, or a reason.
+/// The result for one image: a record, or the reason why there is none.
 struct Outcome {
   const ImageEntry* image = nullptr;
   std::vector<std::byte> record;
@@ -24,14 +24,14 @@ Outcome pack_image(const ImageEntry& image, const ImageReader& reader, const Pre
     const std::vector<std::byte> bytes = read_and_prepare(image, reader, preparation);
     append_record(image.id, image.label, bytes, outcome.record);
   } catch (const ArchiveError&) {
-    throw;  // thousands of images are gone, not one is broken
+    throw;  // thousands of images are missing, not just one is broken
   } catch (const Error& error) {
     outcome.reason = error.text().what;
   }
   return outcome;
 }
 
-/// All of a shard but its last flush.
+/// Writes a shard, except for its final flush.
 PackedShard fill_shard(const ShardJob& job, const Preparation& preparation, int threads, Progress& progress,
                        ShardWriter& writer) {
   PackedShard shard;
@@ -69,7 +69,7 @@ std::vector<std::byte> read_and_prepare(const ImageEntry& image, const ImageRead
 std::vector<PackedShard> pack_shards(const std::vector<ShardJob>& jobs, const Preparation& preparation, int threads,
                                      Progress& progress) {
   std::vector<PackedShard> shards;
-  std::future<void> flushing;  // of the shard before; at most one, so that a slow disk slows the work down
+  std::future<void> flushing;  // of the previous shard; at most one, so that packing waits for a slow disk
   for (const ShardJob& job : jobs) {
     auto writer = std::make_unique<ShardWriter>(job.to.rec, job.to.idx);
     shards.push_back(fill_shard(job, preparation, threads, progress, *writer));

@@ -1,7 +1,7 @@
-// Ranges of a list made into shards, on many threads.
+// Packs ranges of a list into shards, on many threads.
 //
-// Rules: a shard's bytes depend on the list and the preparation alone, never on threads or timing; every listed image
-// is either in the shard or among the refused, with its reason.
+// Rules: a shard's bytes depend only on the list and the preparation, never on threads or timing; every listed image is
+// either in the shard or among the refused images, with the reason.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct PackedShard {
   std::vector<RefusedImage> refused;  ///< in the list's order
 };
 
-/// Memory that packing with so many threads holds at most, for images of so many bytes and pixels.
+/// Upper bound of the memory that packing uses, in bytes, for images of the given numbers of bytes and pixels.
 uint64_t packing_memory(int threads, uint64_t image_bytes, uint64_t image_pixels);
 
 /// A range of a list, where its images are, and the shard it becomes.
@@ -41,12 +41,13 @@ struct ShardJob {
   ShardPath to;
 };
 
-/// Makes the shards one after the other, each on all threads; while one is flushed to the disk the next is begun.
-/// Counts each image into `progress`.
+/// Makes the shards one after the other, each on all threads; the flush of a shard to disk overlaps with packing the
+/// next one. Counts each image in `progress`.
 std::vector<PackedShard> pack_shards(const std::vector<ShardJob>& jobs, const Preparation& preparation, int threads,
                                      Progress& progress);
 
-/// An image's bytes as they would go into a shard, or a DamageError or Error that is this image's alone.
+/// An image's bytes as a shard stores them. Throws an Error if this image cannot be packed, and an ArchiveError if the
+/// file that holds many images is missing or too short.
 std::vector<std::byte> read_and_prepare(const ImageEntry& image, const ImageReader& reader,
                                         const Preparation& preparation);
 

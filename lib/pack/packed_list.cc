@@ -1,8 +1,8 @@
 #include "pack/packed_list.h"
 
-#include <fmt/core.h>
-
 #include <regex>
+
+#include <fmt/core.h>
 
 namespace packhorse {
 namespace fs = std::filesystem;

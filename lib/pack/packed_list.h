@@ -1,4 +1,4 @@
-// One list of images, and how it is cut into shards.
+// One list of images, and how it is divided into shards.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct PackedList {
   uint64_t shards = 1;
   std::filesystem::path source;  ///< folder, tar or listing that the images are read from
 
-  /// The images of one shard: the list is cut into even ranges.
+  /// The images of one shard: the list is divided into ranges of equal length (± 1).
   std::span<const ImageEntry> images_of(uint64_t shard) const {
     const uint64_t begin = images.size() * shard / shards, end = images.size() * (shard + 1) / shards;
     return std::span(images).subspan(begin, end - begin);
@@ -27,7 +27,8 @@ struct PackedList {
   ShardPath path_of(const std::filesystem::path& folder, uint64_t shard) const;
 };
 
-/// Removes shards that an earlier run left in the folder, finished or not: it may have had another number of them.
+/// Removes the shards, complete or partial, that an earlier run left in the folder: it may have made a different
+/// number of them, so the new ones would not replace all.
 void remove_shards(const std::filesystem::path& folder);
 
 }  // namespace packhorse

@@ -11,13 +11,13 @@
 namespace packhorse {
 namespace {
 
-/// A cheap look: the header is sane, and the end mark stands within the padding that some writers add.
+/// A cheap check: the header can be read, and the last bytes have the end mark; some writers add padding behind it.
 JpegInfo check_ends(std::span<const std::byte> bytes) {
   const JpegInfo info = read_jpeg_info(bytes);
   const auto tail = bytes.last(std::min<size_t>(bytes.size(), 512));
   constexpr std::array kEnd = {std::byte{0xff}, std::byte{0xd9}};
   if (std::search(tail.begin(), tail.end(), kEnd.begin(), kEnd.end()) == tail.end()) {
-    throw DamageError({"a JPEG without an end mark: cut short", "", ""});
+    throw DamageError({"the JPEG is truncated: it has no end mark", "", ""});
   }
   return info;
 }
@@ -35,7 +35,7 @@ void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation
       return;
     }
   }
-  thread_local DecodedImage whole, small;  // large, and wanted again for the next image
+  thread_local DecodedImage whole, small;  // large, so their memory is kept for the next image
   if (edge > 0) {
     decode_image_for(bytes, edge, whole);
     const Size size{whole.width, whole.height};

@@ -1,4 +1,4 @@
-// One image made ready for a shard: checked, and shrunk where that is asked for.
+// Prepares one image for a shard: checks it, and shrinks it if requested.
 #pragma once
 
 #include <cstddef>
@@ -7,13 +7,13 @@
 namespace packhorse {
 
 struct Preparation {
-  int short_edge = 0;        ///< 0: as it is; else larger images are shrunk until their short edge has so many pixels
-  int quality = 95;          ///< of what has to be encoded: shrunk images, and those that are not JPEG
-  bool decode_check = true;  ///< decode all of a JPEG that passes through; else look at its header and its end only
+  int short_edge = 0;        ///< larger images are shrunk to this many pixels on their short edge; 0: never shrink
+  int quality = 95;          ///< JPEG quality of images that are encoded: shrunk images, and those that are not JPEG
+  bool decode_check = true;  ///< decode all of a JPEG that is stored unchanged; else look only at its header and end
 };
 
-/// Turns an image's bytes into those that go into the shard. A JPEG that need not shrink keeps its own. Throws
-/// DamageError, which says why, for what is not a sound image of a format we read.
+/// Converts an image's bytes to those that go into the shard. A JPEG that need not shrink keeps its bytes. Throws
+/// DamageError with the reason if the image is damaged or its format is not JPEG or PNG.
 void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation);
 
 }  // namespace packhorse

@@ -1,12 +1,12 @@
 #include "ranks/world.h"
 
-#include <mpi.h>
-
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <thread>
+
+#include <mpi.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,7 +16,7 @@
 namespace packhorse {
 namespace {
 
-/// Whether a launcher started this process: mpirun names the size, a PMIx-speaking srun the rank.
+/// True if a launcher started this process: mpirun sets the size, srun with PMIx sets the rank.
 bool launched() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr; }
 
 void check(int code, const char* what) {
@@ -25,12 +25,12 @@ void check(int code, const char* what) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   throw Error(
-      {std::string(what) + " failed (" + text + ")", "MPI", "see the launcher's own message; a rank may have died"});
+      {std::string(what) + " failed (" + text + ")", "MPI", "see the launcher's message: a rank may have died"});
 }
 
 int count_of(size_t size) {
   if (size > static_cast<size_t>(std::numeric_limits<int>::max()))
-    throw Error({"one MPI message of over 2^31 items", "", ""});
+    throw Error({"one MPI message of 2^31 items or more", "", ""});
   return static_cast<int>(size);
 }
 
@@ -41,7 +41,8 @@ World::World() {
   int provided = MPI_THREAD_SINGLE;
   check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
   mpi_ = true;
-  if (provided < MPI_THREAD_SERIALIZED) throw Error({"this MPI cannot be used from more than one thread", "MPI", ""});
+  if (provided < MPI_THREAD_SERIALIZED)
+    throw Error({"this MPI library does not support MPI_THREAD_SERIALIZED", "MPI", ""});
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
@@ -89,21 +90,10 @@ std::vector<std::string> World::gather(const std::string& text) {
   return all;
 }
 
-void World::sum(std::span<double> values) {
-  if (!mpi_) return;
-  check(MPI_Allreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD),
-        "MPI_Allreduce");
-}
-
 void World::sum(std::span<uint64_t> values) {
   if (!mpi_) return;
   check(MPI_Allreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD),
         "MPI_Allreduce");
-}
-
-double World::max(double value) {
-  if (mpi_) check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD), "MPI_Allreduce");
-  return value;
 }
 
 struct World::Request::Impl {
@@ -146,13 +136,13 @@ int run_ranked_stage(const std::function<int(World&)>& body) {
     } catch (const Answered&) {
       return kExitOk;
     } catch (...) {
-      // What fails everywhere is rank 0's to tell: the others wait until its abort has ended them.
+      // If every rank fails, rank 0 reports the error: the others wait until its abort ends them.
       if (world.rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(1));
       throw;
     }
   };
   const int code = run_stage(guarded);
-  // kExitAgain is agreed on by all ranks; any other failure may be this rank's alone, and the rest would wait for ever.
+  // All ranks agree on kExitAgain; any other failure may be this rank's alone, and the others would wait forever.
   if (code != kExitOk && code != kExitAgain && world.size() > 1) world.abort(code);
   return code;
 }

@@ -1,6 +1,6 @@
-// The processes of one job: rank, size, and what they say to each other. The only room that sees mpi.h.
+// The processes of one job: rank, size, and the communication between them. No other code includes mpi.h.
 //
-// Rule: one process without a launcher is a world of one and starts no MPI at all. A rank that fails ends the job.
+// Rule: one process without a launcher is a world of size 1 and does not start MPI. A rank that fails ends the job.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace packhorse {
 
 class World {
  public:
-  /// Joins the job that mpirun or srun started (MPI_THREAD_SERIALIZED at least), or stays alone.
+  /// Joins the job that mpirun or srun started (at least MPI_THREAD_SERIALIZED), or is a world of size 1.
   World();
   ~World();
   World(const World&) = delete;
@@ -23,7 +23,7 @@ class World {
   int rank() const { return rank_; }
   bool is_root() const { return rank_ == 0; }
   int size() const { return size_; }
-  /// Ranks on this host, and this one's number among them.
+  /// This rank's number among the ranks on this host, and how many they are.
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
 
@@ -33,13 +33,10 @@ class World {
   /// Every rank's text, in rank order, on rank 0; empty elsewhere.
   std::vector<std::string> gather(const std::string& text);
   /// Sums over the ranks, in place, on every rank.
-  void sum(std::span<double> values);
   void sum(std::span<uint64_t> values);
-  /// Largest over the ranks, on every rank.
-  double max(double value);
 
-  /// A sum of floats under way; poll() is true once the result stands in place. Started in the same order on every
-  /// rank.
+  /// A sum of floats that is in progress; poll() is true once the result is in place. Start sums in the same order on
+  /// every rank.
   class Request {
    public:
     Request();
@@ -63,8 +60,8 @@ class World {
   bool mpi_ = false;
 };
 
-/// run_stage() for a stage of many ranks: names the rank in messages; a rank that fails ends the whole job with its
-/// exit code; a failure that all ranks share is printed once.
+/// run_stage() for a stage of many ranks: messages name the rank; a rank that fails ends the whole job with its exit
+/// code; a failure that all ranks share is printed once.
 int run_ranked_stage(const std::function<int(World&)>& body);
 
 }  // namespace packhorse

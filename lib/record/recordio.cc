@@ -29,7 +29,7 @@ void store(std::byte* at, T value) {
 
 size_t padded(size_t bytes) { return (bytes + 3) & ~size_t{3}; }
 
-/// The place of the first magic at a multiple of four in [from, payload.size()), or the payload's size.
+/// The offset of the first magic at a multiple of four in [from, payload.size()), or the payload's size.
 size_t find_magic(std::span<const std::byte> payload, size_t from) {
   for (; from + 4 <= payload.size(); from += 4) {
     if (load<uint32_t>(payload.data() + from) == kRecordMagic) return from;
@@ -45,7 +45,7 @@ void append_part(Kind kind, std::span<const std::byte> bytes, std::vector<std::b
   if (!bytes.empty()) std::memcpy(dst.data() + begin + kPartHeaderBytes, bytes.data(), bytes.size());
 }
 
-/// Writes a payload that holds the magic, cut at each place where it does.
+/// Writes a payload that contains the magic, split at each place where it does.
 void append_in_parts(std::span<const std::byte> payload, std::vector<std::byte>& dst) {
   size_t from = 0;
   for (size_t cut = find_magic(payload, 0); cut < payload.size(); cut = find_magic(payload, from)) {
@@ -68,28 +68,28 @@ struct Part {
   size_t bytes = 0;
 };
 
-/// Reads the part header at `at` and checks that the part, with its padding, lies inside and is padded with zeros.
+/// Reads the part header at `at`; checks that the part and its padding are inside `bytes`, and the padding is zero.
 Part part_at(std::span<const std::byte> bytes, size_t at, const std::string& where) {
-  if (bytes.size() - at < kPartHeaderBytes) damaged("a record that ends inside its framing", where);
+  if (bytes.size() - at < kPartHeaderBytes) damaged("a record ends inside its framing", where);
   if (load<uint32_t>(bytes.data() + at) != kRecordMagic) damaged("no record begins where one should", where);
   const auto word = load<uint32_t>(bytes.data() + at + 4);
   const Part part{word >> 29, word & kMaxRecordBytes};
   const size_t room = bytes.size() - at - kPartHeaderBytes;
-  if (padded(part.bytes) > room) damaged("a record longer than the space that the index gives it", where);
+  if (padded(part.bytes) > room) damaged("a record is longer than the space that the index gives it", where);
   for (size_t i = part.bytes; i < padded(part.bytes); ++i) {
     if (bytes[at + kPartHeaderBytes + i] != std::byte{0}) damaged("a record's padding is not zero", where);
   }
   return part;
 }
 
-/// Joins the parts at the front of `bytes`, the dropped magics put back, and returns the payload.
+/// Joins the parts at the front of `bytes`, with the removed magics put back, and returns the payload.
 std::span<std::byte> join(std::span<std::byte> bytes, const std::string& where) {
   size_t from = 0, length = 0;
   for (uint32_t before = kWhole;;) {
     const Part part = part_at(bytes, from, where);
     const bool opens = part.kind == kWhole || part.kind == kFirst;
     if (part.kind > kLast || opens != (from == 0)) damaged("a record's parts are out of order", where);
-    if (before != kWhole) {  // what was cut away between two parts was the magic
+    if (before != kWhole) {  // the writer removed the magic between two parts
       store(bytes.data() + length, kRecordMagic);
       length += 4;
     }
@@ -97,16 +97,16 @@ std::span<std::byte> join(std::span<std::byte> bytes, const std::string& where) 
     length += part.bytes;
     from += kPartHeaderBytes + padded(part.bytes);
     if (part.kind == kWhole || part.kind == kLast) break;
-    if (part.bytes % 4 != 0) damaged("a record is cut at a place where none can be cut", where);
+    if (part.bytes % 4 != 0) damaged("a record is split at a place that is not a multiple of four bytes", where);
     before = part.kind;
   }
-  if (from != bytes.size()) damaged("a record shorter than the space that the index gives it", where);
+  if (from != bytes.size()) damaged("a record is shorter than the space that the index gives it", where);
   return bytes.first(length);
 }
 
 uint32_t whole_label(float label, const std::string& where) {
   if (!(label >= 0) || label > static_cast<float>(kMaxLabel) || label != std::floor(label)) {
-    damaged("the label " + std::to_string(label) + " is not a class's index", where);
+    damaged("the label " + std::to_string(label) + " is not a class index", where);
   }
   return static_cast<uint32_t>(label);
 }
@@ -118,7 +118,7 @@ void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image
   if (length > kMaxRecordBytes) {
     throw Error({"an image of " + std::to_string(image.size()) + " bytes does not fit into a record (at most " +
                      std::to_string(kMaxRecordBytes - kRecordHeaderBytes) + ")",
-                 "image " + std::to_string(id), "pack with --resize"});
+                 "image " + std::to_string(id), "pack with --resize, which makes images smaller"});
   }
   if (label > kMaxLabel) {
     throw Error({"the label " + std::to_string(label) + " does not fit into a record (at most 2^24)",
@@ -136,7 +136,7 @@ void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image
   store(payload.data() + 16, checksum(payload, payload.subspan(kRecordHeaderBytes)));
   store(payload.data() + 20, kChecksumTag);
 
-  if (find_magic(payload, 0) < payload.size()) {  // one image in a hundred thousand
+  if (find_magic(payload, 0) < payload.size()) {  // in one image of a hundred thousand
     const std::vector<std::byte> whole(payload.begin(), payload.end());
     dst.resize(begin);
     append_in_parts(whole, dst);
@@ -145,25 +145,25 @@ void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image
 
 Record parse_record(std::span<std::byte> bytes, const std::string& where) {
   const std::span<std::byte> payload = join(bytes, where);
-  if (payload.size() < kRecordHeaderBytes) damaged("a record too short for an image's header", where);
+  if (payload.size() < kRecordHeaderBytes) damaged("a record is too short for an image's header", where);
   const auto flag = load<uint32_t>(payload.data());
   const auto tagged = load<uint64_t>(payload.data() + 16);
   Record record;
   record.id = load<uint64_t>(payload.data() + 8);
   record.image = payload.subspan(kRecordHeaderBytes);
   if (tagged != 0) {
-    if (tagged >> 32 != kChecksumTag) damaged("a record whose checksum field is neither empty nor ours", where);
+    if (tagged >> 32 != kChecksumTag) damaged("a record's checksum field is neither 0 nor written by Packhorse", where);
     if (static_cast<uint32_t>(tagged) != checksum(payload, record.image)) {
-      damaged("a record's checksum does not hold", where);
+      damaged("a record's checksum does not match its bytes", where);
     }
     record.checked = true;
   }
   if (flag > 1) {
-    throw Error({"a record with " + std::to_string(flag) + " labels; one label an image is what can be read here",
-                 where, "pack it again from a list with one label an image"});
+    throw Error({"a record has " + std::to_string(flag) + " labels, but only one label for each image is supported",
+                 where, "pack it again from a list with one label for each image"});
   }
-  if (flag == 1) {  // the label stands behind the header
-    if (record.image.size() < 4) damaged("a record too short for its label", where);
+  if (flag == 1) {  // the label follows the header
+    if (record.image.size() < 4) damaged("a record is too short for its label", where);
     record.label = whole_label(load<float>(record.image.data()), where);
     record.image = record.image.subspan(4);
   } else {

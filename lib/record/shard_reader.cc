@@ -9,10 +9,10 @@
 namespace packhorse {
 namespace {
 
-/// What the longest record can take on disk when every second word of it is the magic.
+/// Most bytes that a record can take on disk: the longest record, with the magic as every second word.
 constexpr uint64_t kMaxSpan = 3 * uint64_t{kMaxRecordBytes};
 
-/// The offset of an index's line, `key TAB offset`.
+/// Reads the offset from a line of an index, `key TAB offset`; false if the line has another form.
 bool parse_line(std::string_view line, uint64_t& offset) {
   const size_t tab = line.find('\t');
   if (tab == std::string_view::npos || tab == 0) return false;
@@ -32,17 +32,17 @@ void append_offsets(const std::filesystem::path& idx, std::vector<uint64_t>& off
     uint64_t offset = 0;
     if (!parse_line(line, offset)) {
       throw DamageError({"line " + std::to_string(number) + " is not 'key TAB offset'", idx.string(),
-                         "the index is damaged: copy it again, or pack again"});
+                         "copy the index again, or pack again"});
     }
     offsets.push_back(offset);
   }
 }
 
-/// Records stand in the shard without a gap, so ascending offsets from 0 cover every byte of it.
+/// A shard has no gaps between records, so ascending offsets from 0 cover every byte of it.
 void check_offsets(std::span<const uint64_t> offsets, const InputFile& rec, const std::filesystem::path& idx) {
   const auto refuse = [&](const std::string& what) {
     throw DamageError({"the index does not fit its shard: " + what, idx.string(),
-                       "shard and index belong together: copy both again, or pack again"});
+                       "copy the shard and its index again, or pack again"});
   };
   if (offsets.empty()) {
     if (rec.bytes() != 0) refuse("it is empty and the shard is not");
@@ -52,10 +52,10 @@ void check_offsets(std::span<const uint64_t> offsets, const InputFile& rec, cons
   for (size_t i = 0; i < offsets.size(); ++i) {
     const uint64_t end = i + 1 < offsets.size() ? offsets[i + 1] : rec.bytes();
     if (end <= offsets[i]) refuse("record " + std::to_string(i) + " ends at byte " + std::to_string(end));
-    if (offsets[i] % 4 != 0) refuse("record " + std::to_string(i) + " begins off a multiple of four");
-    if (end - offsets[i] > kMaxSpan) refuse("record " + std::to_string(i) + " is longer than records can be");
+    if (offsets[i] % 4 != 0) refuse("record " + std::to_string(i) + " does not begin at a multiple of four bytes");
+    if (end - offsets[i] > kMaxSpan) refuse("record " + std::to_string(i) + " is longer than a record can be");
   }
-  if (offsets.back() >= rec.bytes()) refuse("it points behind the shard's end");
+  if (offsets.back() >= rec.bytes()) refuse("it points beyond the shard's end");
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ uint64_t ShardReader::end_of(size_t shard, uint64_t index) const {
 
 Record ShardReader::read(uint64_t index, std::vector<std::byte>& buffer) const {
   if (index >= records()) {
-    throw Error({"record " + std::to_string(index) + " was asked for; there are " + std::to_string(records()), "", ""});
+    throw Error({"there is no record " + std::to_string(index) + ", only " + std::to_string(records()), "", ""});
   }
   const size_t shard = shard_of(index);
   const uint64_t bytes = end_of(shard, index) - offsets_[index];

@@ -1,7 +1,7 @@
-// Shards for writing: records in order, and the index beside them.
+// Writing shards: records in order, and their index.
 //
-// Rule: both are written beside their places and renamed once they are whole and flushed; their bytes and checksums are
-// known without reading them again.
+// Rule: both files are written next to their final paths, and renamed when they are complete and flushed. Their sizes
+// and checksums are known without reading them again.
 #pragma once
 
 #include <cstddef>
@@ -17,11 +17,11 @@ namespace packhorse {
 class ShardWriter {
  public:
   ShardWriter(const std::filesystem::path& rec, const std::filesystem::path& idx);
-  /// Appends an encoded image as it is.
+  /// Appends an image, with its bytes unchanged.
   void append(uint64_t id, uint32_t label, std::span<const std::byte> image);
   /// Appends a record that append_record() has already made; `id` is its key in the index.
   void append_made(uint64_t id, std::span<const std::byte> record);
-  /// Both files flushed and in their places.
+  /// Flushes both files and moves them to their final paths.
   void commit();
 
   uint64_t records() const { return records_; }

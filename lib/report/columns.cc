@@ -1,11 +1,11 @@
 #include "report/columns.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+
+#include <fmt/core.h>
 
 #include "base/files.h"
 
@@ -19,7 +19,8 @@ std::string table_name(const std::string& kind) {
   return found == kNames.end() ? kind : found->second;
 }
 
-/// What holds every value of one member: whole numbers where all lines have one, numbers where there are only numbers.
+/// The kind that holds every value of one member: integer if every line has an integer, real if all values are numbers,
+/// else text.
 Column::Kind kind_of(const std::vector<const Json*>& lines, const std::string& member) {
   bool whole = true;
   for (const Json* line : lines) {
@@ -129,7 +130,7 @@ void write_tables(Hdf5Writer& writer, const std::vector<Table>& tables) {
     const std::vector<int64_t> shape{static_cast<int64_t>(table.rows)};
     for (const Column& column : table.columns) {
       std::string member = column.name;
-      std::replace(member.begin(), member.end(), '/', '_');  // HDF5 would make a group of it
+      std::replace(member.begin(), member.end(), '/', '_');  // HDF5 would create a group
       const std::string name = table.name + "/" + member;
       if (column.kind == Column::Kind::integer) {
         writer.write(name, std::span<const int64_t>(column.integers), shape);

@@ -1,7 +1,8 @@
-// The journal as columns: what training wrote line by line, ready for HDF5, CSV and plots.
+// The journal as tables of columns, for HDF5, CSV and plots.
 //
-// Rule: whatever the journal holds is exported. A kind of line becomes a table ("step" lines: steps/loss, steps/...),
-// a member of its lines a column; a value that a line lacks is NaN, or an empty text. Nothing is renamed or recomputed.
+// Rule: everything in the journal is exported. Each kind of line becomes a table ("step" lines: steps/loss, steps/...),
+// and each member of its lines a column. A value that a line does not have is NaN, or an empty text. Nothing is renamed
+// or recomputed.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@ namespace packhorse {
 struct Column {
   enum class Kind { integer, real, text };
   std::string name;
-  std::string unit;  ///< "nat", "image/s", "1", ...; empty where the name does not tell
+  std::string unit;  ///< "nat", "image/s", "1", ...; empty if the name implies none
   Kind kind = Kind::integer;
-  std::vector<int64_t> integers;  // one of the three is filled, a value a line
+  std::vector<int64_t> integers;  // one of the three vectors is filled, with one value per line
   std::vector<double> reals;
   std::vector<std::string> texts;
 
@@ -35,19 +36,20 @@ struct Table {
   const Column* find(const std::string& column) const;
 };
 
-/// The unit that a member's name implies.
+/// The unit that a member's name implies; empty if none.
 std::string unit_of(const std::string& name);
 
-/// One table a kind of line, in the order in which kinds first appear.
+/// One table for each kind of line, in the order in which the kinds first appear.
 std::vector<Table> journal_tables(const std::vector<Json>& journal);
 
-/// The table of that name, or one without rows.
+/// The table with this name, or an empty table.
 const Table& table_of(const std::vector<Table>& tables, const std::string& name);
 
-/// Each column a dataset with its unit as attribute.
+/// Writes each column as a dataset, with its unit as an attribute.
 void write_tables(Hdf5Writer& writer, const std::vector<Table>& tables);
 
-/// All tables in one CSV (RFC 4180): a column `table`, then every member that occurs, empty where a line lacks it.
+/// Writes all tables to one CSV file (RFC 4180): a column `table`, then a column for every member of any table, empty
+/// if a line does not have it.
 void write_csv(const std::filesystem::path& path, const std::vector<Table>& tables);
 
 }  // namespace packhorse

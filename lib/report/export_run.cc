@@ -1,8 +1,8 @@
 #include "report/export_run.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -21,7 +21,7 @@ std::string text_of(const Json& object, const std::string& member) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-/// Host, job, version and times are in the manifest's file, beside what StageManifest keeps of it.
+/// Host, SLURM job, version and start time are in the manifest's file, but not in StageManifest.
 void add_provenance(const StageManifest& manifest, Facts& facts) {
   const Json json = read_json(manifest.path);
   std::string when = text_of(json, "started") + ", " + duration_text(manifest.seconds) + ", " +

@@ -1,8 +1,8 @@
 #include "report/html.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "image/decode.h"
@@ -12,9 +12,10 @@ namespace packhorse {
 namespace {
 
 constexpr int kThumbnailQuality = 88;
-constexpr size_t kLargeFile = 40'000;  // bytes: a small image's file above this holds more than the image
+constexpr size_t kLargeFile =
+    40'000;  // bytes: a larger file of a small image contains more than the image, for example metadata
 
-/// Bytes of the UTF-8 character that begins at text[0], 0 where none does. (RFC 3629: no overlong forms, no
+/// Number of bytes of the UTF-8 character that begins at text[0], or 0 if none does. (RFC 3629: no overlong forms, no
 /// surrogates, nothing above U+10FFFF.)
 size_t character_bytes(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -86,7 +87,7 @@ std::string image_url(std::span<const uint8_t> bytes, int edge) {
     const auto jpeg = encode_jpeg(thumbnail, kThumbnailQuality);
     return data_url({reinterpret_cast<const uint8_t*>(jpeg.data()), jpeg.size()});
   } catch (const DamageError&) {
-    return "";  // the page says what was predicted all the same
+    return "";  // the page still shows the predictions
   }
 }
 

@@ -1,6 +1,6 @@
-// Texts and images inside a page.
+// Texts and images for HTML pages.
 //
-// Rule: every text that did not come from this program's source goes through escape_html(), wherever it stands.
+// Rule: every text that is not a literal of this program goes through escape_html(), anywhere on the page.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace packhorse {
 
-/// Safe as content and inside a quoted attribute; bytes that are not UTF-8 become U+FFFD.
+/// Makes a text safe as content and inside a quoted attribute. Bytes that are not UTF-8 become U+FFFD.
 std::string escape_html(std::string_view text);
 
 /// RFC 4648, with padding.
 std::string base64(std::span<const uint8_t> bytes);
 
-/// "data:image/jpeg;base64,..." of an image's file (any format that we read) for a page: one larger than `edge` pixels
-/// on its short side is made smaller. Empty where the image cannot be decoded.
+/// "data:image/jpeg;base64,..." from the bytes of an image file (any format that we read). An image with a short edge
+/// above `edge` pixels is scaled down to it. Empty if the image cannot be decoded.
 std::string image_url(std::span<const uint8_t> bytes, int edge);
 
 /// "93.1 %".

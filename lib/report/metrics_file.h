@@ -1,8 +1,8 @@
 // metrics.h5: a run's journal and evaluation for other programs.
 //
-// Root attributes schema, title, the facts of the run and its settings (JSON); one group a kind of journal line (steps,
-// epochs, validation, runs, stops), each column a dataset with its unit; the evaluation, copied whole, as the group
-// `evaluation`. Layout: data_manifests/README.md.
+// Root attributes schema, title, the facts of the run and its settings (JSON); one group for each kind of journal line
+// (steps, epochs, validation, runs, stops), with each column as a dataset with its unit; the whole evaluation, copied
+// as the group `evaluation`. Layout: data_manifests/README.md.
 #pragma once
 
 #include <filesystem>

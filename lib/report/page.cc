@@ -1,12 +1,11 @@
 #include "report/page.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "base/log.h"
+#include <fmt/core.h>
+
 #include "base/text.h"
 #include "report/html.h"
 #include "report/plot.h"
@@ -14,7 +13,7 @@
 namespace packhorse {
 namespace {
 
-constexpr int kThumbnailEdge = 160;  // pixels of an image's short side on the page
+constexpr int kThumbnailEdge = 160;  // short edge of an image on the page, in pixels
 constexpr size_t kMaxClasses = 10, kMaxPairs = 15;
 
 constexpr const char* kStyle = R"(
@@ -78,7 +77,7 @@ std::string facts_table(const Facts& facts) {
 
 // ---- Learning curves ------------------------------------------------------------------------------------------------
 
-/// The values of a member over another, as far as both are numbers.
+/// Fills in `curve` with the values of `member` over those of `over`, if both are numbers.
 Curve curve_of(const Table& table, const std::string& over, const std::string& member, Curve curve) {
   const Column* x = table.find(over);
   const Column* y = table.find(member);
@@ -111,7 +110,7 @@ std::string curves(const std::vector<Table>& tables) {
       {"Throughput",
        over,
        "images/s",
-       {thin("images_per_second", "training"), marked(epochs, "images_per_second", "mean of an epoch")},
+       {thin("images_per_second", "training"), marked(epochs, "images_per_second", "epoch mean")},
        true,
        false},
       {"Learning rate", over, "", {thin("learning_rate", "learning rate")}, true, false}};
@@ -124,7 +123,7 @@ std::string curves(const std::vector<Table>& tables) {
 
 // ---- Accuracy -------------------------------------------------------------------------------------------------------
 
-/// The published run on all of ImageNet (fall 2011), 2015: ILSVRC2012's validation images.
+/// The published run of 2015 on all of ImageNet (fall 2011 release), evaluated on the ILSVRC2012 validation images.
 struct Published {
   const char* scope;
   const char* title;
@@ -149,7 +148,7 @@ std::string published_row(const Published& published) {
 }
 
 std::string accuracy_table(const Evaluation& evaluation) {
-  std::string rows = header({"Choice among", "images", "top-1", "top-5", "top-20", "related", "loss"});
+  std::string rows = header({"Class set", "images", "top-1", "top-5", "top-20", "hierarchical top-1", "loss"});
   std::string outside;
   for (const ScopeResult& scope : evaluation.scopes) {
     rows += scope_row(scope);
@@ -160,13 +159,13 @@ std::string accuracy_table(const Evaluation& evaluation) {
     }
     if (scope.outside > 0) {
       outside += fmt::format(
-          "<p class=\"note\">{} of {} images have a label that is not among {}; they are counted, "
-          "not judged.</p>\n",
+          "<p class=\"note\">{} of {} images have a label outside {}; they are counted but not evaluated.</p>\n",
           grouped(scope.outside), grouped(evaluation.listed), escape_html(scope.title));
     }
   }
   return "<div class=\"box\"><table>\n" + rows + "</table></div>\n" + outside +
-         "<p class=\"note\">Related: the first choice is the label, or lies above or below it in WordNet.</p>";
+         "<p class=\"note\">Hierarchical top-1: the top-1 prediction is the label, or an ancestor or descendant of it "
+         "in WordNet. Loss: mean cross-entropy in nats.</p>";
 }
 
 std::string headline(const Report& report) {
@@ -212,7 +211,7 @@ std::string samples(const Evaluation& evaluation, bool mistakes) {
     ImageCard card;
     card.image_url = image_url(sample.jpeg, kThumbnailEdge);
     card.caption = sample.label_name;
-    card.note = "image " + std::to_string(sample.image) + (sample.label < 0 ? ", a class the network lacks" : "");
+    card.note = "image " + std::to_string(sample.image) + (sample.label < 0 ? ", class not in the network" : "");
     for (const ScoredClass& best : sample.best) {
       card.bars.push_back({class_name(evaluation, best.label), best.probability, best.label == sample.label});
     }
@@ -223,7 +222,7 @@ std::string samples(const Evaluation& evaluation, bool mistakes) {
 
 std::string confusion_table(const Evaluation& evaluation, const ScopeResult& scope) {
   if (scope.confusions.empty()) return "";
-  std::string rows = "<tr><th>What it is</th><th>taken for</th><th class=\"n\">images</th></tr>\n";
+  std::string rows = "<tr><th>Label</th><th>Top-1 prediction</th><th class=\"n\">images</th></tr>\n";
   for (size_t i = 0; i < std::min(kMaxPairs, scope.confusions.size()); ++i) {
     const auto& pair = scope.confusions[i];
     rows += "<tr>" + cell(class_name(evaluation, pair.label)) + cell(class_name(evaluation, pair.predicted)) +
@@ -232,7 +231,7 @@ std::string confusion_table(const Evaluation& evaluation, const ScopeResult& sco
   return "<div class=\"box\"><table>\n" + rows + "</table></div>";
 }
 
-/// The classes that come first by top-1, from the worst or from the best.
+/// The classes with the lowest (`worst`) or the highest top-1 accuracy.
 std::string class_table(const Evaluation& evaluation, const ScopeResult& scope, bool worst) {
   std::vector<size_t> order(scope.members.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -241,8 +240,9 @@ std::string class_table(const Evaluation& evaluation, const ScopeResult& scope, 
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return worst ? share(a) < share(b) : share(a) > share(b); });
-  order.resize(std::min((order.size() + 1) / 2, kMaxClasses));  // few classes: each in one of the two tables
-  std::string rows = header({worst ? "Hardest classes" : "Easiest classes", "images", "top-1", "top-5"});
+  // If there are few classes, each is in only one of the two tables.
+  order.resize(std::min((order.size() + 1) / 2, kMaxClasses));
+  std::string rows = header({worst ? "Lowest top-1" : "Highest top-1", "images", "top-1", "top-5"});
   for (const size_t i : order) {
     rows += "<tr>" + cell(class_name(evaluation, scope.members[i])) +
             cell(grouped(static_cast<uint64_t>(scope.class_images[i])), true) + cell(percent_text(share(i)), true) +
@@ -254,15 +254,19 @@ std::string class_table(const Evaluation& evaluation, const ScopeResult& scope, 
 }
 
 std::string evaluation_sections(const Evaluation& evaluation) {
-  std::string body = section("Accuracy", "", accuracy_table(evaluation));
-  body += section("What it sees", "An even sample of the images, with the first five choices over all classes.",
+  std::string body = section("Accuracy by class set", "", accuracy_table(evaluation));
+  body += section("Images and predictions",
+                  "An even sample of the evaluated images, with the top-5 predictions over all classes.",
                   samples(evaluation, false));
-  body += section("Surest mistakes", "The images it was most sure of, and wrong about.", samples(evaluation, true));
+  body += section("Most confident errors", "The wrong top-1 predictions with the highest probability.",
+                  samples(evaluation, true));
   const ScopeResult& scope = evaluation.scopes.back();
   body += section(
-      "Classes", "Choice among " + scope.title + ".",
+      "Top-1 by class", "Predictions among " + scope.title + ".",
       "<div class=\"two\">" + class_table(evaluation, scope, true) + class_table(evaluation, scope, false) + "</div>");
-  return body + section("Most confused pairs", "", confusion_table(evaluation, scope));
+  return body + section("Most confused classes",
+                        "Wrong top-1 predictions among " + scope.title + ", most frequent first.",
+                        confusion_table(evaluation, scope));
 }
 
 Facts settings_facts(const Json& settings) {
@@ -306,8 +310,8 @@ std::string report_page(const Report& report) {
                      "</p>\n" + headline(report);
   body += section("Learning curves", "", curves(report.tables));
   if (report.evaluation && !report.evaluation->scopes.empty()) body += evaluation_sections(*report.evaluation);
-  body += section("What was run", "", facts_table(report.facts));
-  body += section("Settings of training", "", facts_table(settings_facts(report.settings)));
+  body += section("Run details", "", facts_table(report.facts));
+  body += section("Training settings", "", facts_table(settings_facts(report.settings)));
   return page_around("Packhorse: " + report.title, body);
 }
 

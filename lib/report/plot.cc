@@ -1,7 +1,6 @@
 #include "report/plot.h"
 
 #include <fcntl.h>
-#include <fmt/core.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -24,12 +25,12 @@ constexpr size_t kMaxPoints = 600;
 constexpr int kWidth = 620, kHeight = 330;
 constexpr std::array<const char*, 4> kColours{"#1f5fa8", "#c8601a", "#2e7d4f", "#7a4b9a"};
 
-/// A folder for gnuplot's input and output, gone afterwards.
+/// A temporary folder for gnuplot's input and output.
 class ScratchFolder {
  public:
   ScratchFolder() {
     std::string name = (fs::temp_directory_path() / "packhorse-plot-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw_errno("cannot make a temporary folder", name);
+    if (mkdtemp(name.data()) == nullptr) throw_errno("cannot create a temporary folder", name);
     path_ = name;
   }
   ~ScratchFolder() {
@@ -56,16 +57,16 @@ void run_gnuplot(const fs::path& folder, const fs::path& script) {
   const int code = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (code != 0) {
-    throw Error({"gnuplot, which draws the curves, cannot be started", "gnuplot",
-                 "install Debian's gnuplot-nox (make deps does)"});
+    throw Error({"cannot start gnuplot, which draws the curves", "gnuplot",
+                 "install the Debian package gnuplot-nox (`make deps` does)"});
   }
   int status = 0;
   while (waitpid(child, &status, 0) < 0) {
     if (errno != EINTR) throw_errno("cannot wait for gnuplot", "");
   }
   if (status != 0) {
-    const std::string said = read_text(log);
-    throw Error({"gnuplot could not draw the curves", said.substr(0, 500), ""});
+    const std::string output = read_text(log);
+    throw Error({"gnuplot cannot draw the curves", output.substr(0, 500), ""});
   }
 }
 
@@ -80,7 +81,7 @@ bool has_points(const Plot& plot) {
   });
 }
 
-/// One plot's part of the script, its numbers included.
+/// The script for one plot, with its data.
 std::string script_of(const Plot& plot, const std::string& name, const fs::path& output) {
   std::string script = fmt::format(
       "reset\nset terminal svg size {},{} dynamic font 'sans-serif,13' noenhanced name '{}'\nset output '{}'\n"
@@ -91,7 +92,7 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
       kWidth, kHeight, name, output.string(), plot.title, plot.x_label, plot.y_label);
   if (plot.from_zero) script += "set yrange [0:*]\n";
   if (plot.percent) script += "set format y '%g %%'\nset yrange [0:100]\n";
-  // A curve of one value, or at one x, has no range of its own.
+  // A curve with one point, or with equal values, has no range of its own: offsets give it one.
   script += "set autoscale xfix\nset offsets graph 0.02, graph 0.02, 0, 0\n";
   std::string uses;
   for (size_t c = 0; c < plot.curves.size(); ++c) {
@@ -110,7 +111,7 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
   return script + "plot " + uses + "\nunset output\n";
 }
 
-/// The element alone: what stands before it belongs to a file of its own.
+/// The <svg> element only: the XML declaration before it is not allowed inside a page.
 std::string element_of(const fs::path& file) {
   const std::string text = read_text(file);
   const size_t begin = text.find("<svg");

@@ -8,7 +8,7 @@
 
 namespace packhorse {
 namespace {
-constexpr int kThumbnailEdge = 200;  // pixels of an image's short side on the page
+constexpr int kThumbnailEdge = 200;  // short edge of an image on the page, in pixels
 }
 
 std::string predictions_page(const Predictions& predictions, const ClassTable& classes, const std::string& about) {

@@ -1,4 +1,4 @@
-// The page of a prediction: each image with its most likely classes.
+// The page of predictions: each image with its most likely classes.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace packhorse {
 
-/// One HTML file that needs nothing else; `about` is the line below the title.
+/// One self-contained HTML file. `about` is the line below the title.
 std::string predictions_page(const Predictions& predictions, const ClassTable& classes, const std::string& about);
 
 }  // namespace packhorse

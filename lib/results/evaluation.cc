@@ -1,16 +1,17 @@
 #include "results/evaluation.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
+#include "base/schema.h"
 #include "hdf5/hdf5_file.h"
 
 namespace packhorse {
 namespace {
 
-constexpr size_t kBest = 5;  // choices kept of a sample
+constexpr size_t kBest = 5;  // predictions kept for each sample
 
 const std::vector<std::string> kScopes{"all", "subset"};
 
@@ -40,8 +41,8 @@ void write_scope(Hdf5Writer& writer, const ScopeResult& scope) {
   if (scope.hierarchical >= 0) with_unit(writer, group, "hierarchical_top1", scope.hierarchical, "fraction");
   column(writer, group + "/classes/label", scope.members, "class number, a row of /classes");
   column(writer, group + "/classes/images", scope.class_images, "images of the class");
-  column(writer, group + "/classes/top1", scope.class_top1, "images whose first choice is right");
-  column(writer, group + "/classes/top5", scope.class_top5, "images with the class among the first five choices");
+  column(writer, group + "/classes/top1", scope.class_top1, "images whose top-1 prediction is right");
+  column(writer, group + "/classes/top5", scope.class_top5, "images with the class among the top-5 predictions");
   std::vector<uint32_t> label, predicted;
   std::vector<int64_t> images;
   for (const auto& pair : scope.confusions) {
@@ -49,9 +50,9 @@ void write_scope(Hdf5Writer& writer, const ScopeResult& scope) {
     predicted.push_back(pair.predicted);
     images.push_back(static_cast<int64_t>(pair.images));
   }
-  column(writer, group + "/confusions/label", label, "what it is");
-  column(writer, group + "/confusions/predicted", predicted, "what was seen in it");
-  column(writer, group + "/confusions/images", images, "how often");
+  column(writer, group + "/confusions/label", label, "the label");
+  column(writer, group + "/confusions/predicted", predicted, "the wrong top-1 prediction");
+  column(writer, group + "/confusions/images", images, "number of images");
 }
 
 ScopeResult read_scope(const Hdf5Reader& reader, const std::string& group) {
@@ -105,16 +106,16 @@ void write_samples(Hdf5Writer& writer, const std::vector<SampleResult>& samples)
   }
   const auto rows = static_cast<int64_t>(samples.size());
   column(writer, "samples/image", image, "the image's number in its list");
-  column(writer, "samples/label", label, "class number, -1 where the network does not have the class");
+  column(writer, "samples/label", label, "class number; -1: the network does not have the class");
   writer.write("samples/label_name", label_name);
-  column(writer, "samples/mistake", mistake, "1: one of the surest mistakes; 0: one of an even sample");
+  column(writer, "samples/mistake", mistake, "1: one of the most confident errors; 0: one of the even sample");
   writer.write("samples/best", std::span<const int64_t>(best), {rows, kBest});
   writer.attribute("samples/best", "about",
-                   std::string("the first choices, best first; -1: there are no more classes"));
+                   std::string("the top-5 predictions, best first; -1: there are no more classes"));
   writer.write("samples/probability", std::span<const double>(probability), {rows, kBest});
   writer.attribute("samples/probability", "unit", std::string("fraction"));
   column(writer, "samples/jpeg", jpeg, "all images, one after the other");
-  column(writer, "samples/jpeg_end", end, "where each image ends in samples/jpeg");
+  column(writer, "samples/jpeg_end", end, "offset of the end of each image in samples/jpeg");
 }
 
 std::vector<SampleResult> read_samples(const Hdf5Reader& reader, const std::string& where) {
@@ -130,7 +131,7 @@ std::vector<SampleResult> read_samples(const Hdf5Reader& reader, const std::stri
   int64_t begin = 0;
   for (size_t i = 0; i < image.size(); ++i) {
     if (end.at(i) < begin || end[i] > static_cast<int64_t>(jpeg.size())) {
-      throw DamageError({"the images' ends do not fit", where, "evaluate again"});
+      throw DamageError({"samples/jpeg_end does not fit samples/jpeg", where, "evaluate again"});
     }
     SampleResult sample;
     sample.image = static_cast<uint64_t>(image[i]);
@@ -195,10 +196,8 @@ void write_evaluation(const std::filesystem::path& path, const Evaluation& evalu
 
 Evaluation read_evaluation(const std::filesystem::path& path) {
   const Hdf5Reader reader(path);
-  if (!reader.has_attribute("", "schema") || reader.text_attribute("", "schema") != kEvaluationSchema) {
-    throw DamageError({std::string("not an evaluation of schema ") + kEvaluationSchema, path.string(),
-                       "give the manifest of packhorse-evaluate"});
-  }
+  check_schema(reader.has_attribute("", "schema") ? reader.text_attribute("", "schema") : "", kEvaluationSchema,
+               "an evaluation", path.string(), "give the manifest of packhorse-evaluate, or evaluate again");
   Evaluation evaluation;
   for (const std::string& name : reader.attribute_names("")) {
     if (name.starts_with("fact_")) evaluation.facts.emplace_back(name.substr(5), reader.text_attribute("", name));

@@ -9,7 +9,7 @@
 namespace packhorse {
 namespace {
 
-/// Remembers ancestors, as the same few classes are asked for again and again.
+/// Caches ancestors, because the same few classes are looked up many times.
 class Kinship {
  public:
   bool related(const std::string& a, const std::string& b) {

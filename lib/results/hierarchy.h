@@ -1,4 +1,4 @@
-// How often a wrong answer is at least related to the right one.
+// Hierarchical accuracy: predictions that are related to the label in WordNet count as right.
 #pragma once
 
 #include "classes/class_table.h"
@@ -6,8 +6,8 @@
 
 namespace packhorse {
 
-/// The share of images whose first choice is right, or is above or below the label in WordNet; -1 if WordNet is not
-/// installed or a class has no WordNet id.
+/// The share of images whose top-1 prediction is the label, or its ancestor or descendant in WordNet. -1 if there are
+/// no images, WordNet is not installed, or a class has no WordNet id.
 double hierarchical_accuracy(const AccuracyCounters& counters, const ClassTable& table);
 
 }  // namespace packhorse

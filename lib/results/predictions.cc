@@ -1,10 +1,10 @@
 #include "results/predictions.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cmath>
 #include <span>
+
+#include <fmt/core.h>
 
 #include "base/json.h"
 #include "hdf5/hdf5_file.h"
@@ -33,7 +33,7 @@ Json json_of(const Prediction& prediction, const ClassTable& classes) {
 }  // namespace
 
 std::string predictions_text(const Predictions& predictions, const ClassTable& classes) {
-  constexpr int kBar = 20;  // characters of a probability of 1
+  constexpr int kBar = 20;  // length of the bar for probability 1, in characters
   std::string text;
   for (const Prediction& prediction : predictions.list) {
     if (prediction.best.empty()) continue;
@@ -53,7 +53,7 @@ std::string predictions_json(const Predictions& predictions, const ClassTable& c
   Json list = Json::array();
   for (const Prediction& prediction : predictions.list) list.push_back(json_of(prediction, classes));
   const Json json = {{"schema", kPredictionsSchema}, {"predictions", list}};
-  // The name of a file need not be UTF-8: bytes that are not are replaced.
+  // A file name may be invalid UTF-8: its invalid bytes are replaced.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -69,7 +69,8 @@ void write_features(const std::filesystem::path& path, const Predictions& predic
   writer.attribute("", "schema", std::string(kFeaturesSchema));
   writer.write("features", std::span<const float>(predictions.features),
                {rows, static_cast<int64_t>(predictions.features.size()) / rows});
-  writer.attribute("features", "about", std::string("the network's last layer before the classifier, a row an image"));
+  writer.attribute("features", "about",
+                   std::string("the network's last layer before the classifier, one row per image"));
   writer.attribute("features", "network", network);
   writer.write("images", names);
   writer.write("read", std::span<const uint8_t>(read), {rows});

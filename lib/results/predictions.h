@@ -1,7 +1,7 @@
-// What a trained network sees in single images: as text, as JSON, and its features as an HDF5 file.
+// Predictions for single images: as text, as JSON, and their features as an HDF5 file.
 //
-// features.h5: root attributes schema and network; /features (N, C) f32, the network's last layer before the
-// classifier, a row an image; /images, their paths; /read, 0 for an image that could not be read (its row is zeros).
+// features.h5: root attribute schema; /features (N, C) f32 with attribute network, the network's last layer before the
+// classifier, one row per image; /images, their paths; /read, 0 for an image that could not be read (its row is zeros).
 #pragma once
 
 #include <cstddef>
@@ -20,17 +20,17 @@ inline constexpr const char* kFeaturesSchema = "packhorse/features/1";
 struct Prediction {
   std::filesystem::path path;
   int width = 0, height = 0;
-  std::string problem;            ///< why the image could not be read; empty if it was
+  std::string problem;            ///< why the image could not be read; empty if it was read
   std::vector<ScoredClass> best;  ///< most likely first
 };
 
 struct Predictions {
   std::vector<Prediction> list;
   std::vector<float> features;  ///< (N, C); zeros for an image that could not be read
-  size_t unread = 0;
+  size_t unread = 0;            ///< number of images that could not be read
 };
 
-/// An image and its classes on lines of their own, with bars.
+/// For each image a line with its path and size, then a line with a bar for each class.
 std::string predictions_text(const Predictions& predictions, const ClassTable& classes);
 
 /// {"schema": ..., "predictions": [{"image", "width", "height", "predictions": [...]} or {"image", "problem"}, ...]}

@@ -16,7 +16,7 @@ std::string lower(std::string text) {
   return text;
 }
 
-/// Ids in order; those that are whole numbers by their value.
+/// Sorts ids; whole numbers come first, by value.
 bool id_less(const ClassImages& a, const ClassImages& b) {
   const auto is_number = [](const std::string& id) { return id.find_first_not_of("0123456789") == std::string::npos; };
   const auto key = [&](const ClassImages& each) { return is_number(each.id) ? each.id.size() : SIZE_MAX; };
@@ -28,10 +28,10 @@ void check_ids(const std::vector<ClassImages>& classes, const std::filesystem::p
     const std::string& id = classes[i].id;
     if (std::any_of(id.begin(), id.end(), [](unsigned char c) { return c < ' '; })) {
       throw Error({"the name of a class has a control character: '" + escape_name(id) + "'", source.string(),
-                   "rename it: names of classes are written to text files"});
+                   "rename it, because names of classes are written to text files"});
     }
     if (i > 0 && id == classes[i - 1].id) {
-      throw Error({"the class '" + id + "' appears twice", source.string(), "join the two, or rename one"});
+      throw Error({"the class '" + id + "' appears twice", source.string(), "merge the two, or rename one"});
     }
   }
 }
@@ -42,8 +42,8 @@ void refuse_empty_classes(const std::vector<ClassImages>& classes, const std::fi
   if (first == classes.end()) return;
   const auto count = static_cast<uint64_t>(std::count_if(first, classes.end(), empty));
   const std::string more = count > 1 ? " (and " + grouped(count - 1) + " more)" : "";
-  throw Error({"no image of class '" + first->id + "'" + more, source.string(),
-               "remove the empty class, or restore its images"});
+  throw Error({"no images of class '" + first->id + "'" + more, source.string(),
+               "remove the empty class or restore its images"});
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-// What the formats share: which files are images, and how the images of single classes become those of a source.
+// What the formats share: which files are images, and how to join the images of all classes of a source.
 #pragma once
-
-#include <tbb/parallel_for.h>
 
 #include <string>
 #include <vector>
+
+#include <tbb/parallel_for.h>
 
 #include "base/log.h"
 #include "source/source.h"
@@ -23,9 +23,9 @@ struct ClassImages {
 std::string extension_of(const std::string& name);
 bool is_hidden(const std::string& name);
 bool is_tar_name(const std::string& name);
-/// Whether a file counts as an image; what does not is counted.
+/// True if a file counts as an image by its name; otherwise it is counted in `skipped`.
 bool is_image_name(const std::string& name, Skipped& skipped);
-/// "n01440764.tar" holds the class n01440764.
+/// The class that a tar holds: n01440764 for "n01440764.tar".
 std::string class_of_tar(const std::string& name);
 
 void add_skipped(const Skipped& from, Skipped& to);
@@ -35,10 +35,10 @@ void add_member(const std::string& archive, const TarMember& member, const std::
 /// Counts members that are neither files nor folders.
 void count_special_members(uint64_t count, Skipped& skipped);
 
-/// Calls `list(images, index)` for each class on all cores; the first error ends it.
+/// Calls `list(images, index)` for each class, on all cores; the first error ends it.
 template <typename List>
 void for_each_class(std::vector<ClassImages>& classes, const List& list) {
-  constexpr size_t kFew = 1000;  // listed before a progress line could be read
+  constexpr size_t kFew = 1000;  // too few for progress lines: listed within moments
   Progress progress("list", "classes", classes.size(), classes.size() < kFew);
   tbb::parallel_for(size_t{0}, classes.size(), [&](size_t i) {
     list(classes[i], i);
@@ -46,7 +46,7 @@ void for_each_class(std::vector<ClassImages>& classes, const List& list) {
   });
 }
 
-/// Joins classes in the order of their ids. Throws for a class without images, and for two classes of one id.
+/// Joins classes in the order of their ids. Throws an Error for a class without images or two classes with one id.
 void join_classes(std::vector<ClassImages> classes, const std::filesystem::path& source, SourceImages& joined);
 
 }  // namespace packhorse

@@ -1,4 +1,4 @@
-// A folder with a plain tar a class: n01440764.tar.
+// A folder with one plain tar per class: n01440764.tar.
 #include "base/files.h"
 #include "source/class_images.h"
 #include "source/formats.h"
@@ -28,7 +28,6 @@ void list_tar(const fs::path& root, const std::string& name, ClassImages& images
 SourceImages list(const fs::path& source, Labels labels) {
   if (labels == Labels::elsewhere) return kFolderFormat.list(source, labels);
   SourceImages result;
-  result.form = "a folder of class tars";
   std::vector<ClassImages> classes;
   std::vector<std::string> tars;
   uint64_t outside = 0;

@@ -1,4 +1,4 @@
-// A folder with a folder a class (images anywhere below it), or a folder of images alone.
+// A folder with one folder per class (images anywhere below it), or a folder with images only.
 #include "source/class_images.h"
 #include "source/formats.h"
 
@@ -6,12 +6,12 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// All images below `folder`. Links to folders are not followed, so the walk ends.
+/// All images below `folder`. Links to folders are not followed, because they could form a loop.
 void walk_folder(const fs::path& root, const fs::path& folder, ClassImages& images) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (entry.is_directory()) continue;
     if (!is_image_name(entry.path().filename().string(), images.skipped)) continue;
-    if (!entry.is_regular_file() && !entry.is_symlink()) {  // a pipe would keep its reader waiting for ever
+    if (!entry.is_regular_file() && !entry.is_symlink()) {  // reading a pipe would block forever
       ++images.skipped["pipes, sockets and devices"];
       continue;
     }
@@ -25,7 +25,6 @@ SourceImages list_flat(const fs::path& source) {
   ClassImages all;
   walk_folder(source, source, all);
   SourceImages result;
-  result.form = "a folder of images";
   result.images = std::move(all.images);
   result.skipped = std::move(all.skipped);
   return result;
@@ -34,7 +33,6 @@ SourceImages list_flat(const fs::path& source) {
 SourceImages list(const fs::path& source, Labels labels) {
   if (labels == Labels::elsewhere) return list_flat(source);
   SourceImages result;
-  result.form = "a folder a class";
   std::vector<ClassImages> classes;
   uint64_t outside = 0, tars = 0;
   for (const auto& entry : fs::directory_iterator(source)) {
@@ -48,7 +46,7 @@ SourceImages list(const fs::path& source, Labels labels) {
     }
   }
   if (outside > 0) result.skipped["images outside of any class's folder"] += outside;
-  if (tars > 0) result.skipped["tars beside the classes' folders"] += tars;
+  if (tars > 0) result.skipped["tars next to the class folders"] += tars;
   for_each_class(classes, [&](ClassImages& each, size_t) { walk_folder(source, source / each.id, each); });
   join_classes(std::move(classes), source, result);
   return result;

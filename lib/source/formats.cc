@@ -39,11 +39,12 @@ const SourceFormat& format_of(const fs::path& source, std::span<const SourceForm
     if (format->recognise(look)) return *format;
   }
   if (!look.compression.empty()) {
-    throw Error({"the file is compressed with " + look.compression + ", so images in it cannot be read in place",
-                 source.string(), "unpack it first (JPEGs do not get smaller by it), and name the plain tar"});
+    throw Error({"the file is compressed with " + look.compression + ", so its images cannot be read in place",
+                 source.string(),
+                 "decompress it first (compression does not make JPEGs smaller), and give the plain tar"});
   }
   throw Error({"neither a folder, nor a tar, nor a listing", source.string(),
-               "data_manifests/README.md lists the forms that a source can have"});
+               "see data_manifests/README.md for the forms that a source can have"});
 }
 
 }  // namespace packhorse

@@ -2,10 +2,9 @@
 //
 // To add a format, write its file, which defines a SourceFormat, and add a row to the table in formats.cc. Formats are
 // tried in the order of the table; the first that recognises a source is used, for listing and for packing.
-// Rule: an entry of the list carries all that its format needs to find the image (path, member, offset, bytes).
+// Rule: an entry of the list has everything that its format needs to find the image (path, member, offset, bytes).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -16,11 +15,11 @@
 
 namespace packhorse {
 
-/// What is known of a source before a format is chosen.
+/// What is known about a source before a format is chosen.
 struct SourceLook {
   std::filesystem::path path;
   bool is_folder = false;
-  std::vector<std::byte> head;  ///< the first bytes of a file, 512 at most
+  std::vector<std::byte> head;  ///< the first bytes of a file, at most 512
   std::string compression;      ///< "gzip", "zip", ...; empty if the file is not compressed
 };
 
@@ -28,14 +27,14 @@ struct SourceLook {
 class ImageBytes {
  public:
   virtual ~ImageBytes() = default;
-  /// Reads an image into `dst`, which becomes exactly as long. Throws an Error for an image that cannot be read, and an
-  /// ArchiveError if the file that holds thousands of images is missing or too short.
+  /// Reads an image into `dst`, and resizes `dst` to it. Throws an Error if this image cannot be read, and an
+  /// ArchiveError if the file that holds many images is missing or too short.
   virtual void read(const ImageEntry& entry, std::vector<std::byte>& dst) const = 0;
 };
 
 struct SourceFormat {
   bool (*recognise)(const SourceLook& look) = nullptr;
-  /// The form, for people: "a folder a class".
+  /// The form, as users read it: "a folder a class".
   std::string (*describe)(const SourceLook& look, Labels labels) = nullptr;
   /// All images of the source, in any order, with paths relative to root_of_source().
   SourceImages (*list)(const std::filesystem::path& source, Labels labels) = nullptr;
@@ -45,12 +44,12 @@ struct SourceFormat {
 
 extern const SourceFormat kFolderFormat, kClassTarsFormat, kTarFormat, kListingFormat;
 
-/// Throws an Error that says what stands there if no format recognises it.
+/// The format of a source; throws an Error that says what the source is if no format recognises it.
 const SourceFormat& format_of(const std::filesystem::path& source, std::span<const SourceFormat* const> formats);
 
 SourceLook look_at(const std::filesystem::path& source);
 
-/// What the built-in formats open: each image is a file, or a range of bytes inside one.
+/// The reader of the built-in formats: each image is a file, or a range of bytes in a file.
 std::unique_ptr<ImageBytes> open_stored_images(const std::filesystem::path& root);
 
 }  // namespace packhorse

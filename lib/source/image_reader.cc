@@ -7,8 +7,8 @@ namespace fs = std::filesystem;
 
 ImageReader::ImageReader(const fs::path& source, std::span<const SourceFormat* const> formats) {
   if (!fs::exists(source)) {
-    throw Error({"the images' source is not there", source.string(),
-                 "mount or restore the images, or list them again at their new place"});
+    throw Error({"the source of the images is missing", source.string(),
+                 "mount or restore the images, or list them again at their new path"});
   }
   bytes_ = format_of(source, formats).open(root_of_source(source));
 }

@@ -1,4 +1,4 @@
-// The bytes of a listed image, in whatever form its source is. Any number of threads.
+// Reads the bytes of listed images, from any form of source, on any number of threads.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace packhorse {
 
 class ImageBytes;
 
-/// An archive that is missing, cannot be opened or is shorter than its list says: the fault of no single image.
+/// An archive is missing, cannot be opened or is shorter than its list says: the fault of no single image.
 class ArchiveError : public Error {
  public:
   explicit ArchiveError(ErrorText text) : Error(std::move(text)) {}
@@ -23,15 +23,15 @@ class ArchiveError : public Error {
 
 class ImageReader {
  public:
-  /// `source` is the folder, tar or listing that was listed; throws if it is not there.
+  /// `source` is the folder, tar or listing that was listed; throws an Error if it is missing.
   explicit ImageReader(const std::filesystem::path& source,
                        std::span<const SourceFormat* const> formats = source_formats());
   ~ImageReader();
   ImageReader(ImageReader&&) noexcept;
   ImageReader& operator=(ImageReader&&) noexcept;
 
-  /// Reads the bytes of an image into `dst`, which becomes exactly as long. An image that cannot be read is an Error; a
-  /// missing archive would lose thousands of images, and is an ArchiveError.
+  /// Reads the bytes of an image into `dst`, and resizes `dst` to them. Throws an Error if this image cannot be read;
+  /// an ArchiveError if its archive cannot, because then thousands of images would be lost.
   void read(const ImageEntry& entry, std::vector<std::byte>& dst) const;
 
  private:

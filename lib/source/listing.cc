@@ -1,4 +1,4 @@
-// A listing: a text file, `path TAB class` a line, with paths relative to its folder (see listing_lines.h).
+// A listing: a text file with `path TAB class` on each line; paths are relative to its folder (see listing_lines.h).
 #include <algorithm>
 #include <map>
 #include <unordered_set>
@@ -19,14 +19,13 @@ bool recognise(const SourceLook& look) {
 
 SourceImages list(const fs::path& source, Labels labels) {
   SourceImages result;
-  result.form = "a listing";
   result.classes_may_be_indexes = true;
   std::map<std::string, ClassImages> by_class;
   std::unordered_set<std::string> paths;
   for (ListingLine& line : read_listing_lines(source)) {
     if (line.name.empty()) {
       throw DamageError({"line " + std::to_string(line.number) + " is not 'path TAB class'", source.string(),
-                         "data_manifests/README.md has the grammar"});
+                         "see data_manifests/README.md for the grammar"});
     }
     ImageEntry image;
     image.path = fs::path(line.name).lexically_normal().generic_string();

@@ -10,7 +10,7 @@
 namespace packhorse {
 namespace {
 
-constexpr const char* kGrammar = "data_manifests/README.md has the grammar";
+constexpr const char* kGrammar = "see data_manifests/README.md for the grammar";
 
 bool is_whole_number(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -34,7 +34,7 @@ ListingLine parse_line(std::string_view line) {
   if (second == std::string_view::npos) {
     return {unescape_name(std::string(line.substr(0, tab))), std::string(trimmed(rest)), 0};
   }
-  // MXNet's form; its labels may be written as 3.000000
+  // MXNet's form: labels may be written as 3.000000.
   std::string label(rest.substr(0, second));
   const size_t point = label.find('.');
   if (point != std::string::npos && is_whole_number(label.substr(0, point)) &&
@@ -58,10 +58,10 @@ std::vector<ListingLine> read_listing_lines(const std::filesystem::path& path) {
     lines.push_back(parse_line(line));
     lines.back().number = number;
     if (lines.back().label.empty() || line.find('\0') != std::string_view::npos) {
-      throw DamageError({"line " + std::to_string(number) + " names no class", path.string(), kGrammar});
+      throw DamageError({"line " + std::to_string(number) + " has no class", path.string(), kGrammar});
     }
   }
-  if (lines.empty()) throw DamageError({"a list without a line", path.string(), kGrammar});
+  if (lines.empty()) throw DamageError({"the file has no lines", path.string(), kGrammar});
   return lines;
 }
 

@@ -1,8 +1,8 @@
 // Text files that give the class of images: listings and ground truth.
 //
-// A listing has a line an image: `path TAB class`, or MXNet's `id TAB class TAB path`. Ground truth has a line an
-// image: `member class`, or the class alone, in the sorted order of the images' names. Fields are separated by tabs,
-// or, in lines without one, by the last space. Empty lines and lines that begin with '#' are skipped.
+// A listing has one line per image: `path TAB class`, or MXNet's `id TAB class TAB path`. Ground truth has one line per
+// image: `member class`, or only the class, in the sorted order of the images' names. Fields are separated by tabs, or,
+// in lines without a tab, by the last space. Empty lines and lines that begin with '#' are skipped.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@
 
 namespace packhorse {
 
-/// A line of either file: `name` is empty if the line is a class alone.
+/// A line of either file; `name` is empty if the line has only a class.
 struct ListingLine {
   std::string name, label;
   uint64_t number = 0;  ///< from 1
 };
 
-/// Reads a listing or a ground-truth file; throws for a line without a class and for an empty file.
+/// Reads a listing or a ground-truth file; throws a DamageError for a line without a class and for an empty file.
 std::vector<ListingLine> read_listing_lines(const std::filesystem::path& path);
 
 }  // namespace packhorse

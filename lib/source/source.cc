@@ -1,9 +1,9 @@
 #include "source/source.h"
 
-#include <tbb/parallel_sort.h>
-
 #include <algorithm>
 #include <tuple>
+
+#include <tbb/parallel_sort.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -46,12 +46,12 @@ SourceImages list_source(const fs::path& source, Labels labels, std::span<const 
   try {
     result = format_of(source, formats).list(source, labels);
   } catch (const fs::filesystem_error& error) {
-    throw Error({std::string("cannot walk a folder (") + error.code().message() + ")", error.path1().string(),
-                 "check who may read there"});
+    throw Error({std::string("cannot read a folder (") + error.code().message() + ")", error.path1().string(),
+                 "check the path and its permissions"});
   }
   if (result.images.empty()) {
-    throw Error({"no image was found" + skipped_text(result.skipped), source.string(),
-                 "check that this is the right place, and that it is mounted"});
+    throw Error({"no images were found" + skipped_text(result.skipped), source.string(),
+                 "check that the path is right and that it is mounted"});
   }
   sort_and_check(source, result.images);
   return result;

@@ -1,10 +1,11 @@
-// Where images come from: what a data set's description calls a source, listed without unpacking or opening an image.
+// Sources of images, as a data set's description names them: listed without unpacking them and without opening an
+// image.
 //
 // The forms that a source can have are the rows of a table: see formats.h. A file counts as an image by its extension
 // (jpg, jpeg, jpe, jfif, png, and those that packing then refuses by name: gif, webp, bmp, tif, tiff), or if it has no
 // extension. Hidden files and all other extensions are skipped and counted.
-// Rule: images are sorted by class (whole numbers by value), then by name. The order of a disk or of threads does not
-// matter.
+// Rule: images are sorted by class (whole numbers by value), then by name, whatever the order of files on disk or of
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -20,17 +21,16 @@ namespace packhorse {
 
 struct SourceFormat;
 
-/// How many files of each kind were skipped, by what they are (".txt files", "hidden files").
+/// How many files were skipped, by kind (".txt files", "hidden files").
 using Skipped = std::map<std::string, uint64_t>;
 
 enum class Labels {
   by_source,  ///< folders, tars or the listing give the class of each image
-  elsewhere   ///< the source holds images alone: each gets label 0 and there are no classes
+  elsewhere   ///< the source has only images: each gets label 0 and there are no classes
 };
 
 /// All images of a source.
 struct SourceImages {
-  std::string form;                  ///< "a tar of class tars", for people
   std::vector<std::string> classes;  ///< sorted; a label is an index into it
   std::vector<ImageEntry> images;    ///< sorted by class, then name; ids are not set
   Skipped skipped;
@@ -41,12 +41,12 @@ struct SourceImages {
 /// The built-in forms, in the order in which they are tried.
 std::span<const SourceFormat* const> source_formats();
 
-/// The form of the source at a path, for people; reads names at most. Throws if there is none.
+/// The form of the source at a path, as users read it; reads at most names. Throws an Error if there is none.
 std::string form_of_source(const std::filesystem::path& source, Labels labels,
                            std::span<const SourceFormat* const> formats = source_formats());
 
-/// Lists a source; folders and class tars on all cores. Errors: nothing there, a class without images, an image that
-/// appears twice, a tar that is cut short, a compressed archive.
+/// Lists a source; folders and class tars on all cores. Throws an Error for a missing source, a class without images,
+/// an image that appears twice, a truncated tar, or a compressed archive.
 SourceImages list_source(const std::filesystem::path& source, Labels labels,
                          std::span<const SourceFormat* const> formats = source_formats());
 

@@ -1,4 +1,4 @@
-// Images that are files of their own, or ranges of bytes inside plain archives.
+// Images that are separate files, or ranges of bytes in plain archives.
 #include <map>
 #include <mutex>
 
@@ -25,7 +25,7 @@ class StoredImages : public ImageBytes {
     const auto file = archive(entry.path);
     if (entry.offset > file->bytes() || entry.bytes > file->bytes() - entry.offset) {
       throw ArchiveError({"the archive ends before '" + entry.member + "'", file->path().string(),
-                          "it changed after it was listed: copy it again, or list it again"});
+                          "copy it again, or list it again: it changed after it was listed"});
     }
     dst.resize(entry.bytes);
     file->read_at(entry.offset, dst);

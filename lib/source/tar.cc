@@ -1,4 +1,4 @@
-// A tar: of class tars (the ImageNet release's own form), with a folder a class, or of images alone.
+// A tar of class tars (the form of the ImageNet release), with one folder per class, or with images only.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -22,7 +22,7 @@ bool recognise(const SourceLook& look) {
          extension_of(look.path.filename().string()) == ".tar";
 }
 
-/// The folders that a member's name goes through.
+/// The folders in a member's name.
 std::vector<std::string_view> folders_of(std::string_view name) {
   std::vector<std::string_view> folders;
   for (size_t slash = name.find('/'); slash != std::string_view::npos; slash = name.find('/')) {
@@ -32,8 +32,8 @@ std::vector<std::string_view> folders_of(std::string_view name) {
   return folders;
 }
 
-/// How many folders all members share before the classes' own ("train/" in train/n01440764/x.JPEG): at least one
-/// folder is left to every image. Nothing if an image is in no folder.
+/// How many leading folders all members share before the class folders ("train/" in train/n01440764/x.JPEG): each image
+/// keeps at least one folder. Nothing if an image is in no folder.
 std::optional<size_t> shared_folders(const std::vector<TarMember>& members) {
   std::optional<std::vector<std::string_view>> shared;
   for (const TarMember& member : members) {
@@ -57,7 +57,7 @@ void list_class_tars(const InputFile& file, const std::vector<TarMember>& tars, 
   for (const TarMember& tar : tars) classes.push_back({class_of_tar(tar.name), {}, {}});
   for_each_class(classes, [&](ClassImages& each, size_t i) {
     const std::string where = file.path().string() + "/" + tars[i].name;
-    if (tars[i].bytes == 0) throw DamageError({"an empty class tar", where, "remove it, or restore its images"});
+    if (tars[i].bytes == 0) throw DamageError({"an empty class tar", where, "remove it or restore its images"});
     const TarContents contents = read_tar(file, tars[i].offset, tars[i].bytes, where);
     count_special_members(contents.others, each.skipped);
     for (const TarMember& member : contents.members) add_member(name, member, tars[i].name + "/", each);
@@ -69,8 +69,8 @@ void list_class_folders(const InputFile& file, const std::vector<TarMember>& ima
   if (images.empty()) return;
   const auto shared = shared_folders(images);
   if (!shared) {
-    throw Error({"an image is in no class's folder, and there is no ground truth", file.path().string(),
-                 "name a \"ground_truth\" file in the description, or put a folder a class into the tar"});
+    throw Error({"an image is not in a class folder, and there is no ground truth", file.path().string(),
+                 "add a \"ground_truth\" file to the description, or make a tar with one folder per class"});
   }
   std::map<std::string, ClassImages> by_class;
   for (const TarMember& image : images) {
@@ -99,17 +99,14 @@ SourceImages list(const fs::path& source, Labels labels) {
     }
   }
   if (labels == Labels::elsewhere) {
-    result.form = "a tar of images";
     ClassImages all;
     for (const TarMember& image : images) add_member(source.filename().string(), image, "", all);
     result.images = std::move(all.images);
     if (!tars.empty()) result.skipped[".tar files"] += tars.size();
   } else if (!tars.empty()) {
-    result.form = "a tar of class tars";
     if (!images.empty()) result.skipped["images outside of any class's tar"] += images.size();
     list_class_tars(file, tars, result);
   } else {
-    result.form = "a tar with a folder a class";
     list_class_folders(file, images, result);
   }
   return result;

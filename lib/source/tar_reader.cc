@@ -1,13 +1,13 @@
 #include "source/tar_reader.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
 #include <string_view>
+
+#include <archive.h>
+#include <archive_entry.h>
 
 #include "base/error.h"
 
@@ -16,12 +16,12 @@ namespace {
 
 constexpr uint64_t kBlock = 512;
 
-/// The range of a file that libarchive reads by way of callbacks: headers are read, contents skipped.
+/// The range of a file that libarchive reads through callbacks: headers are read, contents skipped.
 struct Window {
   const InputFile& file;
   uint64_t at, end;
   std::array<std::byte, 4096> buffer{};
-  std::string trouble;  ///< a read error; an exception may not cross libarchive
+  std::string failure;  ///< a read error; an exception must not cross libarchive
 };
 
 la_ssize_t on_read(archive* /*reader*/, void* client, const void** data) {
@@ -30,7 +30,7 @@ la_ssize_t on_read(archive* /*reader*/, void* client, const void** data) {
   try {
     window.file.read_at(window.at, part);
   } catch (const std::exception& error) {
-    window.trouble = error.what();
+    window.failure = error.what();
     return -1;
   }
   window.at += part.size();
@@ -45,8 +45,8 @@ la_int64_t on_skip(archive* /*reader*/, void* client, la_int64_t request) {
   return static_cast<la_int64_t>(step);
 }
 
-[[noreturn]] void cut_short(const std::string& where, const std::string& what) {
-  throw DamageError({"the tar is cut short: " + what, where, "copy or download it again"});
+[[noreturn]] void truncated(const std::string& where, const std::string& what) {
+  throw DamageError({"the tar is truncated: " + what, where, "copy or download it again"});
 }
 
 bool is_zero_block(const InputFile& file, uint64_t at) {
@@ -68,7 +68,7 @@ using Reader = std::unique_ptr<archive, decltype(&archive_read_free)>;
 
 Reader open_tar(Window& window, const std::string& where) {
   Reader reader(archive_read_new(), &archive_read_free);
-  if (reader == nullptr) throw Error({"no memory for reading a tar", where, ""});
+  if (reader == nullptr) throw Error({"out of memory: libarchive cannot create a reader", where, ""});
   archive_read_support_format_tar(reader.get());
   if (archive_read_open2(reader.get(), &window, nullptr, on_read, on_skip, nullptr) != ARCHIVE_OK) {
     throw DamageError({"cannot be read as a tar (" + std::string(archive_error_string(reader.get())) + ")", where, ""});
@@ -95,22 +95,23 @@ std::string compression_of(std::span<const std::byte> bytes) {
 
 TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, const std::string& where) {
   TarContents contents;
-  if (offset > file.bytes() || bytes > file.bytes() - offset) cut_short(where, "it ends before its last member");
+  if (offset > file.bytes() || bytes > file.bytes() - offset) truncated(where, "it ends before its last member");
   if (bytes == 0) throw DamageError({"an empty file, not a tar", where, ""});
   Window window{file, offset, offset + bytes, {}, {}};
   const Reader reader = open_tar(window, where);
-  uint64_t end = offset;  // of the member before, with its padding
+  uint64_t end = offset;  // of the previous member, with its padding
   for (;;) {
     archive_entry* entry = nullptr;
     const int code = archive_read_next_header(reader.get(), &entry);
-    if (!window.trouble.empty()) throw Error({"cannot read the tar (" + window.trouble + ")", where, ""});
+    if (!window.failure.empty()) throw Error({"cannot read the tar (" + window.failure + ")", where, ""});
     if (code == ARCHIVE_EOF) break;
     if (code < ARCHIVE_WARN) {
-      throw DamageError(
-          {"not a sound tar at byte " + std::to_string(end - offset) + " (" + archive_error_string(reader.get()) + ")",
-           where, "copy or download it again"});
+      throw DamageError({"the tar is damaged at byte " + std::to_string(end - offset) + " (" +
+                             archive_error_string(reader.get()) + ")",
+                         where, "copy or download it again"});
     }
-    // Members stand one after the other, so each must begin where the one before ended: that proves both places.
+    // Members follow each other without gaps, so each must begin where the previous one ended: that confirms both
+    // positions.
     const uint64_t begin = offset + static_cast<uint64_t>(archive_read_header_position(reader.get()));
     if (begin != end) throw DamageError({"a gap in the tar at byte " + std::to_string(end - offset), where, ""});
     const uint64_t data = offset + static_cast<uint64_t>(archive_filter_bytes(reader.get(), 0));
@@ -118,9 +119,9 @@ TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, con
     const uint64_t size = regular ? static_cast<uint64_t>(archive_entry_size(entry)) : 0;
     const std::string name = name_of(entry, where);
     end = data + (size + kBlock - 1) / kBlock * kBlock;
-    if (data + size > offset + bytes) cut_short(where, "'" + name + "' does not fit into it");
+    if (data + size > offset + bytes) truncated(where, "it ends inside '" + name + "'");
     if (regular && archive_entry_sparse_count(entry) > 0) {
-      throw DamageError({"'" + name + "' is stored with holes, so it cannot be read in place", where,
+      throw DamageError({"'" + name + "' is stored as a sparse file, so it cannot be read in place", where,
                          "make the tar again without --sparse"});
     }
     if (regular) {
@@ -129,7 +130,7 @@ TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, con
       ++contents.others;
     }
   }
-  if (end + kBlock > offset + bytes || !is_zero_block(file, end)) cut_short(where, "it has no end mark");
+  if (end + kBlock > offset + bytes || !is_zero_block(file, end)) truncated(where, "it has no end mark");
   return contents;
 }
 

@@ -1,7 +1,7 @@
-// What stands where in a tar, so that its members can be read in place: nothing is unpacked.
+// Finds the members of a tar, so that they can be read in place: nothing is unpacked.
 //
-// Rule: a tar is whole (every member inside the file, the end mark there) or it is an error. Only plain tars: in a
-// compressed one no member has a place of its own.
+// Rule: a tar must be complete (every member inside the file, and the end mark), or it is an error. Only plain tars: in
+// a compressed tar, members have no position of their own.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct TarMember {
 
 struct TarContents {
   std::vector<TarMember> members;  ///< the regular files, in the tar's order
-  uint64_t others = 0;             ///< links, devices and the like (folders are not counted)
+  uint64_t others = 0;             ///< links, devices and so on (folders are not counted)
 };
 
 /// Reads the headers of the tar that fills [offset, offset + bytes) of `file`: a whole file, or a tar inside a tar.
 /// `where` names it in errors.
 TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, const std::string& where);
 
-/// What kind of compressed file the first bytes announce ("gzip", "zip", ...), or nothing.
+/// The compression that the first bytes show ("gzip", "zip", ...), or an empty string.
 std::string compression_of(std::span<const std::byte> bytes);
 
 }  // namespace packhorse

@@ -30,7 +30,7 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const Graph& 
   for (const Row& row : kOptimizers) {
     if (name == row.name) return row.make(graph, options);
   }
-  throw UsageError({"there is no optimizer '" + name + "'", "opt", "one of " + joined(optimizer_names())});
+  throw UsageError({"there is no optimizer '" + name + "'", "opt", "use one of: " + joined(optimizer_names())});
 }
 
 }  // namespace packhorse

@@ -21,10 +21,10 @@ struct OptimizerOptions {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// One update of all parameters. Returns the squared norm of the gradient, summed in a fixed order whatever the
-  /// number of threads. Throws an Error if the arrays are not as long as the graph's.
+  /// Updates all parameters once. Returns the squared norm of the gradient, summed in the same order for any number of
+  /// threads. Throws an Error if an array does not have the length of the graph's.
   virtual double step(std::span<float> parameters, std::span<const float> gradients, double learning_rate) = 0;
-  /// The optimizer's state, in the layout of the parameters: part of the training's state.
+  /// The optimizer's state, in the layout of the parameters; a checkpoint holds it.
   virtual std::span<float> momentum() = 0;
 };
 
@@ -36,8 +36,8 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const Graph& 
 
 /// Stochastic gradient descent with momentum, in PyTorch's convention (torch.optim.SGD, dampening 0, no Nesterov):
 ///     v = momentum * v + (g + decay * w)
-///     w = w - rate * v
-/// so that a change of the learning rate acts at once, and the decay is coupled: it passes through momentum and rate.
+///     w = w - learning_rate * v
+/// A change of the learning rate therefore acts at once, and the decay is coupled: momentum and learning rate scale it.
 std::unique_ptr<Optimizer> make_sgd(const Graph& graph, const OptimizerOptions& options);
 
 }  // namespace packhorse

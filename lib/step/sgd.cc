@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
+#include <vector>
 
 #include "base/error.h"
 #include "step/optimizer.h"
@@ -9,13 +11,13 @@ namespace {
 
 constexpr size_t kPieceLength = size_t{1} << 14;
 
-double update(float* w, const float* g, float* v, size_t count, float momentum, float decay, float rate) {
+double update(float* w, const float* g, float* v, size_t count, float momentum, float decay, float learning_rate) {
   float squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (size_t i = 0; i < count; ++i) {
     squares += g[i] * g[i];
     v[i] = momentum * v[i] + (g[i] + decay * w[i]);
-    w[i] -= rate * v[i];
+    w[i] -= learning_rate * v[i];
   }
   return squares;
 }
@@ -52,7 +54,7 @@ class Sgd : public Optimizer {
   std::span<float> momentum() override { return velocity_; }
 
  private:
-  /// A piece of the flat arrays with one decay, short enough to stay in cache.
+  /// A range of the flat arrays with the same decay, short enough to stay in cache.
   struct Piece {
     size_t offset = 0, count = 0;
     float decay = 0;
@@ -60,7 +62,7 @@ class Sgd : public Optimizer {
   float momentum_;
   int threads_;
   std::vector<Piece> pieces_;
-  std::vector<double> squares_;  // one a piece
+  std::vector<double> squares_;  // by piece
   std::vector<float> velocity_;
 };
 

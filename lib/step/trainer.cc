@@ -1,5 +1,6 @@
 #include "step/trainer.h"
 
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -8,15 +9,13 @@
 namespace packhorse {
 namespace {
 
-/// What the ranks tell each other with each step, as floats that are summed (counts stay exact below 2^24).
+/// What the ranks exchange in each step, as floats that are summed (counts are exact below 2^24).
 enum Word { kLoss, kCounted, kTop1, kTop5, kStop, kCheckpoint, kWords };
 
 void check_finite(double value, const char* what, int64_t step) {
   if (std::isfinite(value)) return;
-  throw Error(
-      {std::string("the ") + what + " is not a finite number any more", "step " + std::to_string(step),
-       "start again from the last checkpoint with a lower --lr or a longer --warmup-epochs (--restart), or with "
-       "--precision f32"});
+  throw Error({std::string("the ") + what + " is no longer a finite number", "step " + std::to_string(step),
+               "train from the beginning (--restart) with a lower --lr, a longer --warmup-epochs, or --precision f32"});
 }
 
 }  // namespace
@@ -33,7 +32,7 @@ StepReport Trainer::step(const Batch& batch, StepRequests own) {
   report.step = steps_ + 1;
   report.learning_rate = options_.schedule.at(steps_);
 
-  // The mean over the global batch: each rank's share is scaled before the sum. Sums begin while backward runs.
+  // The mean over the global batch: each rank scales its share before the sum. The sums start while backward runs.
   const float share = 1.0f / static_cast<float>(options_.global_batch);
   const BatchResult local =
       executor_.step(batch.pixels, batch.labels, share, [this](size_t first) { buckets_.ready(first); });

@@ -1,14 +1,15 @@
-// One step of training, on one screen (trainer.cc), in the order of the mathematics.
+// One training step, on one screen (trainer.cc), in the order of the mathematics.
 //
-// Rule: all ranks hold the same weights, statistics and momentum, bit for bit, before and after every step, and leave
-// every step with the same decision: go on, write a checkpoint, stop.
+// Rule: before and after every step, all ranks have the same weights, statistics and momentum, bit for bit. After every
+// step they take the same decision: continue, write a checkpoint, or stop.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
+#include "comm/allreduce.h"
 #include "comm/gradient_buckets.h"
 #include "feed/batch_ring.h"
 #include "ops/executor.h"
@@ -17,20 +18,20 @@
 
 namespace packhorse {
 
-/// What one rank requests for after a step; any rank's wish counts.
+/// What a rank requests for the end of a step; the request of one rank counts for all.
 struct StepRequests {
   bool stop = false, checkpoint = false;
 };
 
-/// What a step gave, over all ranks.
+/// The result of a step, over all ranks.
 struct StepReport {
   int64_t step = 0;  ///< steps finished, this one included
   double loss = 0;   ///< mean over the images
   double learning_rate = 0;
   double gradient_norm = 0;
   uint64_t counted = 0, top1 = 0, top5 = 0;
-  double exposed_seconds = 0;  ///< of the sums over ranks, not hidden by backward; this rank's
-  StepRequests requests;       ///< agreed on
+  double exposed_seconds = 0;  ///< time of the sums over ranks that backward did not hide, on this rank
+  StepRequests requests;       ///< the requests of all ranks
 };
 
 struct TrainerOptions {
@@ -42,10 +43,10 @@ struct TrainerOptions {
 
 class Trainer {
  public:
-  /// `executor` and `allreduce` must outlive it; the executor holds the weights to begin with.
+  /// `executor` and `allreduce` must outlive it; the executor already has the initial weights.
   Trainer(Executor& executor, Allreduce& allreduce, const TrainerOptions& options);
 
-  /// Throws an Error where loss or gradient are not finite: the state is then worthless, the last checkpoint is not.
+  /// Throws an Error if the loss or the gradient is not finite: the state is then useless, the last checkpoint is not.
   StepReport step(const Batch& batch, StepRequests own);
 
   int64_t steps() const { return steps_; }

@@ -1,7 +1,7 @@
-// What a tensor is, without its memory: element type, shape, and where a row of channels stands.
+// What describes a tensor, without its memory: element type, shape, and the stride between pixels.
 //
-// Letters, fixed once: N images of the batch, H rows, W columns, C channels in, O channels out, K kernel side.
-// Activations are channels last, (N, H, W, C); parameters are f32 in (O, C, K, K), the order PyTorch and ONNX use.
+// Letters, used everywhere: N images of the batch, H rows, W columns, C input channels, O output channels, K kernel
+// side. Activations are channels last, (N, H, W, C); parameters are f32 in (O, C, K, K), as in PyTorch and ONNX.
 #pragma once
 
 #include <bit>

@@ -26,7 +26,7 @@ StopRequest::StopRequest() {
   interrupted = 0;
   struct sigaction action {};
   action.sa_handler = note_signal;
-  action.sa_flags = SA_RESTART;  // reads and writes under way go on
+  action.sa_flags = SA_RESTART;  // reads and writes in progress are restarted
   sigemptyset(&action.sa_mask);
   for (const int signal : std::array{SIGTERM, SIGUSR1, SIGINT}) {
     Former former{signal, {}};

@@ -1,5 +1,5 @@
-// A request to stop: SIGTERM, SIGUSR1 (a job's warning before its time is up) or SIGINT set a flag that the training
-// loop reads between steps and agrees on with the other ranks. A second SIGINT ends the process at once.
+// A stop request: SIGTERM, SIGUSR1 (SLURM's warning before the time limit) or SIGINT sets a flag. The training loop
+// reads it between steps, and all ranks agree on it. A second SIGINT ends the process immediately.
 #pragma once
 
 #include <csignal>
@@ -7,7 +7,7 @@
 
 namespace packhorse {
 
-/// Catches the signals while it lives; one at a time.
+/// Catches the signals during its lifetime. Only one may exist at a time.
 class StopRequest {
  public:
   StopRequest();

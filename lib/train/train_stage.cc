@@ -1,9 +1,9 @@
 #include "train/train_stage.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <filesystem>
+
+#include <fmt/core.h>
 
 #include "base/cores.h"
 #include "base/error.h"
@@ -16,18 +16,19 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// The finished run in the folder, if there is one with its last checkpoint in place.
+/// The manifest of the finished run in the folder, if there is one and its last checkpoint exists.
 std::optional<StageManifest> finished_run(const fs::path& folder) {
   if (!fs::exists(folder / "manifest.json")) return std::nullopt;
   StageManifest found = StageManifest::load(folder / "manifest.json");
   if (found.stage != "train") {
-    throw UsageError({"the folder holds the results of '" + found.stage + "'", folder.string(), "another --out"});
+    throw UsageError({"the output folder holds the results of stage '" + found.stage + "'", folder.string(),
+                      "choose another --out"});
   }
   if (!fs::exists(found.output_of("checkpoint-last").path)) return std::nullopt;
   return found;
 }
 
-/// Whether running again would give what is there.
+/// Whether running again would give the same result.
 bool same_run(const StageManifest& done, const StageManifest& now) {
   return differing_settings(done.settings, now.settings).empty() &&
          done.settings["limit-steps"] == now.settings["limit-steps"] && !done.inputs.empty() &&
@@ -47,21 +48,23 @@ std::string result_text(const StageManifest& manifest) {
 
 void TrainingJob::declare(Options& options) {
   settings.declare(options);
-  options.run_option("threads", threads, "Threads of each rank that compute. 0: its share of the cores.");
-  options.run_option("workers", workers, "Threads of each rank that decode images. 0: its share of the cores.");
+  options.run_option("threads", threads, "Compute threads per rank. 0: the rank's share of the cores.");
+  options.run_option("workers", workers, "Threads per rank that decode images. 0: the rank's share of the cores.");
   options.run_option("checkpoint-steps", checkpoint_steps,
-                     "Write a checkpoint every so many steps, besides the one after each epoch. 0: do not.");
+                     "Write a checkpoint every this many steps, in addition to the one after each epoch. 0: off.");
   options.run_option("checkpoint-seconds", checkpoint_seconds,
-                     "Write a checkpoint when the last one is so many seconds old. 0: do not.");
-  options.run_option("checkpoint-hist", checkpoints_kept, "Number of checkpoints to keep, besides the best.");
-  options.run_option("log-interval", log_interval, "Write a line to metrics.jsonl every so many steps.");
-  options.run_option("restart", restart, "Begin anew. Removes what the folder holds of a run.");
+                     "Write a checkpoint when the last one is this many seconds old. 0: off.");
+  options.run_option("checkpoint-hist", checkpoints_kept,
+                     "Number of checkpoints to keep, in addition to the best one.");
+  options.run_option("log-interval", log_interval, "Write a line to metrics.jsonl every this many steps.");
+  options.run_option("restart", restart,
+                     "Train from the beginning. Removes the checkpoints and the journal in the output folder.");
 }
 
 ClassTable settle_training(Stage& stage, const World& world, TrainingJob& job) {
   job.settings.check();
   job.settings.settle_precision();
-  stage.manifest().settings["precision"] = job.settings.precision;  // what is used, not "auto"
+  stage.manifest().settings["precision"] = job.settings.precision;  // the format in use, not "auto"
   const StageManifest& pack = stage.input();
   ClassTable classes = load_class_table(pack);
   const CoreShare share = share_cores(world.local_size());
@@ -79,15 +82,15 @@ ClassTable settle_training(Stage& stage, const World& world, TrainingJob& job) {
 std::optional<std::string> finished_result(Stage& stage, TrainingJob& job) {
   const auto done = finished_run(stage.out());
   if (!done || job.restart) return std::nullopt;
-  // A repeat begins anew, but one that was itself stopped half-way goes on: then the last checkpoint is not there.
+  // A repeat starts from the beginning. A repeat that was itself stopped continues: its last checkpoint does not exist.
   job.restart = stage.repeats();
   if (job.restart || !same_run(*done, stage.manifest())) return std::nullopt;
-  log_info("this run is finished: " + done->path.string() + " (--restart repeats it)");
+  log_info("this run is already finished: " + done->path.string() + " (to train again, use --restart)");
   return result_text(*done);
 }
 
 TrainingSummary train(World& world, const Stage& stage, const TrainingJob& job) {
-  world.barrier();  // all ranks have looked at the folder before rank 0 changes it
+  world.barrier();  // every rank has read the folder before rank 0 changes it
   if (world.is_root()) {
     make_folder(stage.out());
     if (!stage.repeats()) fs::remove(stage.out() / "manifest.json");

@@ -1,8 +1,7 @@
-#include <fmt/core.h>
-
 #include <algorithm>
 
-#include "base/log.h"
+#include <fmt/core.h>
+
 #include "base/text.h"
 #include "ops/backends.h"
 #include "ops/memory_plan.h"
@@ -11,12 +10,13 @@
 namespace packhorse {
 namespace {
 
-/// Multiply-adds a second and core of a whole training step, for the expected time alone: about what oneDNN reached on
-/// cores with AVX-512 (tests/bench/RESULTS.md, inception-bn-21k: images/s * GMAC * 3 / threads).
+/// Multiply-adds per second and core in a whole training step. Only the estimated time depends on it. oneDNN reached
+/// about this on cores with AVX-512 (tests/bench/RESULTS.md, inception-bn-21k: images/s * GMAC * 3 / threads).
 constexpr double macs_per_core(Dtype dtype) { return dtype == Dtype::bf16 ? 90e9 : 45e9; }
-/// Backward computes two products (of gradients with weights and with activations) for forward's one.
+/// The backward pass computes two products (gradients with weights, and with activations) for each one of the forward
+/// pass.
 constexpr double kTrainingFactor = 3;
-/// Parameters, gradients, momentum, and the backend's packed copies.
+/// Arrays of the size of the parameters: parameters, gradients, momentum, and the backend's packed copies.
 constexpr uint64_t kCopies = 4;
 
 }  // namespace
@@ -44,18 +44,21 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
   const uint64_t checkpoints = static_cast<uint64_t>(std::max(1, job.checkpoints_kept) + 1) * 2 * arrays;
   const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
   return fmt::format(
-      "would train {} ({} parameters, {:.2f} GMAC an image) on {} images of {} classes, validating on {}\n"
-      "steps     {} ({} an epoch, {} epochs, {} images a step: {} on each of {} ranks)\n"
-      "left out  {} images an epoch, others each time, because they do not fill a step\n"
-      "memory    a rank: activations {} ({} without a plan), parameters and momentum {}, feed {}\n"
-      "disk      {} of checkpoints (the last {} and the best) in {}\n"
-      "time      {} if {} threads on {} ranks ({}, {}) reach {:.0f} GMAC/s each, as others did; not measured here",
+      "would train {} ({} parameters, {:.2f} GMAC per image) on {} images of {} classes and validate on {} images\n"
+      "steps     {} ({} per epoch, {} epochs; global batch {}: {} images on each of {})\n"
+      "dropped   {} images per epoch that do not fill a global batch; different ones in each epoch\n"
+      "memory    per rank: activations {} ({} if no buffers were shared), parameters, gradients and momentum {}, "
+      "feed {}\n"
+      "disk      {} for checkpoints (the last {} and the best) in {}\n"
+      "time      about {} on {} with {} each ({}, {}), if each thread reaches {:.0f} GMAC/s; an estimate, not measured "
+      "on this machine",
       graph.name, grouped(graph.parameter_count), static_cast<double>(graph.macs()) * 1e-9, grouped(training_records),
       grouped(static_cast<uint64_t>(job.classes)), grouped(validation_records), grouped(static_cast<uint64_t>(steps)),
-      grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(), ranks,
-      plan.dropped(), bytes(memory.bytes), bytes(memory.unplanned_bytes), bytes(kCopies * arrays), bytes(feed),
-      bytes(checkpoints), job.checkpoints_kept, (job.folder / "checkpoints").string(), duration_text(seconds),
-      job.threads, ranks, backend, settings.precision, speed * 1e-9);
+      grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(),
+      counted(static_cast<uint64_t>(ranks), "rank"), plan.dropped(), bytes(memory.bytes), bytes(memory.unplanned_bytes),
+      bytes(kCopies * arrays), bytes(feed), bytes(checkpoints), job.checkpoints_kept,
+      (job.folder / "checkpoints").string(), duration_text(seconds), counted(static_cast<uint64_t>(ranks), "rank"),
+      counted(static_cast<uint64_t>(job.threads), "thread"), backend, settings.precision, speed * 1e-9);
 }
 
 }  // namespace packhorse

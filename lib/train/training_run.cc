@@ -1,11 +1,10 @@
 #include "train/training_run.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <memory>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -16,6 +15,7 @@
 #include "base/version.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_folder.h"
+#include "comm/allreduce.h"
 #include "metrics/journal.h"
 #include "train/stop_request.h"
 #include "train/validation.h"
@@ -28,12 +28,12 @@ double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-/// Sums over the steps since the last journal line.
+/// Running totals over steps: since the last "step" line of the journal, over an epoch, or over the whole run.
 struct RunningTotals {
   int64_t steps = 0;
   uint64_t images = 0, top1 = 0;
   double loss = 0, seconds = 0, feed_wait = 0, exposed = 0;
-  double classes = 0;  // different labels in this rank's batch
+  double classes = 0;  // distinct labels in this rank's batches, summed over the steps
 
   void add(const RunningTotals& other) {
     steps += other.steps;
@@ -47,7 +47,7 @@ struct RunningTotals {
   }
   double mean_loss() const { return steps > 0 ? loss / static_cast<double>(steps) : 0; }
   double accuracy() const { return images > 0 ? static_cast<double>(top1) / static_cast<double>(images) : 0; }
-  double rate() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
+  double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
 };
 
 class TrainingRun {
@@ -76,9 +76,9 @@ class TrainingRun {
       const StepReport step = one_step(feed, clock);
       progress.add(job_.settings.global_batch);
       progress.note(
-          fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, shown_top1()));
+          fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, top1_text()));
       after_step(step);
-      clock.lap();  // validation and checkpoints are no part of a step's time
+      clock.lap();  // step times exclude validation and checkpoints
     }
     return finish();
   }
@@ -89,7 +89,7 @@ class TrainingRun {
   uint64_t remaining_images() const {
     return static_cast<uint64_t>(std::max<int64_t>(0, last_step_ - trainer_.steps()) * job_.settings.global_batch);
   }
-  std::string shown_top1() const {
+  std::string top1_text() const {
     return summary_.top1 ? fmt::format(", validation top-1 {:.2f} %", 100 * *summary_.top1) : "";
   }
 
@@ -121,8 +121,8 @@ class TrainingRun {
     const uint64_t feed = Feed::memory_bytes(feed_options()) + training_.index_bytes();
     const uint64_t optimizer = graph_.parameter_count * sizeof(float);
     log_info(fmt::format(
-        "{} on {}: {} parameters, {} an image; memory a rank: activations {} ({} without a plan), "
-        "parameters {}, momentum {}, workspace {}, feed {}: {} in all",
+        "{} on {}: {} parameters, {} per image; memory per rank: activations {} ({} if no buffers were shared), "
+        "parameters {}, momentum {}, workspace {}, feed {}, total {}",
         graph_.name, executor_.backend(), grouped(graph_.parameter_count),
         fmt::format("{:.2f} GMAC", static_cast<double>(graph_.macs()) * 1e-9),
         bytes_text(static_cast<double>(memory.activations)),
@@ -131,13 +131,13 @@ class TrainingRun {
         bytes_text(static_cast<double>(memory.workspace)), bytes_text(static_cast<double>(feed)),
         bytes_text(static_cast<double>(memory.activations + memory.parameters + optimizer + memory.workspace + feed))));
     if (plan_.dropped() > 0) {
-      log_info(
-          fmt::format("{} steps an epoch; the {} images that do not fill a global batch sit out, others each epoch",
-                      steps_per_epoch(), plan_.dropped()));
+      log_info(fmt::format(
+          "{} steps per epoch; drops {} images per epoch that do not fill a global batch, different ones each time",
+          steps_per_epoch(), plan_.dropped()));
     }
   }
 
-  // ---- Where to begin
+  // ---- Start and resumption
 
   void begin() {
     std::string from;
@@ -164,7 +164,8 @@ class TrainingRun {
 
   void load(const fs::path& path) {
     const CheckpointInfo info = read_checkpoint_info(path);
-    const std::string hint = "the same settings as before, another --out, or --restart to begin anew";
+    const std::string hint =
+        "use the same settings as before, choose another --out, or train from the beginning with --restart";
     if (info.classes_crc32c != job_.classes_crc32c || info.data_crc32c != job_.data_crc32c) {
       throw Error({std::string("the checkpoint was trained on other ") +
                        (info.classes_crc32c != job_.classes_crc32c ? "classes" : "shards"),
@@ -183,9 +184,10 @@ class TrainingRun {
   void open_journal(const std::string& from) {
     if (fs::exists(journal_path())) cut_journal(journal_path(), trainer_.steps());
     journal_ = std::make_unique<Journal>(journal_path());
-    if (!from.empty()) log_info(fmt::format("goes on after step {} from {}", grouped(trainer_.steps()), from));
+    if (!from.empty()) log_info(fmt::format("continues after step {} from {}", grouped(trainer_.steps()), from));
     best_top1_ = best_so_far();
     journal_->append({{"kind", "run"},
+                      {"schema", kJournalSchema},
                       {"time", unix_seconds()},
                       {"step", trainer_.steps()},
                       {"epoch", trainer_.steps() / steps_per_epoch()},
@@ -204,14 +206,14 @@ class TrainingRun {
                       {"settings", job_.recorded_settings}});
   }
 
-  /// The accuracy of best.h5, where that is a part of this run's past.
+  /// The top-1 accuracy of best.h5, or -1 if there is none or it was written after the step that this run resumes from.
   double best_so_far() const {
     if (!fs::exists(folder_.best_path())) return -1;
     try {
       const CheckpointInfo info = read_checkpoint_info(folder_.best_path());
       return info.step <= trainer_.steps() ? info.results.value("top1", -1.0) : -1;
     } catch (const DamageError& error) {
-      log_warning(std::string(error.what()) + "\n  the next validation writes it anew");
+      log_warning(std::string(error.what()) + "\n  the next validation replaces it");
       return -1;
     }
   }
@@ -221,26 +223,26 @@ class TrainingRun {
   StepReport one_step(Feed& feed, Stopwatch& clock) {
     const double waited = feed.waited_seconds();
     const Batch* batch = feed.next();
-    if (batch == nullptr) throw Error({"the feed ended before the training", job_.folder.string(), ""});
+    if (batch == nullptr) throw Error({"the feed ended before the last training step", job_.folder.string(), ""});
     StepRequests own;
     own.stop = stop_.requested();
     own.checkpoint = is_root() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
     const StepReport report = take_step(*batch, own);
-    const RunningTotals now{.steps = 1,
-                            .images = report.counted,
-                            .top1 = report.top1,
-                            .loss = report.loss,
-                            .seconds = clock.lap(),
-                            .feed_wait = feed.waited_seconds() - waited,
-                            .exposed = report.exposed_seconds,
-                            .classes = distinct_labels(*batch)};
-    since_log_.add(now);
-    all_.add(now);
-    epoch_.add(now);
+    const RunningTotals totals{.steps = 1,
+                               .images = report.counted,
+                               .top1 = report.top1,
+                               .loss = report.loss,
+                               .seconds = clock.lap(),
+                               .feed_wait = feed.waited_seconds() - waited,
+                               .exposed = report.exposed_seconds,
+                               .classes = distinct_labels(*batch)};
+    since_log_.add(totals);
+    all_.add(totals);
+    epoch_.add(totals);
     return report;
   }
 
-  /// How mixed a batch is: what shuffling must achieve.
+  /// Number of distinct labels in a batch: shows how well the data is shuffled.
   double distinct_labels(const Batch& batch) {
     seen_.assign(static_cast<size_t>(job_.classes), false);
     for (const int32_t label : batch.labels) seen_[static_cast<size_t>(label)] = true;
@@ -264,7 +266,7 @@ class TrainingRun {
     results_ = Json::object();
     if (epoch_ends || last) {
       log_epoch(step);
-      check_validation();
+      run_validation();
     }
     const bool due = job_.checkpoint_steps > 0 && step.step % job_.checkpoint_steps == 0;
     if (epoch_ends || last || due || step.requests.checkpoint || step.requests.stop) save();
@@ -288,7 +290,7 @@ class TrainingRun {
               {"classes_per_batch", since_log_.classes / static_cast<double>(since_log_.steps)},
               {"learning_rate", step.learning_rate},
               {"gradient_norm", step.gradient_norm},
-              {"images_per_second", since_log_.rate()},
+              {"images_per_second", since_log_.images_per_second()},
               {"step_seconds", since_log_.seconds / static_cast<double>(since_log_.steps)},
               {"feed_wait_seconds", since_log_.feed_wait / static_cast<double>(since_log_.steps)},
               {"communication_exposed_seconds", since_log_.exposed / static_cast<double>(since_log_.steps)}});
@@ -304,7 +306,7 @@ class TrainingRun {
               {"top1", epoch_.accuracy()},
               {"images", epoch_.images},
               {"seconds", epoch_.seconds},
-              {"images_per_second", epoch_.rate()},
+              {"images_per_second", epoch_.images_per_second()},
               {"feed_wait_seconds", epoch_.feed_wait},
               {"communication_exposed_seconds", epoch_.exposed}});
     epoch_ = {};
@@ -312,7 +314,7 @@ class TrainingRun {
 
   // ---- Validation and checkpoints
 
-  void check_validation() {
+  void run_validation() {
     if (validation_ == nullptr) return;
     Stopwatch clock;
     BatchPlan plan = plan_;
@@ -334,7 +336,8 @@ class TrainingRun {
     line["images_per_second"] = static_cast<double>(plan.records) / seconds;
     log_line(line);
     if (is_root() && *summary_.top1 > best_top1_) {
-      // Before the step's own checkpoint: a run killed in between comes by here again.
+      // Written before the step's own checkpoint: a run that is killed between the two repeats this step and its
+      // validation.
       best_top1_ = *summary_.top1;
       save_to(folder_.best_path());
     }
@@ -348,7 +351,7 @@ class TrainingRun {
 
   void save() {
     if (is_root()) {
-      journal_->sync();  // its lines up to this step must not be younger than the state
+      journal_->sync();  // its lines up to this step must be on disk before the checkpoint
       save_to(folder_.step_path(trainer_.steps()));
       folder_.prune();
     }
@@ -373,7 +376,7 @@ class TrainingRun {
     summary_.step = trainer_.steps();
     summary_.epochs = summary_.step / steps_per_epoch();
     summary_.images = static_cast<uint64_t>(summary_.step * job_.settings.global_batch);
-    summary_.images_per_second = all_.rate();
+    summary_.images_per_second = all_.images_per_second();
     summary_.feed_wait_share = all_.seconds > 0 ? all_.feed_wait / all_.seconds : 0;
     summary_.best_top1 = std::max(0.0, best_top1_);
     summary_.last_checkpoint = folder_.step_path(summary_.step);
@@ -398,10 +401,10 @@ class TrainingRun {
   std::unique_ptr<Allreduce> allreduce_;
   Trainer trainer_;
   CheckpointFolder folder_;
-  std::unique_ptr<Journal> journal_;  // rank 0's
+  std::unique_ptr<Journal> journal_;  // on rank 0 only
   int64_t last_step_ = 0;
   double best_top1_ = -1;
-  Json results_ = Json::object();  // of the validation after this very step
+  Json results_ = Json::object();  // of the validation after the current step, if there was one
   Stopwatch since_checkpoint_;
   RunningTotals since_log_, epoch_, all_;
   std::vector<bool> seen_;  // by label

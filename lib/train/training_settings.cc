@@ -21,9 +21,9 @@ int64_t steps_of(double epochs, int64_t steps_per_epoch) {
 void TrainingSettings::declare(Options& o) {
   o.setting("network", network, "Network to train.");
   o.one_of(network_names());
-  o.setting("image-size", image_size, "Width and height, in pixels, of the images that the network gets (8 to 1024).");
+  o.setting("image-size", image_size, "Width and height of the network's input, in pixels (8 to 1024).");
   o.between(8, 1024);
-  o.setting("global-batch", global_batch, "Number of images in a step, over all ranks.");
+  o.setting("global-batch", global_batch, "Number of images per step, over all ranks.");
   o.between(1, 1 << 20);
   o.setting("epochs", epochs, "Number of times that each training image is used.");
   o.between(1, 1e6);
@@ -37,7 +37,7 @@ void TrainingSettings::declare(Options& o) {
   o.setting("sched", schedule, "Learning rate schedule after the warm-up.");
   o.one_of({"cosine", "multistep"});
   o.setting("milestones", milestones,
-            "multistep: epochs at which the learning rate is multiplied by --lr-factor, such as 30,60,80.");
+            "multistep: epochs at which the learning rate is multiplied by --lr-factor, for example 30,60,80.");
   o.setting("lr-factor", lr_factor, "multistep: the factor at each milestone, from 0 to 1.");
   o.between(0, 1);
   o.setting("momentum", momentum, "Momentum of stochastic gradient descent, from 0 to 0.9999.");
@@ -51,7 +51,7 @@ void TrainingSettings::declare(Options& o) {
             "Number format of activations. Weights, sums and statistics are always f32. auto: bf16 if this machine has "
             "instructions for it.");
   o.one_of({"f32", "bf16", "auto"});
-  o.setting("seed", seed, "Seed of the initial weights, of the order of the images, and of the crops.");
+  o.setting("seed", seed, "Random seed of the initial weights, the order of the images, and the crops.");
   o.setting("crop", crop, "How training images are cropped.");
   o.one_of(crop_mode_names());
   o.setting("min-area", min_area, "random-resized-crop: smallest share of the image's area, from 0.01 to 1.");
@@ -61,42 +61,44 @@ void TrainingSettings::declare(Options& o) {
   o.setting("hflip", flip, "Probability, from 0 to 1, that a training image is flipped left to right.");
   o.between(0, 1);
   o.setting("resize", resize,
-            "Short edge, in pixels, to which images are scaled before a crop of fixed size. 0: 8/7 of --image-size; "
-            "images of up to 64 pixels are taken whole.");
+            "Short edge, in pixels, to which images are scaled before a crop of fixed size. 0: 8/7 of --image-size, or "
+            "--image-size itself up to 64 pixels.");
   o.between(0, 4096);
   o.setting("mean", mean, "Value that is subtracted from 8-bit pixels: one number, or red,green,blue.");
-  o.setting("scale", scale, "Factor that multiplies pixels after that: one number, or red,green,blue.");
+  o.setting("scale", scale, "Factor by which pixels are multiplied after that: one number, or red,green,blue.");
   o.setting("shuffle-block", shuffle_block,
             "Number of consecutive records that are read as one block. 1: an exact global shuffle.");
   o.between(1, 1e9);
-  o.setting("shuffle-window", shuffle_window, "Number of blocks, from all over the data, that are shuffled together.");
+  o.setting("shuffle-window", shuffle_window, "Number of randomly chosen blocks whose records are shuffled together.");
   o.between(1, 1e9);
   o.setting("statistics-momentum", statistics_momentum,
             "Momentum of batch norm's running mean and variance, in MXNet's convention (PyTorch's is 1 minus it).");
   o.between(0, 0.9999);
-  o.setting("backend", backend, "What computes. Default: the fastest that this build has.");
-  o.setting("recompute", recompute,
-            "Compute the outputs of batch norm again in the backward pass instead of keeping them: less memory, more "
-            "time.");
+  o.setting("backend", backend, "Compute backend. Default: the fastest in this build.");
+  o.setting(
+      "recompute", recompute,
+      "Recompute the outputs of batch norm in the backward pass instead of keeping them: less memory, more time.");
   o.setting("limit-steps", limit_steps, "Stop after this number of steps. 0: train all epochs.");
   o.between(0, 1e15);
 }
 
 void TrainingSettings::check() const {
   if (input().short_edge() < image_size) {
-    throw UsageError(
-        {"a short edge of " + std::to_string(resize) + " leaves no crop of " + std::to_string(image_size) + " pixels",
-         "resize", std::to_string(image_size) + " or more, or 0"});
+    throw UsageError({"a short edge of " + std::to_string(resize) + " pixels is smaller than the crop of " +
+                          std::to_string(image_size) + " pixels",
+                      "resize", "use " + std::to_string(image_size) + " or more, or 0"});
   }
   if (warmup_epochs >= static_cast<double>(epochs)) {
-    throw UsageError({"the warm-up is as long as the training", "warmup-epochs", "a number below epochs"});
+    throw UsageError(
+        {"the warm-up is as long as the training or longer", "warmup-epochs", "use a number below epochs"});
   }
   if (schedule == "multistep" && milestones.empty()) {
-    throw UsageError({"a multistep schedule needs milestones", "milestones", "--milestones 30,60,80"});
+    throw UsageError(
+        {"a multi-step schedule needs milestones", "milestones", "set them, for example --milestones 30,60,80"});
   }
   const auto backends = backend_names();
   if (!backend.empty() && std::find(backends.begin(), backends.end(), backend) == backends.end()) {
-    throw UsageError({"this build has no backend '" + backend + "'", "backend", "one of " + joined(backends)});
+    throw UsageError({"this build has no backend '" + backend + "'", "backend", "use one of " + joined(backends)});
   }
   for (const auto& word : milestones) number_from(word, "milestones");
 }
@@ -175,10 +177,10 @@ ExecutorOptions TrainingSettings::executor(int64_t rank_batch, int threads) cons
 }
 
 std::vector<std::string> differing_settings(const Json& before, const Json& now) {
-  static const std::vector<std::string> kFree = {"backend", "recompute", "limit-steps"};
+  static const std::vector<std::string> kMayDiffer = {"backend", "recompute", "limit-steps"};
   std::vector<std::string> names;
   for (const auto& [name, value] : now.items()) {
-    if (std::find(kFree.begin(), kFree.end(), name) != kFree.end()) continue;
+    if (std::find(kMayDiffer.begin(), kMayDiffer.end(), name) != kMayDiffer.end()) continue;
     if (!before.contains(name) || before.at(name) != value) names.push_back(name);
   }
   return names;

@@ -1,5 +1,5 @@
-// Everything that shapes a training run, with its names on the command line, and what follows from it: the step count,
-// the feed, the executor, the learning rate.
+// All settings of a training run with their command-line names, and what follows from them: the number of steps, the
+// feed, the executor, the learning rate.
 #pragma once
 
 #include <cstdint>
@@ -27,19 +27,19 @@ struct TrainingSettings {
   int pad = 0, resize = 0;
   bool recompute = false;
 
-  /// Makes each of them a setting of a stage.
+  /// Declares each of them as a setting of the stage.
   void declare(Options& options);
-  /// Throws a UsageError for what cannot be. Call it once the settings are read.
+  /// Throws a UsageError for values that do not fit together. Call it after the settings are read.
   void check() const;
-  /// Replaces a precision of "auto" by what this machine computes fastest: bf16 if it has instructions for it.
+  /// Replaces the precision "auto" by the fastest on this machine: bf16 if it has instructions for it, else f32.
   void settle_precision();
 
   /// How images become the network's input.
   ImageInput input() const;
-  /// Epochs of warm-up: as set, or a tenth of all, at most 5.
+  /// Warm-up in epochs: as set, or a tenth of all epochs, at most 5.
   double warmup() const;
   int64_t total_steps(int64_t steps_per_epoch) const { return epochs * steps_per_epoch; }
-  /// Where this run ends: total_steps, or earlier by limit_steps.
+  /// The last step of this run: total_steps, or limit_steps if that is less.
   int64_t last_step(int64_t steps_per_epoch) const;
 
   LearningRateSchedule learning_rate(int64_t steps_per_epoch) const;

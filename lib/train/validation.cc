@@ -1,8 +1,7 @@
 #include "train/validation.h"
 
-#include <string>
-
 #include "base/error.h"
+#include "base/text.h"
 
 namespace packhorse {
 
@@ -16,12 +15,11 @@ AccuracyCounters validate(Executor& executor, Feed& feed, World& world, uint64_t
   }
   world.sum(counters.counts());
   if (counters.not_finite() > 0) {
-    throw Error({"the network gives values that are not finite for " + std::to_string(counters.not_finite()) +
-                     " validation images",
-                 executor.graph().name, "go back to an earlier checkpoint and train on with a lower --lr"});
+    throw Error({"the network's outputs are not finite for " + counted(counters.not_finite(), "validation image"),
+                 executor.graph().name, "continue from an earlier checkpoint with a lower --lr"});
   }
   if (counters.images() != images) {
-    throw Error({"validation counted " + std::to_string(counters.images()) + " images of " + std::to_string(images),
+    throw Error({"validation counted " + grouped(counters.images()) + " of " + counted(images, "image"),
                  "the validation shards", ""});
   }
   return counters;

@@ -1,4 +1,4 @@
-// How well the network does on images it does not learn from: every one of them counted exactly once, over all ranks.
+// Accuracy on the validation images: each image is counted exactly once, over all ranks.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace packhorse {
 
-/// Runs the feed (of FeedOptions::training false) to its end and adds up the ranks' counts. Throws unless `images`
-/// were counted, or where logits are not finite.
+/// Runs the feed (with FeedOptions::training false) to its end and sums the counts over the ranks. Throws if the number
+/// of images counted is not `images`, or if logits are not finite.
 AccuracyCounters validate(Executor& executor, Feed& feed, World& world, uint64_t images);
 
 }  // namespace packhorse

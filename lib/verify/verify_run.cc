@@ -1,8 +1,8 @@
 #include "verify/verify_run.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 #include "base/crc32c.h"
 #include "base/error.h"
@@ -21,7 +21,7 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// Damaged records of one file that are reported one by one: a garbled shard would fill the log.
+/// How many damaged records of one file are reported one by one: a badly damaged shard would fill the log.
 constexpr uint64_t kMaxReported = 20;
 
 bool is_shard(const FileEntry& entry) { return entry.role.ends_with("-shard"); }
@@ -38,11 +38,11 @@ void guarded(Findings& findings, const Check& check) {
 
 // ---- Records --------------------------------------------------------------------------------------------------------
 
-/// What is wrong with one record, or nothing.
+/// The result of checking one record; `damage` is empty if nothing is wrong.
 struct RecordFinding {
   std::string damage;
   bool read = false, checked = false;
-  std::string shown;  ///< `id TAB label TAB bytes TAB crc32c`, if asked for
+  std::string shown;  ///< `id TAB label TAB bytes TAB crc32c`, if requested
 };
 
 RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t classes, const VerifyJob& job) {
@@ -54,7 +54,8 @@ RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t c
     finding.read = true;
     finding.checked = record.checked;
     if (classes > 0 && record.label >= classes) {
-      finding.damage = fmt::format("{}: label {} of {} classes", reader.name_of(index), record.label, classes);
+      finding.damage =
+          fmt::format("{}: label {}, but there are {} classes", reader.name_of(index), record.label, classes);
     }
     if (job.show) {
       finding.shown = fmt::format("{}\t{}\t{}\t{}\n", record.id, record.label, record.image.size(),
@@ -72,7 +73,8 @@ void check_records(const FileCheck& check, uint64_t classes, const VerifyJob& jo
   const std::string path = check.file.path.string();
   const ShardReader reader({{check.file.path, check.index->path}});
   if (!check.bare && reader.records() != check.file.records) {
-    findings.damage(fmt::format("{}: {} records, its manifest says {}", path, reader.records(), check.file.records));
+    findings.damage(
+        fmt::format("{}: {} records, but its manifest says {}", path, reader.records(), check.file.records));
   }
   uint64_t damaged = 0;
   for_each_in_order(
@@ -84,7 +86,8 @@ void check_records(const FileCheck& check, uint64_t classes, const VerifyJob& jo
         ++findings.damages;
         if (++damaged <= kMaxReported) findings.text += finding.damage + "\n";
       });
-  if (damaged > kMaxReported) findings.text += fmt::format("{}: {} more records\n", path, damaged - kMaxReported);
+  if (damaged > kMaxReported)
+    findings.text += fmt::format("{}: {} more damaged records\n", path, damaged - kMaxReported);
   findings.records += reader.records();
 }
 
@@ -94,12 +97,12 @@ void check_list(const FileEntry& list, uint64_t classes) {
   const auto entries = read_image_list(list.path);
   if (entries.size() != list.records) {
     throw DamageError(
-        {fmt::format("{} images, its manifest says {}", entries.size(), list.records), list.path.string(), ""});
+        {fmt::format("{} images, but its manifest says {}", entries.size(), list.records), list.path.string(), ""});
   }
   for (const ImageEntry& entry : entries) {
     if (classes > 0 && entry.label >= classes) {
-      throw DamageError(
-          {fmt::format("image {} has label {} of {} classes", entry.id, entry.label, classes), list.path.string(), ""});
+      throw DamageError({fmt::format("image {} has label {}, but there are {} classes", entry.id, entry.label, classes),
+                         list.path.string(), ""});
     }
   }
 }
@@ -114,11 +117,11 @@ void check_quarantine(const StageManifest& manifest, const FileEntry& file) {
   const uint64_t quarantined = counted_by(manifest, "quarantined");
   if (lines != quarantined) {
     throw DamageError(
-        {fmt::format("{} lines, its manifest counts {} images", lines, quarantined), file.path.string(), ""});
+        {fmt::format("{} lines, but its manifest counts {} images", lines, quarantined), file.path.string(), ""});
   }
 }
 
-/// Beyond the checksum: whether the file is what its role says.
+/// Checks, in addition to the checksum, that the content is what the role says.
 void check_content(const StageManifest& manifest, const FileEntry& file, uint64_t classes) {
   const std::string extension = file.path.extension().string();
   if (file.role == "class-table") {
@@ -150,7 +153,7 @@ uint64_t count_classes(const StageManifest& manifest) {
     try {
       return ClassTable::load(table.path).size();
     } catch (const Error&) {
-      return 0;  // a finding when the table itself is checked
+      return 0;  // reported when the table itself is checked
     }
   }
   return 0;
@@ -185,8 +188,10 @@ VerifyJob make_verify_job(const fs::path& path) {
   VerifyJob job;
   if (path.extension() == ".rec") {
     const fs::path idx = fs::path(path).replace_extension(".idx");
-    job.files.push_back(
-        {{"shard", path, InputFile(path).bytes(), 0, 0}, FileEntry{"index", idx, InputFile(idx).bytes(), 0, 0}, true});
+    // Sizes first: GCC 12 destroys parts of a nested aggregate twice if one of its initialisers throws.
+    const uint64_t rec_bytes = InputFile(path).bytes(), idx_bytes = InputFile(idx).bytes();
+    const FileEntry rec_entry{"shard", path, rec_bytes, 0, 0}, idx_entry{"index", idx, idx_bytes, 0, 0};
+    job.files.push_back({rec_entry, idx_entry, true});
     return job;
   }
   job.manifest = StageManifest::load(path);
@@ -221,9 +226,10 @@ Findings run_verify(World& world, const VerifyJob& job) {
 }
 
 std::string result_text(const Findings& findings) {
-  const std::string records = findings.records > 0 ? ", " + grouped(findings.records) + " records" : "";
-  return fmt::format("verified {} files, {}{}: {}", findings.files, bytes_text(static_cast<double>(findings.bytes)),
-                     records, findings.damages == 0 ? "all sound" : grouped(findings.damages) + " damaged");
+  const std::string records = findings.records > 0 ? ", " + counted(findings.records, "record") : "";
+  return fmt::format("verified {}, {}{}: {}", counted(findings.files, "file"),
+                     bytes_text(static_cast<double>(findings.bytes)), records,
+                     findings.damages == 0 ? "all sound" : grouped(findings.damages) + " damaged");
 }
 
 }  // namespace packhorse

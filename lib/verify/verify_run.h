@@ -1,6 +1,6 @@
-// The verify stage: reads every byte that a manifest names again, and says what is damaged. It writes nothing.
+// The verify stage: reads again every file that a manifest names, and reports what is damaged. It writes nothing.
 //
-// Rule: damage is a finding, not the end: one bad file does not hide the next.
+// Rule: damage is a finding and does not end the run: one bad file does not hide the next.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,13 @@ namespace packhorse {
 struct FileCheck {
   FileEntry file;
   std::optional<FileEntry> index;
-  bool bare = false;  ///< given by itself: no manifest says what it must be
+  bool bare = false;  ///< a shard without a manifest that says what it must be
   uint64_t bytes() const { return file.bytes + (index ? index->bytes : 0); }
 };
 
-/// What to verify: a stage's manifest and its files, or a shard by itself (MXNet's, say) with its index beside it.
+/// What to verify: a stage's manifest and its files, or a single shard (for example of MXNet) with its index.
 struct VerifyJob {
-  StageManifest manifest;  ///< empty for a shard by itself
+  StageManifest manifest;  ///< empty for a single shard
   std::vector<FileCheck> files;
   bool decode = false;  ///< also decode every image
   bool show = false;    ///< print each record: id, label, bytes and crc32c of the image
@@ -33,18 +33,18 @@ struct VerifyJob {
   uint64_t bytes() const;
 };
 
-/// Reads `path`, a manifest.json or a .rec, and finds the files that it names. A description among a manifest's inputs
-/// is left out: a user may have edited it for another run.
+/// Reads `path`, a manifest.json or a .rec, and finds the files that it names. Leaves out a description among the
+/// inputs of a manifest: a user may have edited it for another run.
 VerifyJob make_verify_job(const std::filesystem::path& path);
 
 struct Findings {
   uint64_t files = 0, bytes = 0, records = 0, unchecked = 0, damages = 0;
-  std::string text;  ///< a line for each damage
+  std::string text;  ///< one line per damage
 
   void damage(const std::string& what);
 };
 
-/// Checks the files, dealt to the ranks in turn. Rank 0 gets the findings of all; collective.
+/// Checks the files; each rank checks every size()-th. Rank 0 gets the findings of all ranks. Collective.
 Findings run_verify(World& world, const VerifyJob& job);
 
 /// "verified 12 files, 3.1 GB, 1,000 records: all sound".

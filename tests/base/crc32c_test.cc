@@ -1,8 +1,8 @@
 #include "base/crc32c.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace packhorse {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 // Published values: the check value of CRC-32C, and the vectors of RFC 3720, B.4.
-TEST(Crc32c, GivesThePublishedValues) {
+TEST(Crc32c, MatchesPublishedValues) {
   EXPECT_EQ(crc32c(bytes_of("123456789")), 0xE3069283u);
   EXPECT_EQ(crc32c(bytes_of(std::string(32, '\0'))), 0x8A9136AAu);
   EXPECT_EQ(crc32c(bytes_of(std::string(32, '\xff'))), 0x62A8AB43u);
@@ -20,14 +20,14 @@ TEST(Crc32c, GivesThePublishedValues) {
   EXPECT_EQ(crc32c({}), 0u);
 }
 
-TEST(Crc32c, GoesOnWhereItStopped) {
+TEST(Crc32c, ContinuesFromAPreviousChecksum) {
   const std::string text = "the checksum of a whole is that of its parts, one after the other";
   for (size_t cut = 0; cut <= text.size(); ++cut) {
     EXPECT_EQ(crc32c(bytes_of(text.substr(cut)), crc32c(bytes_of(text.substr(0, cut)))), crc32c(bytes_of(text)));
   }
 }
 
-TEST(Crc32c, FindsEachFlippedBit) {
+TEST(Crc32c, DetectsEachFlippedBit) {
   std::string text = "forty-one bytes, an odd number, unaligned";
   const uint32_t sound = crc32c(bytes_of(text));
   for (size_t bit = 0; bit < text.size() * 8; ++bit) {
@@ -37,7 +37,7 @@ TEST(Crc32c, FindsEachFlippedBit) {
   }
 }
 
-TEST(Crc32c, IsWrittenAsEightDigits) {
+TEST(Crc32c, TextHasEightDigits) {
   EXPECT_EQ(crc32c_text(0), "00000000");
   EXPECT_EQ(crc32c_text(0xE3069283u), "e3069283");
 }

@@ -1,12 +1,13 @@
 #include "base/files.h"
 
-#include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
 #include <filesystem>
+
+#include <gtest/gtest.h>
 
 #include "base/crc32c.h"
 #include "base/error.h"
@@ -23,10 +24,10 @@ TEST(OutputFile, AppearsOnlyWhenCommitted) {
   const TempDir folder;
   const fs::path path = folder.path() / "a.txt";
   {
-    OutputFile given_up(path);
-    given_up.write("half a fi");
+    OutputFile abandoned(path);
+    abandoned.write("half a fi");
   }
-  EXPECT_TRUE(fs::is_empty(folder.path())) << "a file given up must leave nothing";
+  EXPECT_TRUE(fs::is_empty(folder.path())) << "a file that is not committed must leave nothing";
   OutputFile file(path);
   file.write("whole");
   EXPECT_FALSE(fs::exists(path));
@@ -35,7 +36,7 @@ TEST(OutputFile, AppearsOnlyWhenCommitted) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(OutputFile, KeepsTheOldFileUntilTheNewOneIsWhole) {
+TEST(OutputFile, KeepsTheOldFileUntilCommit) {
   const TempDir folder;
   const fs::path path = folder.path() / "a.txt";
   write_text(path, "old");
@@ -46,7 +47,7 @@ TEST(OutputFile, KeepsTheOldFileUntilTheNewOneIsWhole) {
   EXPECT_EQ(read_text(path), "old");
 }
 
-TEST(OutputFile, CountsAndSumsWhatWasWritten) {
+TEST(OutputFile, KnowsSizeAndChecksumOfWhatWasWritten) {
   const TempDir folder;
   OutputFile file(folder.path() / "big");
   std::string text(3'000'001, 'x');  // more than one buffer, not a multiple of it
@@ -62,7 +63,7 @@ TEST(OutputFile, CountsAndSumsWhatWasWritten) {
   EXPECT_EQ(read_text(folder.path() / "big"), text);
 }
 
-TEST(OutputFile, SaysWhenItCannotWriteOn) {
+TEST(OutputFile, ReportsAFailedWrite) {
   const TempDir folder;
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
@@ -84,7 +85,7 @@ TEST(OutputFile, SaysWhenItCannotWriteOn) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
-TEST(InputFile, ReadsAnywhere) {
+TEST(InputFile, ReadsAtAnyOffset) {
   const TempDir folder;
   write_text(folder.path() / "a", "0123456789");
   const InputFile file(folder.path() / "a");
@@ -94,20 +95,20 @@ TEST(InputFile, ReadsAnywhere) {
   EXPECT_EQ(static_cast<char>(part[2]), '6');
 }
 
-TEST(InputFile, SaysWhereAFileEndsTooEarly) {
+TEST(InputFile, ReportsWhereAFileEndsTooEarly) {
   const TempDir folder;
   write_text(folder.path() / "a", "0123456789");
   const InputFile file(folder.path() / "a");
   std::array<std::byte, 4> part{};
   try {
     file.read_at(8, part);
-    FAIL() << "read beyond the end";
+    FAIL() << "a read beyond the end succeeded";
   } catch (const DamageError& error) {
     EXPECT_NE(std::string(error.what()).find("ends at byte 10, 2 bytes too early"), std::string::npos) << error.what();
   }
 }
 
-TEST(InputFile, NamesWhatIsMissing) {
+TEST(InputFile, NamesThePathThatCannotBeRead) {
   const TempDir folder;
   for (const fs::path& path : {folder.path() / "none", folder.path()}) {
     try {
@@ -120,7 +121,7 @@ TEST(InputFile, NamesWhatIsMissing) {
   }
 }
 
-TEST(Folders, AreMadeOrRefused) {
+TEST(Folders, AreCreatedOrRefused) {
   const TempDir folder;
   make_folder(folder.path() / "a/b/c");
   EXPECT_TRUE(fs::is_directory(folder.path() / "a/b/c"));
@@ -129,7 +130,7 @@ TEST(Folders, AreMadeOrRefused) {
   EXPECT_THROW(make_folder(folder.path() / "file/below"), Error);
 }
 
-TEST(Json, NamesFileAndPlaceOfDamage) {
+TEST(Json, NamesFileAndLineOfASyntaxError) {
   const TempDir folder;
   write_text(folder.path() / "bad.json", "{\"a\": 1,\n \"b\": }");
   try {

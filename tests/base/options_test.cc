@@ -13,7 +13,7 @@ namespace {
 
 using test::TempDir;
 
-/// A stage-like set of options and what came of one command line.
+/// Options like those of a stage, with the values that a command line gives them.
 struct Sample {
   Options options{"packhorse-sample", "about", "packhorse-sample x"};
   int64_t shards = 4;
@@ -44,22 +44,22 @@ struct Sample {
   }
 };
 
-TEST(Options, TakeTheCommandLineFirst) {
+TEST(Options, PreferTheCommandLine) {
   Sample sample;
   sample.parse({"in.json", "--shards", "8", "--no-flip", "--list", "x,y", "--threads", "3"});
   sample.options.apply({{"shards", 16}, {"limit", 0.25}, {"flip", true}, {"mode", "safe"}}, "old manifest");
   EXPECT_EQ(sample.input, "in.json");
-  EXPECT_EQ(sample.shards, 8) << "the command line wins over a manifest";
+  EXPECT_EQ(sample.shards, 8) << "the command line has precedence over a manifest";
   EXPECT_FALSE(sample.flip);
-  EXPECT_EQ(sample.limit, 0.25) << "a manifest wins over the built-in value";
+  EXPECT_EQ(sample.limit, 0.25) << "a manifest has precedence over the default";
   EXPECT_EQ(sample.mode, "safe");
   EXPECT_EQ(sample.list, (std::vector<std::string>{"x", "y"}));
   EXPECT_EQ(sample.threads, 3);
 }
 
-TEST(Options, TakeAFileBetweenCommandLineAndManifest) {
+TEST(Options, PreferAFileToAManifestButNotToTheCommandLine) {
   const TempDir folder;
-  write_text(folder.path() / "s.toml", "shards = 12\nlimit = 0.75\nmirror = false\nlist = [\"p\", \"q\"]\n");
+  write_text(folder.path() / "s.toml", "shards = 12\nlimit = 0.75\nflip = false\nlist = [\"p\", \"q\"]\n");
   Sample sample;
   sample.parse({"in", "--config", (folder.path() / "s.toml").string(), "--limit", "0.125"});
   sample.options.apply({{"shards", 16}, {"limit", 0.25}}, "manifest");
@@ -69,14 +69,14 @@ TEST(Options, TakeAFileBetweenCommandLineAndManifest) {
   EXPECT_EQ(sample.list, (std::vector<std::string>{"p", "q"}));
 }
 
-TEST(Options, RecordEverySettingButNoRunOption) {
+TEST(Options, RecordEverySettingAndNoRunOption) {
   Sample sample;
   sample.parse({"in", "--threads", "9"});
   const Json settings = sample.options.settings();
   EXPECT_EQ(settings, (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"flip", true}, {"list", {"a"}}}));
 }
 
-TEST(Options, GiveBackWhatTheyRecorded) {
+TEST(Options, ApplyWhatTheyRecorded) {
   Sample first, second;
   first.parse({"in", "--shards", "7", "--mode", "safe", "--no-flip", "--list", "u,v"});
   second.parse({"in"});
@@ -84,7 +84,7 @@ TEST(Options, GiveBackWhatTheyRecorded) {
   EXPECT_EQ(second.options.settings(), first.options.settings());
 }
 
-TEST(Options, RefuseWhatIsWrong) {
+TEST(Options, RefuseAWrongCommandLine) {
   const TempDir folder;
   write_text(folder.path() / "s.toml", "shardz = 12\n");
   const std::vector<std::vector<std::string>> lines = {{"in", "--shardz", "3"},
@@ -101,7 +101,7 @@ TEST(Options, RefuseWhatIsWrong) {
     Sample sample;
     try {
       sample.parse(line);
-      ADD_FAILURE() << "taken: " << testing::PrintToString(line);
+      ADD_FAILURE() << "accepted: " << testing::PrintToString(line);
     } catch (const UsageError& error) {
       EXPECT_EQ(error.exit_code(), kExitUsage);
       EXPECT_FALSE(error.text().hint.empty());
@@ -128,7 +128,7 @@ TEST(Options, ShowHelpWithAnExample) {
   }
 }
 
-TEST(Progress, EndsWithWhatWasDone) {
+TEST(Progress, EndsWithTheTotals) {
   testing::internal::CaptureStderr();
   {
     Progress progress("pack", "images", 1200);
@@ -144,10 +144,10 @@ TEST(Progress, EndsWithWhatWasDone) {
   EXPECT_NE(bytes.find("verify 1.5 MB of 2.0 MB"), std::string::npos) << bytes;
   testing::internal::CaptureStderr();
   { Progress("list", "images", 0, true).add(3); }
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "a silent one prints nothing";
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "a silent Progress prints nothing";
 }
 
-TEST(Text, IsWrittenForPeople) {
+TEST(Text, FormatsNumbersForPeople) {
   EXPECT_EQ(grouped(0), "0");
   EXPECT_EQ(grouped(999), "999");
   EXPECT_EQ(grouped(1000), "1,000");

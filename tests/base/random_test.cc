@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <set>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/permutation.h"
@@ -12,7 +12,7 @@ namespace packhorse {
 namespace {
 
 // Known-answer vectors of the Random123 distribution (kat_vectors, philox4x32 with 10 rounds).
-TEST(Philox, GivesThePublishedBlocks) {
+TEST(Philox, MatchesPublishedBlocks) {
   EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}),
             (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   EXPECT_EQ(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
@@ -21,7 +21,7 @@ TEST(Philox, GivesThePublishedBlocks) {
             (std::array<uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-TEST(RandomStream, IsAFunctionOfItsAddressAlone) {
+TEST(RandomStream, DependsOnlyOnItsAddress) {
   RandomStream first(7, RandomUse::augment, 3, 42), same(7, RandomUse::augment, 3, 42);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(first.next(), same.next());
 }
@@ -41,7 +41,7 @@ TEST(RandomStream, ChangesWithEachPartOfTheAddress) {
   EXPECT_EQ(words.size(), 8u);
 }
 
-TEST(RandomStream, HasTheMomentsOfItsDistributions) {
+TEST(RandomStream, HasTheMomentsOfTheDistributions) {
   constexpr int kDraws = 200'000;
   double uniform = 0, normal = 0, square = 0;
   RandomStream stream(1, RandomUse::test, 0, 0);
@@ -68,14 +68,14 @@ TEST(Permutation, VisitsEachElementOnce) {
     for (uint64_t position = 0; position < count; ++position) {
       const uint64_t element = permutation.at(position);
       ASSERT_LT(element, count);
-      ASSERT_FALSE(seen[element]) << count << ": element " << element << " twice";
+      ASSERT_FALSE(seen[element]) << count << ": element " << element << " appears twice";
       seen[element] = true;
       ASSERT_EQ(permutation.position_of(element), position);
     }
   }
 }
 
-TEST(Permutation, HoldsForMoreElementsThan32Bits) {
+TEST(Permutation, WorksForMoreElementsThan32Bits) {
   const uint64_t count = (uint64_t{1} << 40) + 12345;
   const Permutation permutation(count, 5, 1, 0);
   for (uint64_t position = 0; position < count; position += count / 97) {
@@ -95,8 +95,9 @@ TEST(Permutation, ChangesWithSeedUseAndAddress) {
   EXPECT_EQ(orders.size(), 4u);
 }
 
-// Where each element lands is uniform over seeds: a chi-squared test of the first position with 15 degrees of freedom.
-TEST(Permutation, PutsEachElementAnywhere) {
+// The position of each element is uniform over seeds: a chi-squared test of the first position with 15 degrees of
+// freedom.
+TEST(Permutation, IsUniformOverSeeds) {
   constexpr int kCount = 16, kTrials = 16'000;
   std::vector<int> hits(kCount);
   for (int seed = 0; seed < kTrials; ++seed) ++hits[Permutation(kCount, seed, 1, 0).at(0)];
@@ -105,7 +106,7 @@ TEST(Permutation, PutsEachElementAnywhere) {
   EXPECT_LT(chi_squared, 44.3);  // the 99.99 % quantile
 }
 
-TEST(Permutation, OfNothingIsAnError) { EXPECT_THROW(Permutation(0, 1, 1, 1), Error); }
+TEST(Permutation, OfNoElementsIsAnError) { EXPECT_THROW(Permutation(0, 1, 1, 1), Error); }
 
 }  // namespace
 }  // namespace packhorse

@@ -2,30 +2,27 @@
 //
 //     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile]
 //
-// Prints images/s (the median of five blocks, and images per second of processor time, which other programs disturb
-// less), the share of the time that the convolutions alone take (the bound that no scheduling can beat), and memory.
-// `profile` adds the time of each kind of task and of the slowest ones.
+// Prints images/s (the median of five blocks), images per second of processor time (which other programs disturb less),
+// the share of the time that the convolutions alone take (the limit that no scheduling can beat), and memory.
+// `profile` adds the time of each kind of task and of the slowest tasks.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/cores.h"
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/stopwatch.h"
 #include "net/graph.h"
 #include "ops/executor.h"
 #include "step/optimizer.h"
 
 namespace packhorse {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct Settings {
   std::string network;
@@ -38,9 +35,8 @@ struct Settings {
 
 Settings parse(const std::vector<std::string>& args) {
   if (args.size() < 3 || (args[2] != "f32" && args[2] != "bf16"))
-    throw UsageError({.what = "engine_bench needs a network, a batch and a type",
-                      .where = "command line",
-                      .hint = "engine_bench inception-bn-21k 32 bf16 threads=2 classes=1000 profile"});
+    throw UsageError({"engine_bench needs a network, a batch size and a type (f32 or bf16)", "command line",
+                      "engine_bench inception-bn-21k 32 bf16 threads=2 classes=1000 profile"});
   Settings s;
   s.network = args[0];
   s.batch = std::stoll(args[1]);
@@ -86,7 +82,7 @@ class Training {
       : batch_(s.batch),
         graph_(make_network(s.network, s.size, s.classes)),
         executor_(graph_, options(s)),
-        optimizer_(graph_, 0.9f, 1e-4f, s.threads),
+        optimizer_(make_optimizer("sgd", graph_, {.momentum = 0.9f, .weight_decay = 1e-4f, .threads = s.threads})),
         pixels_(static_cast<size_t>(s.batch * s.size * s.size * 3)),
         labels_(static_cast<size_t>(s.batch)) {
     initialise(graph_, 1, executor_.parameters().data(), executor_.statistics().data());
@@ -100,7 +96,7 @@ class Training {
   void step() {
     loss_ = executor_.step(pixels_, labels_, 1.0f / static_cast<float>(batch_), nullptr).loss_sum /
             static_cast<double>(batch_);
-    optimizer_.step(executor_.parameters(), executor_.gradients(), 0.05);
+    optimizer_->step(executor_.parameters(), executor_.gradients(), 0.05);
     executor_.parameters_changed();
     executor_.update_statistics(1);
   }
@@ -117,13 +113,13 @@ class Training {
   int64_t batch_;
   Graph graph_;
   Executor executor_;
-  Optimizer optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::vector<uint8_t> pixels_;
   std::vector<int32_t> labels_;
   double loss_ = 0;
 };
 
-// Seconds so far, by kind of task.
+// Seconds so far for each kind of task.
 std::map<std::string, TaskTime> by_kind(const Executor& executor) {
   std::map<std::string, TaskTime> sums;
   for (const TaskTime& task : executor.times()) {
@@ -152,24 +148,24 @@ void print_profile(const Executor& executor, double images, double elapsed) {
 
 void run(const Settings& s) {
   Training training(s);
-  const auto begin = Clock::now();
+  const Stopwatch whole;
   constexpr int kWarmUp = 2;
   for (int i = 0; i < kWarmUp; ++i) training.step();
   const TaskTime warm = by_kind(training.executor())["convolution"];
   std::vector<double> rates, processor_rates;
   double total_images = 0, total_seconds = 0;
   for (int block = 0; block < 5; ++block) {
-    const auto start = Clock::now();
+    const Stopwatch clock;
     const std::clock_t processor = std::clock();
     double images = 0;
-    while (seconds_since(start) < s.seconds / 5) {
+    while (clock.seconds() < s.seconds / 5) {
       training.step();
       images += static_cast<double>(s.batch);
     }
-    rates.push_back(images / seconds_since(start));
+    rates.push_back(images / clock.seconds());
     processor_rates.push_back(images * CLOCKS_PER_SEC / static_cast<double>(std::clock() - processor));
     total_images += images;
-    total_seconds += seconds_since(start);
+    total_seconds += clock.seconds();
   }
   std::sort(rates.begin(), rates.end());
   std::sort(processor_rates.begin(), processor_rates.end());
@@ -187,7 +183,7 @@ void run(const Settings& s) {
       megabytes(memory.activations), megabytes(memory.activations_unplanned), megabytes(memory.parameters),
       megabytes(memory.workspace), training.loss());
   if (s.profile)
-    print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), seconds_since(begin));
+    print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), whole.seconds());
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes a corpus of photograph-like JPEGs for measuring throughput, a folder a class.
+"""Makes photograph-like JPEGs for measuring throughput, in one folder for each class.
 
     make_photos.py WALLPAPERS OUT COUNT
 
-Cuts windows out of large photographs (any folder of them: Debian's wallpaper packages do), at the sizes and JPEG
-qualities that pictures from the web have, with some camera noise so that they compress like real ones: some 60 kB each
-at 500 x 375. The same arguments make the same files. The classes are the photographs; nothing is to be learnt from them.
-Needs OpenCV and NumPy.
+Cuts windows out of large photographs (WALLPAPERS is any folder of them, for example Debian's wallpaper packages), at
+the sizes and JPEG qualities of images from the web. Adds camera noise, so that the images compress like real ones:
+about 60 kB each at 500 x 375. The same arguments make the same files. Each photograph is a class, but these classes
+are not meant to be learnt. Needs OpenCV and NumPy.
 """
 import pathlib
 import sys
@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 import cv2
 import numpy as np
 
-# width, height, and how often of 16
+# width, height, how many of 16 images
 SIZES = [(500, 375, 6), (375, 500, 2), (500, 333, 3), (333, 500, 1), (640, 480, 1), (400, 300, 1), (500, 500, 1), (300, 225, 1)]
 QUALITIES = [78, 85, 90, 92, 95, 96]
 SHORTEST = 720  # of a source photograph
@@ -28,7 +28,7 @@ def is_large(path):
 
 
 def cut(photo, size, rng):
-    """A random window of the photograph, up to 1.7 times the size wanted, shrunk to it."""
+    """A random window of the photograph, up to 1.7 times the given size, shrunk to that size."""
     width, height = size
     room = min(photo.shape[1] / width, photo.shape[0] / height, 1.7)
     zoom = rng.uniform(1, room)
@@ -47,12 +47,12 @@ def make_class(job):
     folder.mkdir(parents=True, exist_ok=True)
     sizes = [(w, h) for w, h, often in SIZES for _ in range(often)]
     for i in range(count):
-        picture = cut(photo, sizes[rng.integers(len(sizes))], rng).astype(np.float32)
-        picture += rng.normal(0, rng.uniform(3, 11), picture.shape)
+        image = cut(photo, sizes[rng.integers(len(sizes))], rng).astype(np.float32)
+        image += rng.normal(0, rng.uniform(3, 11), image.shape)
         quality = int(rng.choice(QUALITIES))
         wide = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if rng.random() < 0.2 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, wide]
-        cv2.imwrite(str(folder / f"{i:05d}.jpg"), np.clip(picture, 0, 255).astype(np.uint8), options)
+        cv2.imwrite(str(folder / f"{i:05d}.jpg"), np.clip(image, 0, 255).astype(np.uint8), options)
     return count
 
 
@@ -62,7 +62,7 @@ def main():
     source, out, total = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
     photos = sorted({path.resolve() for path in source.rglob("*") if path.suffix.lower() in ENDINGS})
     if not photos:
-        sys.exit(f"no photograph below {source}")
+        sys.exit(f"there is no photograph below {source}")
     large = [path for path in photos if is_large(path)]
     each = -(-total // len(large))
     with ProcessPoolExecutor() as pool:

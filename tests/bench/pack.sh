@@ -1,10 +1,10 @@
 #!/bin/bash
-# Packing beside MXNet's im2rec, in turn and several times: medians and their ratio, as other work on a shared machine
-# can change any single figure.
-#   bash tests/bench/pack.sh           wants network access once: photographs from Debian, MXNet from PyPI
-#   PEERS=dir                          as tests/peers says
-#   PHOTOS=dir                         uses these pictures, a folder a class, instead of making some
-#   BENCH_IMAGES=2000 BENCH_ROUNDS=5   how many, how often
+# Compares packing with MXNet's im2rec. Runs both in turn, several times, and prints the medians and their ratio,
+# because other work on a shared machine can change any single figure.
+#   bash tests/bench/pack.sh           needs network access once: photographs from Debian, MXNet from PyPI
+#   PEERS=dir                          see tests/peers
+#   PHOTOS=dir                         uses these images, a folder for each class, instead of making some
+#   BENCH_IMAGES=2000 BENCH_ROUNDS=5   number of images, number of rounds
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 at=build/bench
@@ -19,7 +19,7 @@ if [ ! -d "$photos" ]; then
   mkdir -p "$at/wallpapers"
   (cd "$at/wallpapers" && apt-get download plasma-workspace-wallpapers gnome-backgrounds mate-backgrounds &&
     for package in *.deb; do dpkg -x "$package" .; done) >"$at/download.log" 2>&1 ||
-    { tail -n 5 "$at/download.log" >&2; echo "pack: skipped, no photographs" >&2; exit 0; }
+    { tail -n 5 "$at/download.log" >&2; echo "pack: skipped, the photographs cannot be downloaded" >&2; exit 0; }
   "$python" tests/bench/make_photos.py "$at/wallpapers" "$photos.part" "${BENCH_IMAGES:-2000}" 2>"$at/photos.log"
   mv "$photos.part" "$photos"
 fi
@@ -29,12 +29,12 @@ trap 'rm -rf "$work"' EXIT
 tool=$("$python" -c 'import os, mxnet; print(os.path.join(os.path.dirname(mxnet.__file__), "tools", "im2rec.py"))')
 "$python" "$tool" --list --recursive "$work/theirs" "$photos" >/dev/null
 images=$(wc -l <"$work/theirs.lst")
-printf '{"schema": "packhorse/dataset/1", "name": "photos", "train": {"source": "%s"}}' "$(realpath "$photos")" \
+printf '{"schema": "packhorse/dataset/2", "name": "photos", "train": {"source": "%s"}}' "$(realpath "$photos")" \
   >"$work/photos.json"
 build/bin/packhorse-list "$work/photos.json" --out "$work/list" >/dev/null 2>&1
-cat "$photos"/*/* >/dev/null # both read from memory
+cat "$photos"/*/* >/dev/null # so that both read from memory
 
-# seconds COMMAND...: how long it takes.
+# seconds COMMAND...: how long the command takes.
 seconds() {
   local start=$EPOCHREALTIME
   "$@" >/dev/null 2>&1

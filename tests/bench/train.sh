@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Training steps beside PyTorch's, in turn, several times; the ratio of medians: train.sh [NETWORK DTYPE CLASSES], or all
-# that RESULTS.md lists. ROUNDS, SECONDS_EACH, THREADS and BATCH change the effort.
+# Compares training steps with PyTorch's. Runs both in turn, several times, and prints the ratio of the medians:
+#   bash tests/bench/train.sh [NETWORK DTYPE CLASSES]     without arguments: the networks that RESULTS.md lists
+#   ROUNDS=3 SECONDS_EACH=15 THREADS=N BATCH=32           number of rounds, length of each, threads (all), batch size
 # tests/peers says where PyTorch comes from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""PyTorch training the same networks on made-up pictures, as fast as it goes on a CPU: channels last, autocast, fused SGD.
+"""Times PyTorch's training steps with the same networks on made-up images, with its fastest settings for a CPU:
+channels last, autocast, fused SGD.
 
     train_torch.py NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [seconds=15] [compile]
 
-Prints images/s, the median of five blocks, and images per second of processor time.
+Prints images/s (the median of five blocks) and images per second of processor time.
 """
 import pathlib
 import sys
@@ -21,7 +22,7 @@ def build(name, classes):
         import torchvision
         return torchvision.models.resnet50(num_classes=classes)
     net, _, _ = torch_referee.inception(name, {"conv1/conv/weight": torch.empty(1), "conv2/conv/weight": torch.empty(1)}, classes)
-    for module in net.modules():  # PyTorch's own batch norm is its fastest
+    for module in net.modules():  # PyTorch's own batch norm is faster
         for child, inner in module.named_children():
             if isinstance(inner, torch_referee.BatchNorm):
                 setattr(module, child, torch.nn.BatchNorm2d(inner.num_features))

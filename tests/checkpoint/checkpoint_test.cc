@@ -1,7 +1,5 @@
 #include "checkpoint/checkpoint.h"
 
-#include <gtest/gtest.h>
-
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -9,6 +7,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -41,7 +41,7 @@ Graph tiny_graph() {
   return graph;
 }
 
-/// Arrays whose every bit pattern matters: not a number, denormals and both zeros included.
+/// Arrays in which every bit matters: they contain a NaN, a denormal and a negative zero.
 struct State {
   explicit State(const Graph& graph, uint64_t seed = 1)
       : parameters(graph.parameter_count), statistics(graph.statistic_count), momentum(graph.parameter_count) {
@@ -106,7 +106,7 @@ TEST(Checkpoint, SameStateSameBytes) {
   const TempDir folder;
   const State state(tiny_graph());
   save(folder / "a.h5", tiny_info(), state);
-  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5 notes times in whole seconds, if it is let
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5 can store times, in whole seconds
   save(folder / "b.h5", tiny_info(), state);
   EXPECT_EQ(read_text(folder / "a.h5"), read_text(folder / "b.h5"));
 }
@@ -119,12 +119,12 @@ TEST(Checkpoint, OpensInOtherTools) {
   EXPECT_NE(result.out.find("( 4, 3, 3, 3 )"), std::string::npos) << result.out;
 }
 
-TEST(Checkpoint, EveryFlippedByteIsFound) {
+TEST(Checkpoint, EveryChangedByteIsDetected) {
   const TempDir folder;
   const Graph graph = tiny_graph();
   save(folder / "a.h5", tiny_info(), State(graph));
   const std::string sound = read_text(folder / "a.h5");
-  // All of the first and last kilobytes, and every 17th byte between.
+  // All of the first 2 KiB and the last 1 KiB, and every 17th byte between.
   for (size_t at = 0; at < sound.size(); at += at < 2048 || at + 1024 > sound.size() ? 1 : 17) {
     std::string damaged = sound;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
@@ -139,12 +139,12 @@ TEST(Checkpoint, EveryFlippedByteIsFound) {
   }
 }
 
-TEST(Checkpoint, AnEditedArrayIsFound) {
-  // A file without what seals it, as other tools write them: only the arrays' own checksums can tell.
+TEST(Checkpoint, AnEditedArrayIsDetected) {
+  // Other tools write a file without our user block: only the checksums of the arrays can detect the change.
   const TempDir folder;
   const Graph graph = tiny_graph();
   save(folder / "a.h5", tiny_info(), State(graph));
-  std::string bytes = read_text(folder / "a.h5").substr(512);  // without what seals the file
+  std::string bytes = read_text(folder / "a.h5").substr(512);  // without the user block
   State state(graph);
   load_checkpoint(folder / "a.h5", graph, state.parameters, state.statistics, state.momentum);
   const std::string array(reinterpret_cast<const char*>(state.parameters.data()), 108 * sizeof(float));
@@ -156,7 +156,7 @@ TEST(Checkpoint, AnEditedArrayIsFound) {
                DamageError);
 }
 
-TEST(Checkpoint, OfAnotherNetworkIsRefused) {
+TEST(Checkpoint, RefusesACheckpointOfAnotherNetwork) {
   const TempDir folder;
   Graph graph = tiny_graph();
   State state(graph);
@@ -178,7 +178,7 @@ TEST(Checkpoint, OfAnotherNetworkIsRefused) {
   EXPECT_THROW(load(), Error);
 }
 
-TEST(Checkpoint, OtherFilesAreRefused) {
+TEST(Checkpoint, RefusesOtherFiles) {
   const TempDir folder;
   std::ofstream(folder / "text.h5") << "not HDF5";
   EXPECT_THROW(read_checkpoint_info(folder / "text.h5"), DamageError);
@@ -214,7 +214,7 @@ class CheckpointFolderTest : public ::testing::Test {
     bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
     std::ofstream(checkpoints_.step_path(step), std::ios::binary) << bytes;
   }
-  /// The step that would be gone on from; -1 for none.
+  /// The step that training would continue from; -1 for none.
   int64_t newest() {
     int64_t step = -1;
     checkpoints_.load_newest([&](const std::filesystem::path& path) { step = read_checkpoint_info(path).step; });
@@ -240,7 +240,7 @@ TEST_F(CheckpointFolderTest, TakesTheNewestThatIsSound) {
   EXPECT_THROW(newest(), DamageError);
 }
 
-TEST_F(CheckpointFolderTest, OtherErrorsAreNotSteppedOver) {
+TEST_F(CheckpointFolderTest, DoesNotSkipACheckpointForOtherErrors) {
   put(1);
   put(2);
   int calls = 0;
@@ -252,7 +252,7 @@ TEST_F(CheckpointFolderTest, OtherErrorsAreNotSteppedOver) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST_F(CheckpointFolderTest, KeepsTheLastFew) {
+TEST_F(CheckpointFolderTest, PruneKeepsTheNewest) {
   for (const int64_t step : {1, 2, 3, 4}) put(step);
   std::ofstream(folder_ / "step-00000005.h5.part") << "half";
   std::ofstream(folder_ / "best.h5") << "kept";

@@ -1,8 +1,8 @@
 #include "classes/class_choice.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -14,11 +14,11 @@ namespace {
 
 using Labels = std::vector<uint32_t>;
 
-/// T-shirt lies under shirt; both under garment, the dress too; the bag does not.
+/// T-shirt is under shirt; T-shirt, shirt and dress are under clothing; bag is not.
 const ClassTable kTable(
     {{"n03595614", "jersey, T-shirt"}, {"n04197391", "shirt"}, {"n03236735", "dress"}, {"n02774152", "bag, handbag"}});
 
-TEST(ListedClasses, TakesIdsTablesAndWhatIsNotThere) {
+TEST(ListedClasses, ReadsIdsAndTablesAndNamesMissingClasses) {
   const TempDir folder;
   write_text(folder / "ids.txt", "# some classes\nn04197391\r\n\nn99999999\nn03236735 dress, frock\nn04197391\n");
   const ClassChoice ids = listed_classes(kTable, folder / "ids.txt");
@@ -36,14 +36,14 @@ TEST(ListedClasses, TakesIdsTablesAndWhatIsNotThere) {
   EXPECT_THROW(listed_classes(kTable, folder / "missing.txt"), Error);
 }
 
-TEST(ListedClasses, AnIdMayHoldSpacesWhereTabsSeparate) {
+TEST(ListedClasses, AnIdMayContainSpacesIfTabsSeparateFields) {
   const ClassTable table({{"hot dog", ""}, {"7", ""}});
   const TempDir folder;
   write_text(folder / "table.tsv", "0\thot dog\tfood\n1\t7\tseven\n");
   EXPECT_EQ(listed_classes(table, folder / "table.tsv").set.members(), (Labels{0, 1}));
 }
 
-TEST(ListedClasses, TheChallengesClassesAmongAllOfImageNet) {
+TEST(ListedClasses, FindsTheClassesOfTheChallengeInAllOfImageNet) {
   const ClassTable all = ClassTable::load(source_path("data_manifests/imagenet-21k.tsv"));
   const ClassChoice challenge = listed_classes(all, source_path("data_manifests/ilsvrc2012.tsv"));
   EXPECT_EQ(all.size(), 21841u);
@@ -62,7 +62,7 @@ TEST(ClassesUnder, FollowWordNet) {
   EXPECT_THROW(classes_under(kTable, "shirt"), UsageError);
 }
 
-TEST(LabelMap, GoesById) {
+TEST(LabelMap, MatchesById) {
   const ClassTable other({{"n02774152", ""}, {"elsewhere", ""}, {"n03595614", ""}});
   EXPECT_EQ(label_map(other, kTable), (std::vector<int64_t>{3, -1, 0}));
 }

@@ -25,7 +25,7 @@ TEST(ClassTable, SavesAndLoads) {
   EXPECT_EQ(back.crc32c(), table.crc32c());
 }
 
-TEST(ClassTable, ChecksumIsOfIdsInOrderAndNotOfNames) {
+TEST(ClassTable, ChecksumCoversIdsInOrderAndNotNames) {
   using Classes = std::vector<ClassEntry>;
   const ClassTable one(Classes{{"a", "x"}, {"b", "y"}}), renamed(Classes{{"a", "z"}, {"b", ""}});
   const ClassTable turned(Classes{{"b", "y"}, {"a", "x"}}), joined(Classes{{"ab", ""}});
@@ -34,7 +34,7 @@ TEST(ClassTable, ChecksumIsOfIdsInOrderAndNotOfNames) {
   EXPECT_NE(one.crc32c(), joined.crc32c());
 }
 
-TEST(ClassTable, BadLinesAreNamed) {
+TEST(ClassTable, RefusesBadLines) {
   const TempDir folder;
   const auto path = folder.path() / "classes.tsv";
   for (const char* text : {"", "0 a\n", "1\ta\n", "0\ta\n2\tb\n", "0\ta\n0\tb\n", "x\ta\n", "0\ta\n1\ta\n"}) {

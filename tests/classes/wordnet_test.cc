@@ -1,8 +1,8 @@
 #include "classes/wordnet.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -18,7 +18,7 @@ const WordNet& wordnet() {
   return instance;
 }
 
-TEST(WordNet, NamesAndHypernymsOfASynset) {
+TEST(WordNet, FindsNamesAndHypernymsOfASynset) {
   const auto tench = wordnet().find("n01440764");
   ASSERT_TRUE(tench);
   EXPECT_EQ(tench->names, "tench, Tinca tinca");
@@ -28,7 +28,7 @@ TEST(WordNet, NamesAndHypernymsOfASynset) {
   EXPECT_EQ(shark->names, "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias");
 }
 
-TEST(WordNet, WhatIsNoIdIsNotFound) {
+TEST(WordNet, FindsNothingForABadId) {
   for (const char* text :
        {"", "n", "cat", "n0144076", "n014407640", "n01440765", "v01440764", "n99999999", "n00000000", "n0144076x"}) {
     EXPECT_FALSE(wordnet().find(text)) << text;
@@ -37,16 +37,16 @@ TEST(WordNet, WhatIsNoIdIsNotFound) {
   EXPECT_FALSE(WordNet::is_id("n9999999x"));
 }
 
-TEST(WordNet, KindsLieUnderTheirKind) {
+TEST(WordNet, KnowsWhichSynsetsAreUnderAnother) {
   EXPECT_TRUE(wordnet().is_under("n03595614", "n04197391"));   // a T-shirt is a shirt
-  EXPECT_FALSE(wordnet().is_under("n04197391", "n03595614"));  // and not the reverse
+  EXPECT_FALSE(wordnet().is_under("n04197391", "n03595614"));  // but not the reverse
   EXPECT_TRUE(wordnet().is_under("n04197391", "n04197391"));
-  EXPECT_TRUE(wordnet().is_under("n02084071", "n00015388"));  // a dog is an animal, by either of its two ways up
+  EXPECT_TRUE(wordnet().is_under("n02084071", "n00015388"));  // a dog is an animal, through each of its two hypernyms
   EXPECT_EQ(wordnet().find("n02084071")->hypernyms.size(), 2u);
   EXPECT_FALSE(wordnet().is_under("not an id", "n00001740"));
 }
 
-TEST(WordNet, AncestorsEndAtEntityAndStandOnce) {
+TEST(WordNet, AncestorsEndAtEntityAndAreUnique) {
   auto above = wordnet().ancestors("n02084071");
   ASSERT_FALSE(above.empty());
   EXPECT_EQ(above.back(), "n00001740");
@@ -60,7 +60,7 @@ TEST(WordNet, InstancesCountAsKinds) {
   EXPECT_FALSE(mars->hypernyms.empty());
 }
 
-TEST(WordNet, AnotherFileIsRefused) {
+TEST(WordNet, RefusesAnotherFile) {
   const TempDir folder;
   EXPECT_THROW(WordNet(folder.path() / "nothing"), Error);
   write_text(folder.path() / "data.noun", "  1 This is not the file\n");

@@ -1,6 +1,4 @@
-// The job files on a real SLURM of one node, which slurm/up starts for this test: typed as README.md types them.
-#include <gtest/gtest.h>
-
+// The job files on a real SLURM with one node, which slurm/up starts for this test. Commands are as in README.md.
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -8,6 +6,9 @@
 #include <sstream>
 #include <thread>
 
+#include <gtest/gtest.h>
+
+#include "base/stopwatch.h"
 #include "metrics/journal.h"
 #include "support/images.h"
 #include "support/project.h"
@@ -46,7 +47,7 @@ class Cluster : public ::testing::Test {
                              {{"train", train}, {"pack", {{"quarantine-limit", 0.1}}}});
   }
 
-  /// Types a command line, which submits one job or several; returns their numbers.
+  /// Runs a command line that submits one or more jobs. Returns the job numbers.
   std::vector<std::string> submit(const std::string& line, std::map<std::string, std::string> env = {}) const {
     env.merge(std::map(env_));
     const RunResult result = project_.shell(line, env);
@@ -64,10 +65,10 @@ class Cluster : public ::testing::Test {
     return result.out.substr(0, result.out.find('\n'));
   }
 
-  /// The state in which a job ended.
+  /// Waits until a job has ended. Returns its final state.
   std::string wait_for(const std::string& job, int seconds = 600) const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-    while (std::chrono::steady_clock::now() < deadline) {
+    const Stopwatch clock;
+    while (clock.seconds() < seconds) {
       std::string state = state_of(job);
       if (state != "PENDING" && state != "RUNNING" && state != "COMPLETING" && state != "CONFIGURING" &&
           state != "REQUEUED" && state != "REQUEUE_HOLD") {
@@ -78,7 +79,7 @@ class Cluster : public ::testing::Test {
     return "still " + state_of(job);
   }
 
-  /// Every job log, for a failure's message.
+  /// All job logs, for failure messages.
   std::string logs() const {
     std::string text;
     for (const auto& entry : fs::recursive_directory_iterator(project_ / ".")) {
@@ -98,7 +99,7 @@ class Cluster : public ::testing::Test {
   static inline std::map<std::string, std::string> env_;
 };
 
-TEST_F(Cluster, TwoJobsEndInEvaluatedMetricsAndAStageCanBeRunAgain) {
+TEST_F(Cluster, TwoJobsRunThePipelineAndAStageCanBeRepeated) {
   run_job("sbatch jobs/pack.sbatch " + description("typed"));
   const StageManifest pack = project_.manifest("typed", "pack");
   EXPECT_EQ(count_of(pack, "listed"), 260);
@@ -116,7 +117,7 @@ TEST_F(Cluster, TwoJobsEndInEvaluatedMetricsAndAStageCanBeRunAgain) {
   EXPECT_EQ(after.counts, before.counts);
   EXPECT_EQ(after.outputs.size(), before.outputs.size());
 
-  // The same description through bash, with another number of ranks: the same bytes.
+  // The same description under bash with another number of ranks gives the same bytes.
   const RunResult again = project_.shell(
       "cp typed.json plain.json && sed -i s/typed/plain/ plain.json && "
       "bash jobs/pack.sbatch plain.json",
@@ -149,7 +150,7 @@ TEST_F(Cluster, ThePipelineIsAChainOfJobs) {
   EXPECT_TRUE(fs::exists(project_ / "runs/chain/export/metrics.h5"));
 }
 
-TEST_F(Cluster, AJobThatFailsCancelsThoseBehindIt) {
+TEST_F(Cluster, AFailedJobCancelsTheJobsAfterIt) {
   const std::string file = project_.describe("broken", {{"source", "not-there.tar"}}, {{"per_class", 4}});
   const auto jobs = submit("jobs/pipeline.sh " + file);
   ASSERT_EQ(jobs.size(), 5U);
@@ -158,8 +159,8 @@ TEST_F(Cluster, AJobThatFailsCancelsThoseBehindIt) {
   EXPECT_NE(logs().find("not-there.tar"), std::string::npos);
 }
 
-TEST_F(Cluster, AWarnedTrainingIsQueuedAgainAndGoesOn) {
-  // Far more epochs than will be waited for: the warning must come in the middle on any machine.
+TEST_F(Cluster, ATrainingThatGetsUsr1IsQueuedAgainAndContinues) {
+  // Far more epochs than the test waits for, so that the signal arrives in the middle of the training on any machine.
   const std::string file = description("again", {{"epochs", 100000}});
   run_job("sbatch jobs/pack.sbatch " + file);
   const auto jobs = submit("sbatch jobs/train.sbatch runs/again/pack/manifest.json --log-interval 1");
@@ -189,11 +190,11 @@ TEST_F(Cluster, AWarnedTrainingIsQueuedAgainAndGoesOn) {
 
   const auto steps = lines("step");
   for (size_t i = 0; i < steps.size(); ++i) {
-    ASSERT_EQ(steps[i], static_cast<int64_t>(i + 1)) << "no step lost, none done twice";
+    ASSERT_EQ(steps[i], static_cast<int64_t>(i + 1)) << "a step is missing or was done twice";
   }
 }
 
-/// A cluster of its own, with two nodes on this machine.
+/// A separate SLURM cluster with two nodes on this machine.
 class TwoNodes {
  public:
   TwoNodes() {
@@ -209,7 +210,7 @@ class TwoNodes {
   TempDir folder_;
 };
 
-TEST_F(Cluster, TwoNodesPackTheSameShardsWithEitherLauncher) {
+TEST_F(Cluster, TwoNodesPackTheSameShardsWithMpirunAndSrun) {
   const std::string file = description("nodes");
   ASSERT_EQ(project_.shell("bash jobs/pack.sbatch " + file).exit_code, 0);
   const auto alone = contents_of(project_.manifest("nodes", "pack"), kShardRoles);

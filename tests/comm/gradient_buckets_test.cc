@@ -1,22 +1,22 @@
-// The tests named Ranked run inside mpirun, started by the test above them.
+// The test before each test named Ranked starts it in mpirun.
 #include "comm/gradient_buckets.h"
-
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "support/subprocess.h"
 
 namespace packhorse {
 namespace {
 
-/// Notes what is started; a sum over ranks that are all alike is a multiplication.
-class NotingAllreduce : public Allreduce {
+/// Records what is started. All ranks have the same values, so a sum is a multiplication.
+class RecordingAllreduce : public Allreduce {
  public:
-  explicit NotingAllreduce(int ranks) : ranks_(ranks) {}
+  explicit RecordingAllreduce(int ranks) : ranks_(ranks) {}
   int ranks() const override { return ranks_; }
   void start(std::span<float> values) override { started.push_back(values); }
   void wait() override {
@@ -30,13 +30,13 @@ class NotingAllreduce : public Allreduce {
   size_t done_ = 0;
 };
 
-TEST(GradientBuckets, CoverEveryGradientOnceFromTheEnd) {
+TEST(GradientBuckets, CoverEachGradientOnceFromTheEnd) {
   for (const size_t length : {1u, 9u, 10u, 11u, 100u, 101u}) {
     std::vector<float> gradients(length, 1);
-    NotingAllreduce allreduce(3);
+    RecordingAllreduce allreduce(3);
     GradientBuckets buckets(allreduce, gradients, 10 * sizeof(float));
-    EXPECT_EQ(buckets.buckets(), (length + 9) / 10);
     buckets.finish();
+    EXPECT_EQ(allreduce.started.size(), (length + 9) / 10);
     EXPECT_EQ(gradients, std::vector<float>(length, 3));
     const float* end = gradients.data() + length;
     for (const auto part : allreduce.started) {
@@ -49,9 +49,9 @@ TEST(GradientBuckets, CoverEveryGradientOnceFromTheEnd) {
   }
 }
 
-TEST(GradientBuckets, BeginAsSoonAsWholeBucketsAreFinal) {
+TEST(GradientBuckets, StartAsSoonAsAWholeBucketIsFinal) {
   std::vector<float> gradients(35, 1);
-  NotingAllreduce allreduce(2);
+  RecordingAllreduce allreduce(2);
   GradientBuckets buckets(allreduce, gradients, 10 * sizeof(float));
   const auto started = [&] { return allreduce.started.size(); };
   buckets.ready(30);
@@ -63,7 +63,7 @@ TEST(GradientBuckets, BeginAsSoonAsWholeBucketsAreFinal) {
   buckets.ready(6);
   EXPECT_EQ(started(), 2u);
   std::vector<float> last{5, 6};
-  buckets.also(last);  // begins the rest first: the order is the same on every rank
+  buckets.also(last);  // starts the remaining buckets first: the order is the same on every rank
   EXPECT_EQ(started(), 5u);
   EXPECT_EQ(allreduce.started[3].size(), 5u);
   EXPECT_EQ(allreduce.started[4].data(), last.data());
@@ -74,7 +74,7 @@ TEST(GradientBuckets, BeginAsSoonAsWholeBucketsAreFinal) {
   EXPECT_EQ(started(), 6u);
 }
 
-TEST(HostAllreduce, AloneChangesNothing) {
+TEST(HostAllreduce, OneRankChangesNothing) {
   World world;
   const auto allreduce = make_host_allreduce(world);
   EXPECT_EQ(allreduce->ranks(), 1);
@@ -96,14 +96,14 @@ TEST(DISABLED_Ranked, Steps) {
   const int rank = world.rank(), size = world.size();
   const auto allreduce = make_host_allreduce(world);
   ASSERT_EQ(allreduce->ranks(), size);
-  // Whole numbers below 2^24: the sums are exact in any order. Odd length, several buckets, several steps.
+  // Integers below 2^24: the sums are exact in any order. Odd length, several buckets, several steps.
   std::vector<float> gradients(300001), last(3);
   GradientBuckets buckets(*allreduce, gradients, 1 << 18);
   for (int step = 0; step < 5; ++step) {
     for (size_t i = 0; i < gradients.size(); ++i)
       gradients[i] = static_cast<float>((i * 7 + static_cast<size_t>(step)) % 1000) * static_cast<float>(rank + 1);
     last = {static_cast<float>(rank), 1, static_cast<float>(step)};
-    // Ranks come to different points at different times.
+    // The ranks report different positions at different times.
     for (size_t first = gradients.size(); first > 0; first -= std::min<size_t>(first, 40000 + 1000 * size_t(rank)))
       buckets.ready(first);
     buckets.also(last);
@@ -118,7 +118,7 @@ TEST(DISABLED_Ranked, Steps) {
     EXPECT_EQ(last, (std::vector<float>{static_cast<float>(rank_sum), static_cast<float>(size),
                                         static_cast<float>(size * step)}));
     EXPECT_GE(buckets.exposed_seconds(), 0);
-    world.barrier();  // between steps the main thread may speak
+    world.barrier();  // between steps the main thread may communicate
   }
 }
 

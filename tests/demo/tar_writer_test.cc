@@ -10,7 +10,7 @@ namespace {
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-TEST(TarWriter, AnotherTarReadsItBack) {
+TEST(TarWriter, GnuTarReadsIt) {
   const TempDir folder;
   const std::string large(70'000, 'x'), long_name = std::string(180, 'n') + ".JPEG";
   TarWriter tar(folder / "a.tar");
@@ -18,7 +18,7 @@ TEST(TarWriter, AnotherTarReadsItBack) {
   tar.add("empty", {});
   tar.add("folder/large", bytes_of(large));
   tar.add(long_name, bytes_of("long"));
-  EXPECT_FALSE(std::filesystem::exists(folder / "a.tar")) << "not before it is whole";
+  EXPECT_FALSE(std::filesystem::exists(folder / "a.tar")) << "exists before it is complete";
   tar.finish();
 
   const RunOptions here{.folder = folder.path()};
@@ -28,7 +28,7 @@ TEST(TarWriter, AnotherTarReadsItBack) {
   EXPECT_EQ(run_shell("tar xOf a.tar " + long_name, here).out, "long");
 }
 
-TEST(TarWriter, BytesDependOnNamesAndContentsAlone) {
+TEST(TarWriter, BytesDependOnlyOnNamesAndContents) {
   const TempDir folder;
   std::vector<std::byte> inner[2];
   for (int i = 0; i < 2; ++i) {
@@ -42,10 +42,10 @@ TEST(TarWriter, BytesDependOnNamesAndContentsAlone) {
   EXPECT_EQ(inner[0], inner[1]);
   EXPECT_EQ(read_text(folder / "0"), read_text(folder / "1"));
   const auto file = read_text(folder / "0");
-  EXPECT_TRUE(std::ranges::equal(bytes_of(file), inner[0])) << "in memory and in a file alike";
+  EXPECT_TRUE(std::ranges::equal(bytes_of(file), inner[0])) << "the tar in memory and the tar in a file differ";
 }
 
-TEST(TarWriter, NothingRemainsOfOneThatWasGivenUp) {
+TEST(TarWriter, AnUnfinishedTarLeavesNoFile) {
   const TempDir folder;
   {
     TarWriter tar(folder / "a.tar");

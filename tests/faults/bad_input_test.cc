@@ -1,6 +1,8 @@
-// What is wrong is refused: with a message that names it and a non-zero exit code, never a crash, a hang or a skip.
-#include <gtest/gtest.h>
+// Wrong input is refused with a message that names it and a non-zero exit code; it never causes a crash, a hang or a
+// silent skip.
 #include <sys/mount.h>
+
+#include <gtest/gtest.h>
 
 #include "base/crc32c.h"
 #include "support/images.h"
@@ -23,13 +25,13 @@ class BadInput : public ::testing::Test {
   RunResult stage(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0) {
     return run_stage_command(name, arguments, ranks, project_.options({}, 120));
   }
-  /// The stage fails by itself (no signal) and its message holds each of the words.
+  /// The stage fails by itself (no signal), and its message contains each of the words.
   void refused(const RunResult& result, const std::vector<std::string>& words) {
     EXPECT_LT(result.exit_code, 128) << result.all();
     fails_with(result, words);
   }
-  /// As refused(), through mpirun: that may itself crash (PMIx 4.2, seldom) while it clears up after an abort, and its
-  /// code is then not the stage's.
+  /// Like refused(), but under mpirun, which itself may crash (PMIx 4.2, rarely) while it cleans up after an abort;
+  /// then its exit code is not the stage's.
   static void fails_with(const RunResult& result, const std::vector<std::string>& words) {
     EXPECT_GT(result.exit_code, 0) << result.all();
     for (const std::string& word : words)
@@ -73,7 +75,7 @@ TEST_F(BadInput, VariableThatIsNotSet) {
 }
 
 TEST_F(BadInput, DescriptionThatIsNotJson) {
-  write_text(project_ / "bad.json", "{\"schema\": \"packhorse/dataset/1\",\n  name: }");
+  write_text(project_ / "bad.json", "{\"schema\": \"packhorse/dataset/2\",\n  name: }");
   refused(stage("list", {"bad.json"}), {"bad.json", "line 2"});
 }
 
@@ -88,7 +90,7 @@ TEST_F(BadInput, TarCutShort) {
   for (const double part : {0.2, 0.5, 0.9}) {
     const fs::path cut = project_ / "cut.tar";
     fs::copy_file(project_ / "images.tar", cut, fs::copy_options::overwrite_existing);
-    // On a member's boundary as well as inside one: both must be seen.
+    // Cut inside a member and on a 512-byte boundary: both must be detected.
     const auto bytes = static_cast<uint64_t>(part * static_cast<double>(fs::file_size(cut)));
     for (const uint64_t size : {bytes, bytes / 512 * 512}) {
       fs::resize_file(cut, size);
@@ -97,7 +99,7 @@ TEST_F(BadInput, TarCutShort) {
   }
 }
 
-TEST_F(BadInput, InputChangedSince) {
+TEST_F(BadInput, InputChangedAfterTheStageThatMadeIt) {
   list();
   write_text(project_ / "runs/bad/list/train.lst", read_text(project_ / "runs/bad/list/train.lst") + "\n");
   refused(stage("pack", {kList}), {"train.lst"});
@@ -105,7 +107,8 @@ TEST_F(BadInput, InputChangedSince) {
 
 TEST_F(BadInput, ClassTableThatDoesNotMatch) {
   pack();
-  // Two classes change places, and the manifest is made to agree with the file: only the table's own checksum is left.
+  // Swap two classes and update the file's size and checksum in the manifest: only the class table's own checksum can
+  // detect it.
   const fs::path table = project_ / "runs/bad/pack/classes.tsv", manifest = project_ / kPack;
   std::string text = read_text(table);
   std::swap(text[text.find("class_0000") + 9], text[text.find("class_0001") + 9]);
@@ -131,7 +134,7 @@ TEST_F(BadInput, ShardWithAFlippedBit) {
 
 TEST_F(BadInput, CheckpointOfAnotherNetwork) {
   train();
-  // The same folder, told to go on with another network: its checkpoint does not fit.
+  // The same folder with another network: the checkpoint does not fit.
   fs::remove(project_ / kTrain);
   refused(stage("train", {kPack, "--network", "resnet-50", "--image-size", "64"}), {"other settings", "network"});
 }
@@ -154,15 +157,15 @@ TEST_F(BadInput, ManifestOfTheWrongStage) {
   refused(stage("export", {kList}), {"export", "list"});
 }
 
-TEST_F(BadInput, FolderThatCannotBeWritten) {
+TEST_F(BadInput, FolderThatCannotBeCreated) {
   list();
-  // A file stands where the folder should be: that stops root as well, whom permissions do not.
+  // There is a file in place of the folder: that stops root too, unlike permissions.
   write_text(project_ / "taken", "");
   refused(stage("pack", {kList, "--out", "taken/pack"}), {"taken/pack"});
   refused(stage("pack", {kList, "--out", "/proc/packhorse"}), {"/proc/packhorse"});
 }
 
-/// A file system of 1 MB, where this process may mount one.
+/// A file system of 1 MB, if this process may mount one.
 class SmallDisk {
  public:
   explicit SmallDisk(const fs::path& where) : where_(where) {
@@ -185,11 +188,11 @@ TEST_F(BadInput, FullDisk) {
   write_folders(project_ / "images", {.classes = 4, .per_class = 60, .smallest = 200, .largest = 200});
   runs("list", {describe("images")});
   const SmallDisk disk(project_ / "small");
-  if (!disk.mounted()) GTEST_SKIP() << "mounting a small file system is not allowed here";
+  if (!disk.mounted()) GTEST_SKIP() << "this process may not mount a file system";
   for (const int ranks : {0, 2}) {
     const RunResult result = stage("pack", {kList, "--out", "small/pack"}, ranks);
     ranks == 0 ? refused(result, {"small/pack", "No space left"}) : fails_with(result, {"small/pack", "No space left"});
-    EXPECT_FALSE(fs::exists(project_ / "small/pack/manifest.json")) << "a stage that failed is not done";
+    EXPECT_FALSE(fs::exists(project_ / "small/pack/manifest.json")) << "a failed stage must not count as done";
   }
 }
 

@@ -1,6 +1,5 @@
-// Training that is killed, stopped, damaged or asked for something else: it goes on where it was and ends in the same
-// bits, or says what is wrong.
-#include <gtest/gtest.h>
+// Training that is killed, stopped, damaged or started with other settings: it continues and ends with the same bits,
+// or reports what is wrong.
 #include <signal.h>
 
 #include <algorithm>
@@ -13,7 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include <gtest/gtest.h>
+
 #include "base/files.h"
+#include "base/stopwatch.h"
 #include "metrics/journal.h"
 #include "support/packed.h"
 #include "support/subprocess.h"
@@ -35,9 +37,9 @@ class TrainFaults : public ::testing::Test {
     shared_ = new test::TempDir;
     manifest_ = test::write_packed(shared_->path(), {.shards = 2, .records = 130, .width = 28, .height = 28},
                                    {.shards = 1, .records = 21, .width = 28, .height = 28});
-    const auto began = std::chrono::steady_clock::now();
+    const Stopwatch clock;
     const RunResult result = run(*shared_ / "reference", kRanks);
-    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    seconds_ = clock.seconds();
     ASSERT_EQ(result.exit_code, 0) << result.all();
   }
   static void TearDownTestSuite() {
@@ -45,7 +47,7 @@ class TrainFaults : public ::testing::Test {
     shared_ = nullptr;
   }
 
-  /// The settings of all runs here, with `more` in place of some or added.
+  /// The settings of all runs in this test; options in `more` replace or extend them.
   static std::vector<std::string> arguments(const fs::path& out, const std::vector<std::string>& more = {}) {
     std::vector<std::string> all = {manifest_.string(), "--out", out.string()};
     const std::vector<std::pair<std::string, std::string>> usual = {{"--network", "inception-bn-small"},
@@ -72,7 +74,8 @@ class TrainFaults : public ::testing::Test {
   }
   static fs::path last(const fs::path& out) { return out / "checkpoints" / "step-00000024.h5"; }
 
-  /// The same weights, statistics, momentum and results, to the bit, and a journal that tells each step once.
+  /// Expects the same weights, statistics, momentum and results, bit for bit, and a journal with each step exactly
+  /// once.
   static void expect_like_reference(const fs::path& out) {
     for (const char* name : {"step-00000024.h5", "best.h5"}) {
       EXPECT_EQ(file_facts(out / "checkpoints" / name).crc32c,
@@ -91,7 +94,7 @@ class TrainFaults : public ::testing::Test {
     EXPECT_TRUE(fs::exists(out / "manifest.json"));
   }
 
-  /// Waits until the run has a checkpoint of `step` or beyond; false where it ended before.
+  /// Waits until the journal has `step` or a later one; false if the run ended before.
   static bool wait_for_step(Subprocess& process, const fs::path& out, int64_t step) {
     while (process.running()) {
       if (fs::exists(out / "metrics.jsonl"))
@@ -110,8 +113,9 @@ test::TempDir* TrainFaults::shared_ = nullptr;
 fs::path TrainFaults::manifest_;
 double TrainFaults::seconds_ = 0;
 
-TEST_F(TrainFaults, KilledAtAnyMomentEndsInTheSameBits) {
-  // From before the first step to after the last, three times each on its own folder, twice in a row.
+TEST_F(TrainFaults, KilledAtAnyMomentEndsWithTheSameBits) {
+  // Each of three runs, in its own folder, is killed twice and then finished. The moments are spread over the time of
+  // the reference run.
   for (const double part : {0.35, 0.6, 0.85}) {
     const test::TempDir folder;
     for (const double moment : {part, part * 0.7}) {
@@ -126,7 +130,7 @@ TEST_F(TrainFaults, KilledAtAnyMomentEndsInTheSameBits) {
   }
 }
 
-TEST_F(TrainFaults, KilledBetweenCheckpointsGoesOnFromTheLast) {
+TEST_F(TrainFaults, KilledBetweenCheckpointsContinuesFromTheLast) {
   const test::TempDir folder;
   {
     Subprocess process(test::stage_command("train", arguments(folder.path()), kRanks));
@@ -136,11 +140,11 @@ TEST_F(TrainFaults, KilledBetweenCheckpointsGoesOnFromTheLast) {
   }
   const RunResult result = run(folder.path(), kRanks);
   ASSERT_EQ(result.exit_code, 0) << result.all();
-  EXPECT_NE(result.err.find("goes on after step"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("continues after step"), std::string::npos) << result.err;
   expect_like_reference(folder.path());
 }
 
-TEST_F(TrainFaults, StopRequestWritesACheckpointAndSaysAgain) {
+TEST_F(TrainFaults, AStopRequestWritesACheckpointAndEndsWithCode75) {
   for (const int ranks : {0, kRanks}) {
     const test::TempDir folder, alone;
     if (ranks == 0) {
@@ -149,7 +153,7 @@ TEST_F(TrainFaults, StopRequestWritesACheckpointAndSaysAgain) {
     {
       Subprocess process(test::stage_command("train", arguments(folder.path()), ranks));
       ASSERT_TRUE(wait_for_step(process, folder.path(), 4));
-      process.signal(ranks == 0 ? SIGTERM : SIGUSR1);  // mpirun hands USR1 on, and ends its ranks on TERM
+      process.signal(ranks == 0 ? SIGTERM : SIGUSR1);  // mpirun forwards USR1, but ends its ranks on TERM
       const RunResult stopped = process.wait();
       EXPECT_EQ(stopped.exit_code, 75) << stopped.all();
       EXPECT_NE(stopped.out.find("stopped on request"), std::string::npos) << stopped.all();
@@ -170,37 +174,38 @@ TEST_F(TrainFaults, OneDeadRankEndsTheJob) {
   const test::TempDir folder;
   Subprocess process(test::stage_command("train", arguments(folder.path(), {"--epochs", "300"}), kRanks));
   ASSERT_TRUE(wait_for_step(process, folder.path(), 4));
-  // One of mpirun's children.
+  // Kill one of mpirun's children.
   const RunResult children = test::run_command({"pgrep", "-P", std::to_string(process.pid()), "-f", "packhorse-train"});
   const pid_t victim = static_cast<pid_t>(std::atoi(children.out.c_str()));
   ASSERT_GT(victim, 1) << children.all();
-  const auto killed = std::chrono::steady_clock::now();
+  const Stopwatch since_kill;
   ASSERT_EQ(kill(victim, SIGKILL), 0);
   const RunResult result = process.wait();
   EXPECT_NE(result.exit_code, 0);
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, std::chrono::seconds(30)) << "the promise of the design";
+  EXPECT_LT(since_kill.seconds(), 30) << "the job must end soon after one rank dies";
   EXPECT_EQ(run(folder.path(), kRanks, {"--epochs", "300", "--limit-steps", "30"}).exit_code, 0);
 }
 
-TEST_F(TrainFaults, ADamagedCheckpointIsSteppedOver) {
+TEST_F(TrainFaults, ADamagedCheckpointIsSkipped) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), kRanks).exit_code, 0);
-  fs::remove(folder / "manifest.json");  // as if killed just before the end
+  fs::remove(folder / "manifest.json");  // as if the run was killed just before the end
   std::string bytes = read_text(last(folder.path()));
   bytes[bytes.size() / 3] = static_cast<char>(bytes[bytes.size() / 3] ^ 4);
   std::ofstream(last(folder.path()), std::ios::binary) << bytes;
   const RunResult result = run(folder.path(), kRanks);
   ASSERT_EQ(result.exit_code, 0) << result.all();
   EXPECT_NE(result.err.find("step-00000024.h5"), std::string::npos) << result.err;
-  EXPECT_NE(result.err.find("goes on after step 21"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("continues after step 21"), std::string::npos) << result.err;
   expect_like_reference(folder.path());
 }
 
-TEST_F(TrainFaults, ACheckpointThatDoesNotFitIsAnErrorAndLosesNothing) {
+TEST_F(TrainFaults, ACheckpointThatCannotBeWrittenIsAnErrorAndLosesNothing) {
   const test::TempDir folder, alone;
   ASSERT_EQ(run(alone.path(), 0).exit_code, 0);
   ASSERT_EQ(run(folder.path(), 0, {"--limit-steps", "3"}).exit_code, 0);
-  std::string command = "trap '' XFSZ; ulimit -f 1000; exec";  // files may have 1000 kB, a checkpoint has twice that
+  // Files are limited to 1000 kB; a checkpoint has twice that.
+  std::string command = "trap '' XFSZ; ulimit -f 1000; exec";
   for (const std::string& word : test::stage_command("train", arguments(folder.path()))) command += " '" + word + "'";
   const RunResult full = test::run_shell(command);
   EXPECT_EQ(full.exit_code, 1) << full.all();
@@ -208,7 +213,7 @@ TEST_F(TrainFaults, ACheckpointThatDoesNotFitIsAnErrorAndLosesNothing) {
   EXPECT_FALSE(fs::exists(folder / "manifest.json"));
   const RunResult result = run(folder.path(), 0);
   ASSERT_EQ(result.exit_code, 0) << result.all();
-  EXPECT_NE(result.err.find("goes on after step 3"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("continues after step 3"), std::string::npos) << result.err;
   EXPECT_EQ(file_facts(last(folder.path())).crc32c, file_facts(last(alone.path())).crc32c);
 }
 
@@ -219,8 +224,8 @@ TEST_F(TrainFaults, OtherSettingsAreRefusedWithAHint) {
   EXPECT_EQ(other.exit_code, 1) << other.all();
   EXPECT_NE(other.err.find("(lr)"), std::string::npos) << other.err;
   EXPECT_NE(other.err.find("--restart"), std::string::npos) << other.err;
-  const RunResult anew = run(folder.path(), 0, {"--lr", "0.06", "--restart", "--limit-steps", "2"});
-  EXPECT_EQ(anew.exit_code, 0) << anew.all();
+  const RunResult restarted = run(folder.path(), 0, {"--lr", "0.06", "--restart", "--limit-steps", "2"});
+  EXPECT_EQ(restarted.exit_code, 0) << restarted.all();
 }
 
 TEST_F(TrainFaults, OtherShardsAreRefused) {
@@ -235,7 +240,7 @@ TEST_F(TrainFaults, OtherShardsAreRefused) {
   EXPECT_NE(result.err.find("other shards"), std::string::npos) << result.all();
 }
 
-TEST_F(TrainFaults, AFinishedRunIsNotRunAgainUnlessAsked) {
+TEST_F(TrainFaults, AFinishedRunIsNotTrainedAgainUnlessRepeated) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), kRanks).exit_code, 0);
   const auto before = fs::last_write_time(last(folder.path()));
@@ -243,7 +248,7 @@ TEST_F(TrainFaults, AFinishedRunIsNotRunAgainUnlessAsked) {
   EXPECT_EQ(again.exit_code, 0) << again.all();
   EXPECT_NE(again.err.find("finished"), std::string::npos) << again.err;
   EXPECT_EQ(fs::last_write_time(last(folder.path())), before);
-  // Its own manifest means: repeat it.
+  // Given its own manifest, the stage repeats the run.
   const RunResult repeated = test::run_stage_command(
       "train",
       {(folder / "manifest.json").string(), "--threads", "1", "--log-interval", "2", "--checkpoint-steps", "3"},
@@ -253,14 +258,14 @@ TEST_F(TrainFaults, AFinishedRunIsNotRunAgainUnlessAsked) {
   expect_like_reference(folder.path());
 }
 
-TEST_F(TrainFaults, ARepeatThatWasStoppedGoesOn) {
+TEST_F(TrainFaults, AStoppedRepeatContinues) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), 0).exit_code, 0);
   const uint32_t first = file_facts(last(folder.path())).crc32c;
   const std::vector<std::string> again = {(folder / "manifest.json").string(), "--threads", "1", "--log-interval", "2"};
   {
     Subprocess process(test::stage_command("train", again));
-    while (process.running() && fs::exists(last(folder.path())))  // until it has begun anew
+    while (process.running() && fs::exists(last(folder.path())))  // until the repeat has removed the old checkpoint
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ASSERT_TRUE(wait_for_step(process, folder.path(), 4));
     process.signal(SIGTERM);
@@ -268,20 +273,20 @@ TEST_F(TrainFaults, ARepeatThatWasStoppedGoesOn) {
   }
   const RunResult result = test::run_stage_command("train", again);
   ASSERT_EQ(result.exit_code, 0) << result.all();
-  EXPECT_NE(result.err.find("goes on after step"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("continues after step"), std::string::npos) << result.err;
   EXPECT_EQ(file_facts(last(folder.path())).crc32c, first);
 }
 
-TEST_F(TrainFaults, PlanSaysWhatItWouldDoAndDoesNothing) {
+TEST_F(TrainFaults, PlanPrintsThePlanAndWritesNothing) {
   const test::TempDir folder;
   const RunResult result = run(folder / "out", 0, {"--plan"});
   EXPECT_EQ(result.exit_code, 0) << result.all();
-  EXPECT_NE(result.out.find("24 (8 an epoch"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("24 (8 per epoch"), std::string::npos) << result.out;
   EXPECT_NE(result.out.find("memory"), std::string::npos);
   EXPECT_FALSE(fs::exists(folder / "out"));
 }
 
-TEST_F(TrainFaults, BadWishesAreRefusedBeforeAnythingIsMade) {
+TEST_F(TrainFaults, InvalidOptionsAreRefusedBeforeAnythingIsWritten) {
   const test::TempDir folder;
   const auto refused = [&](const std::vector<std::string>& more, const std::string& word, int ranks = 0) {
     const RunResult result = run(folder / "out", ranks, more);
@@ -297,7 +302,7 @@ TEST_F(TrainFaults, BadWishesAreRefusedBeforeAnythingIsMade) {
   refused({"--resize", "20"}, "resize");
 }
 
-TEST_F(TrainFaults, DamageInAShardEndsTrainingAndNamesTheRecord) {
+TEST_F(TrainFaults, DamageInAShardEndsTrainingAndNamesTheShard) {
   const test::TempDir folder, data;
   const fs::path manifest = test::write_packed(data.path(), {.shards = 2, .records = 130, .width = 28, .height = 28},
                                                {.shards = 1, .records = 21});

@@ -1,12 +1,12 @@
 #include "feed/augment.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "support/shards.h"
@@ -29,7 +29,7 @@ const uint8_t* pixel(const DecodedImage& image, int x, int y) {
   return image.pixels.data() + (static_cast<size_t>(y) * image.width + x) * 3;
 }
 
-/// The definition, in plain double loops: a triangle as wide as the step, edges repeated.
+/// The definition, in plain loops and double precision: a triangle filter as wide as the reduction, edges repeated.
 std::vector<double> plain_resample(const DecodedImage& src, const Crop& crop, int size) {
   std::vector<double> dst(static_cast<size_t>(size) * size * 3);
   const double sx = crop.width / size, sy = crop.height / size;
@@ -59,9 +59,9 @@ TEST_P(Resample, MatchesItsDefinition) {
   for (const int size : {1, 7, 16, 40}) {
     std::vector<uint8_t> dst(static_cast<size_t>(size) * size * 3);
     resample_crop(src, GetParam(), size, dst.data());
-    const std::vector<double> truth = plain_resample(src, GetParam(), size);
+    const std::vector<double> expected = plain_resample(src, GetParam(), size);
     // Rounding to a byte is off by 0.5; the float sums of values up to 255 by far less than 0.01.
-    for (size_t i = 0; i < dst.size(); ++i) ASSERT_NEAR(dst[i], truth[i], 0.51) << "size " << size << " at " << i;
+    for (size_t i = 0; i < dst.size(); ++i) ASSERT_NEAR(dst[i], expected[i], 0.51) << "size " << size << " at " << i;
   }
 }
 INSTANTIATE_TEST_SUITE_P(Crops, Resample,
@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(Crops, Resample,
                                            Crop{3.25, 1.75, 16, 16, true}, Crop{20, 10, 7, 7, false},
                                            Crop{13, 9, 16, 16, true}, Crop{40, 30, 16, 16, false}));
 
-TEST(Augment, CropIsAFunctionOfSeedEpochAndImage) {
+TEST(Augment, CropDependsOnlyOnSeedEpochAndImage) {
   AugmentOptions options;
   const Crop crop = training_crop(options, 500, 375, 3, 1234);
   const auto same = [&](const Crop& other) {
@@ -83,10 +83,10 @@ TEST(Augment, CropIsAFunctionOfSeedEpochAndImage) {
   EXPECT_FALSE(same(training_crop(options, 500, 375, 3, 1234)));
 }
 
-TEST(Augment, RandomResizedCropStaysInsideItsLimits) {
+TEST(Augment, RandomResizedCropStaysWithinLimits) {
   AugmentOptions options;
   options.min_area = 0.2;
-  size_t mirrored = 0;
+  size_t flipped = 0;
   constexpr uint64_t kTimes = 2000;
   for (uint64_t id = 0; id < kTimes; ++id) {
     const Crop crop = training_crop(options, 400, 300, 0, id);
@@ -98,12 +98,30 @@ TEST(Augment, RandomResizedCropStaysInsideItsLimits) {
     ASSERT_GE((crop.width + 0.5) * (crop.height + 0.5), 0.2 * 400 * 300);
     ASSERT_LE((crop.width - 0.5) / (crop.height + 0.5), options.max_aspect);
     ASSERT_LE((crop.height - 0.5) / (crop.width + 0.5), options.max_aspect);
-    mirrored += crop.flip ? 1 : 0;
+    flipped += crop.flip ? 1 : 0;
   }
-  EXPECT_NEAR(static_cast<double>(mirrored), kTimes / 2.0, 5 * std::sqrt(kTimes / 4.0));
+  EXPECT_NEAR(static_cast<double>(flipped), kTimes / 2.0, 5 * std::sqrt(kTimes / 4.0));
 }
 
-TEST(Augment, LongImagesGetTheirMiddle) {
+TEST(Augment, TheProbabilityOfAFlipHolds) {
+  AugmentOptions options;
+  constexpr uint64_t kTimes = 4000;
+  for (const double probability : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+    options.flip = probability;
+    size_t flipped = 0;
+    for (uint64_t id = 0; id < kTimes; ++id) flipped += training_crop(options, 400, 300, 0, id).flip ? 1 : 0;
+    // Five standard deviations of a binomial distribution; none at all for 0 and 1.
+    const double deviation = std::sqrt(kTimes * probability * (1 - probability));
+    EXPECT_NEAR(static_cast<double>(flipped), kTimes * probability, 5 * deviation) << probability;
+  }
+}
+
+TEST(Augment, EveryCropModeHasItsName) {
+  for (const std::string& name : crop_mode_names()) EXPECT_EQ(crop_mode_from(name).name, name);
+  EXPECT_THROW(crop_mode_from("centre"), UsageError);
+}
+
+TEST(Augment, VeryLongImagesGetACentreCrop) {
   AugmentOptions options;
   options.min_area = 0.9;
   const Crop crop = training_crop(options, 2000, 30, 0, 5);
@@ -112,7 +130,7 @@ TEST(Augment, LongImagesGetTheirMiddle) {
   EXPECT_EQ(crop.x, 980);
 }
 
-TEST(Augment, RandomCropTakesEveryOffsetAndCopies) {
+TEST(Augment, RandomCropUsesEveryOffset) {
   AugmentOptions options;
   options.crop = &kRandomCrop;
   options.size = options.resize = 28;
@@ -132,7 +150,7 @@ TEST(Augment, RandomCropTakesEveryOffsetAndCopies) {
   }
 }
 
-TEST(Augment, EvaluationTakesTheCentreOfTheShortEdge) {
+TEST(Augment, EvaluationCropsTheCentre) {
   AugmentOptions options;
   options.size = 224;
   options.resize = 256;
@@ -154,17 +172,17 @@ TEST(Augment, DecodingOnlyTheCropGivesTheSamePixels) {
   for (const Crop crop : {Crop{100, 50, 70, 60, true}, Crop{0, 0, 300, 220, false}, Crop{280, 200, 20, 20, false},
                           Crop{-8, -8, 80, 80, true}}) {
     constexpr int kSize = 48;
-    std::vector<uint8_t> truth(kSize * kSize * 3), found(truth.size());
-    resample_crop(whole, crop, kSize, truth.data());
+    std::vector<uint8_t> expected(kSize * kSize * 3), found(expected.size());
+    resample_crop(whole, crop, kSize, expected.data());
     if (std::min(crop.width, crop.height) < 2 * kSize) {
       decode_crop(jpeg, info, crop, kSize, scratch, found.data());
-      EXPECT_EQ(truth, found) << crop.x;
+      EXPECT_EQ(expected, found) << crop.x;
     }
   }
 }
 
-TEST(Augment, LargeCropsAreReducedWhileDecoding) {
-  // Smooth content: reducing in the DCT and reducing by the filter agree to a few levels.
+TEST(Augment, LargeCropsAreReducedInTheDct) {
+  // Smooth content: reducing in the DCT and with the filter agree to a few of 255 levels.
   DecodedImage image{512, 512, std::vector<uint8_t>(512 * 512 * 3)};
   for (int y = 0; y < 512; ++y)
     for (int x = 0; x < 512; ++x)
@@ -174,14 +192,14 @@ TEST(Augment, LargeCropsAreReducedWhileDecoding) {
   DecodedImage whole, scratch;
   decode_jpeg(jpeg, whole);
   const Crop crop{10, 20, 480, 400, false};
-  std::vector<uint8_t> truth(32 * 32 * 3), found(truth.size());
-  resample_crop(whole, crop, 32, truth.data());
+  std::vector<uint8_t> expected(32 * 32 * 3), found(expected.size());
+  resample_crop(whole, crop, 32, expected.data());
   decode_crop(jpeg, read_jpeg_info(jpeg), crop, 32, scratch, found.data());
   EXPECT_LE(scratch.width, 64);  // an eighth of 512
-  for (size_t i = 0; i < truth.size(); ++i) ASSERT_NEAR(truth[i], found[i], 3);
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(expected[i], found[i], 3);
 }
 
-TEST(Augment, GreyImagesAndTinyOnes) {
+TEST(Augment, GreyAndTinyImages) {
   const std::vector<uint8_t> grey(5 * 3, 90);
   const std::vector<std::byte> jpeg = encode_grey_jpeg(grey, 5, 3, 95);
   const JpegInfo info = read_jpeg_info(jpeg);
@@ -202,7 +220,7 @@ TEST(Augment, GreyImagesAndTinyOnes) {
   }
 }
 
-TEST(Augment, UnknownModeIsRefused) { EXPECT_THROW(crop_mode_from("centre"), UsageError); }
+TEST(Augment, UnknownCropModeIsRefused) { EXPECT_THROW(crop_mode_from("centre"), UsageError); }
 
 }  // namespace
 }  // namespace packhorse

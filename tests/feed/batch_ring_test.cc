@@ -1,11 +1,11 @@
 #include "feed/batch_ring.h"
 
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <set>
 #include <stdexcept>
 #include <string>
+
+#include <gtest/gtest.h>
 
 namespace packhorse {
 namespace {
@@ -17,7 +17,7 @@ std::vector<std::unique_ptr<Batch>> batches(int count) {
   return made;
 }
 
-TEST(BatchRing, HandsOverEveryBatchInOrderAndRecycles) {
+TEST(BatchRing, DeliversEveryBatchInOrderAndRecycles) {
   uint64_t next = 0;
   BatchRing ring(batches(3), [&](Batch& batch) {
     if (next == 1000) return false;
@@ -33,7 +33,7 @@ TEST(BatchRing, HandsOverEveryBatchInOrderAndRecycles) {
   }
   EXPECT_EQ(seen.size(), 3u);
   EXPECT_EQ(ring.next(), nullptr);
-  EXPECT_EQ(ring.next(), nullptr);  // and again: no hang at the end
+  EXPECT_EQ(ring.next(), nullptr);  // calling again at the end does not hang
 }
 
 TEST(BatchRing, IsBounded) {
@@ -43,13 +43,13 @@ TEST(BatchRing, IsBounded) {
     return true;
   });
   for (int i = 0; i < 50; ++i) ring.next();
-  // 50 were taken, of which one is still held; at most the two others can be ahead.
+  // 50 batches were taken and one of them is still in use, so at most the other two can be filled ahead.
   EXPECT_LE(filled, 52);
 }
 
 class ThrowAt : public ::testing::TestWithParam<int> {};
 
-TEST_P(ThrowAt, ArrivesInItsTurn) {
+TEST_P(ThrowAt, ThrowsInTheBatchesTurn) {
   int next = 0;
   BatchRing ring(batches(2), [&](Batch& batch) {
     if (next == GetParam()) throw std::runtime_error("image " + std::to_string(next));
@@ -60,20 +60,20 @@ TEST_P(ThrowAt, ArrivesInItsTurn) {
   for (int again = 0; again < 2; ++again) {
     try {
       ring.next();
-      FAIL() << "the exception got lost";
+      FAIL() << "next() did not throw";
     } catch (const std::runtime_error& error) {
       EXPECT_EQ(error.what(), "image " + std::to_string(GetParam()));
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Places, ThrowAt, ::testing::Values(0, 1, 2, 3, 10));
+INSTANTIATE_TEST_SUITE_P(Batches, ThrowAt, ::testing::Values(0, 1, 2, 3, 10));
 
-TEST(BatchRing, StopsAtAnyMoment) {
+TEST(BatchRing, CanBeDestroyedAtAnyMoment) {
   for (int taken = 0; taken < 6; ++taken) {
     BatchRing ring(batches(2), [](Batch&) { return true; });
     for (int i = 0; i < taken; ++i) ring.next();
   }
-  BatchRing unread(batches(2), [](Batch&) -> bool { throw std::runtime_error("nobody asked"); });
+  BatchRing unread(batches(2), [](Batch&) -> bool { throw std::runtime_error("never taken"); });
 }
 
 }  // namespace

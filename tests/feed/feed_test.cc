@@ -1,13 +1,13 @@
 #include "feed/feed.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <fstream>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "support/shards.h"
@@ -30,13 +30,13 @@ FeedOptions options_for(uint64_t records, uint64_t batch, int ranks = 1, int ran
   return options;
 }
 
-/// What an image of a step became.
+/// What a step got of an image.
 struct Seen {
   int32_t label;
   std::vector<uint8_t> pixels;
   bool operator==(const Seen&) const = default;
 };
-/// By (epoch, step), the images in order of the global batch.
+/// For each (epoch, step) the images, in the order of the global batch.
 using Steps = std::map<std::pair<uint64_t, uint64_t>, std::vector<std::pair<uint64_t, Seen>>>;
 
 void collect(const ShardReader& shards, const FeedOptions& options, Steps& steps) {
@@ -59,12 +59,12 @@ class FeedTest : public ::testing::Test {
   ShardReader shards_;
 };
 
-TEST_F(FeedTest, EveryImageAtMostOnceAnEpochWithItsLabel) {
+TEST_F(FeedTest, EveryImageAtMostOncePerEpochWithItsLabel) {
   FeedOptions options = options_for(45, 8);
   options.end_epoch = 3;
   Steps steps;
   collect(shards_, options, steps);
-  EXPECT_EQ(steps.size(), 15u);  // 5 of 8 an epoch, 5 left out
+  EXPECT_EQ(steps.size(), 15u);  // 5 steps of 8 per epoch; 5 images are dropped
   std::map<uint64_t, std::set<uint64_t>> by_epoch;
   for (const auto& [at, images] : steps) {
     ASSERT_EQ(images.size(), 8u);
@@ -75,11 +75,11 @@ TEST_F(FeedTest, EveryImageAtMostOnceAnEpochWithItsLabel) {
   }
 }
 
-TEST_F(FeedTest, RanksAndThreadsSeeTheSameSteps) {
+TEST_F(FeedTest, StepsDoNotDependOnRanksAndThreads) {
   FeedOptions alone = options_for(45, 8);
   alone.end_epoch = 2;
-  Steps truth;
-  collect(shards_, alone, truth);
+  Steps expected;
+  collect(shards_, alone, expected);
   for (const int ranks : {1, 2, 4}) {
     Steps steps;
     for (int rank = 0; rank < ranks; ++rank) {
@@ -89,26 +89,26 @@ TEST_F(FeedTest, RanksAndThreadsSeeTheSameSteps) {
       options.depth = 2 + rank;
       collect(shards_, options, steps);
     }
-    EXPECT_TRUE(steps == truth) << ranks << " ranks";
+    EXPECT_TRUE(steps == expected) << ranks << " ranks";
   }
 }
 
-TEST_F(FeedTest, BeginsAnywhereAsIfItHadRunThere) {
+TEST_F(FeedTest, ResumesAtAnyStep) {
   FeedOptions options = options_for(45, 8);
   options.end_epoch = 3;
-  Steps truth;
-  collect(shards_, options, truth);
+  Steps expected;
+  collect(shards_, options, expected);
   for (const auto& [epoch, step] : std::vector<std::pair<uint64_t, uint64_t>>{{0, 3}, {1, 0}, {2, 4}, {1, 5}}) {
     options.first_epoch = epoch;
     options.first_step = step;  // step 5 of 5: the next epoch
     Steps steps;
     collect(shards_, options, steps);
-    Steps rest(truth.lower_bound({epoch, step}), truth.end());
+    Steps rest(expected.lower_bound({epoch, step}), expected.end());
     EXPECT_TRUE(steps == rest) << epoch << ", " << step;
   }
 }
 
-TEST_F(FeedTest, SameImageNextEpochIsCroppedOtherwise) {
+TEST_F(FeedTest, CropsDifferBetweenEpochs) {
   FeedOptions options = options_for(45, 45);
   options.end_epoch = 2;
   Steps steps;
@@ -120,7 +120,7 @@ TEST_F(FeedTest, SameImageNextEpochIsCroppedOtherwise) {
   EXPECT_LT(same, 5u);
 }
 
-TEST_F(FeedTest, EvaluationTakesEveryImageOnceAndPads) {
+TEST_F(FeedTest, EvaluationUsesEveryImageOnceAndPads) {
   for (const int ranks : {1, 2, 4}) {
     std::vector<uint64_t> ids;
     size_t padded = 0;
@@ -156,19 +156,19 @@ TEST_F(FeedTest, ADamagedRecordIsNamedAndEndsTraining) {
   Feed feed(shards_, options);
   try {
     feed.next();
-    FAIL() << "a flipped bit went into a batch";
+    FAIL() << "a record with a flipped bit was not refused";
   } catch (const DamageError& error) {
     EXPECT_NE(std::string(error.what()).find("train-00001.rec"), std::string::npos) << error.what();
   }
 }
 
-TEST_F(FeedTest, AImageThatDoesNotDecodeIsNamed) {
+TEST_F(FeedTest, AnImageThatDoesNotDecodeIsNamed) {
   const ShardPath path{folder_ / "bad.rec", folder_ / "bad.idx"};
   {
     ShardWriter writer(path.rec, path.idx);
     std::vector<std::byte> jpeg = encode_jpeg(test::made_image(0, 0, 32, 32), 90);
     writer.append(0, 0, jpeg);
-    jpeg.resize(jpeg.size() / 2);  // its checksum is right, its content is not
+    jpeg.resize(jpeg.size() / 2);  // the record's checksum is right, but the image is cut short
     writer.append(77, 1, jpeg);
     writer.commit();
   }
@@ -176,7 +176,7 @@ TEST_F(FeedTest, AImageThatDoesNotDecodeIsNamed) {
   Feed feed(shards, options_for(2, 2));
   try {
     feed.next();
-    FAIL() << "half an image went into a batch";
+    FAIL() << "an image that was cut short was not refused";
   } catch (const DamageError& error) {
     EXPECT_NE(std::string(error.what()).find("image 77"), std::string::npos) << error.what();
   }
@@ -189,7 +189,7 @@ TEST_F(FeedTest, ALabelBeyondTheClassesIsRefused) {
   EXPECT_THROW(feed.next(), DamageError);
 }
 
-TEST_F(FeedTest, CanBeDroppedAtAnyMoment) {
+TEST_F(FeedTest, CanBeDestroyedAtAnyMoment) {
   for (int taken = 0; taken < 5; ++taken) {
     FeedOptions options = options_for(45, 8);
     options.end_epoch = 1000000;
@@ -198,7 +198,7 @@ TEST_F(FeedTest, CanBeDroppedAtAnyMoment) {
   }
 }
 
-TEST_F(FeedTest, RefusesWhatCannotBe) {
+TEST_F(FeedTest, RefusesInvalidOptions) {
   EXPECT_THROW(Feed(shards_, options_for(45, 9, 2, 0)), UsageError);
   FeedOptions options = options_for(45, 8);
   options.augment.resize = 12;

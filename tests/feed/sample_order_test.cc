@@ -1,11 +1,11 @@
 #include "feed/sample_order.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 
@@ -36,7 +36,7 @@ TEST_P(EveryRecordOnce, InEachEpoch) {
   }
 }
 
-// The last block is whole, one record, or short; fewer blocks than a window; one record; one block.
+// The last block is whole, has one record, or is short; fewer blocks than a window; one record; one block.
 INSTANTIATE_TEST_SUITE_P(Sizes, EveryRecordOnce,
                          ::testing::Values(OrderCase{1, 1, 1}, OrderCase{1, 32, 512}, OrderCase{2, 1, 1},
                                            OrderCase{97, 1, 1}, OrderCase{97, 1, 10}, OrderCase{96, 8, 3},
@@ -52,10 +52,10 @@ TEST(EpochOrder, DiffersBetweenEpochsAndSeeds) {
 }
 
 TEST(EpochOrder, ReadsWholeBlocksInsideAWindow) {
-  // A window of W blocks of B records holds exactly the records of W blocks: reading stays in runs.
-  constexpr uint64_t kBlock = 8, kWindow = 4, kRecords = 256;
+  // A window of W blocks of B records holds exactly the records of W blocks: reads stay sequential over a block.
+  constexpr uint64_t kBlock = 8, kWindow = 4, kRecords = 256, kWindows = kRecords / (kBlock * kWindow);
   const EpochOrder order(kRecords, {3, kBlock, kWindow}, 2);
-  for (uint64_t w = 0; w < order.windows(); ++w) {
+  for (uint64_t w = 0; w < kWindows; ++w) {
     std::set<uint64_t> blocks;
     for (uint64_t p = order.window_begin(w); p < order.window_begin(w + 1); ++p) {
       EXPECT_EQ(order.window_of(p), w);
@@ -66,15 +66,15 @@ TEST(EpochOrder, ReadsWholeBlocksInsideAWindow) {
     for (uint64_t s = w * kWindow; s < (w + 1) * kWindow; ++s) named.insert(order.run(s).first / kBlock);
     EXPECT_EQ(blocks, named);
   }
-  EXPECT_EQ(order.window_begin(order.windows()), kRecords);
+  EXPECT_EQ(order.window_begin(kWindows), kRecords);
 }
 
-TEST(EpochOrder, WindowsComeFromAllOverTheData) {
-  // 64 windows of 16 blocks: where blocks are drawn evenly, the mean of a window's blocks is near the middle. Its
-  // standard deviation is 1024 / sqrt(12 * 16) = 74 blocks; 5 of them are allowed.
+TEST(EpochOrder, WindowsDrawFromTheWholeDataSet) {
+  // 64 windows of 16 blocks: if blocks are drawn evenly, the mean position of a window's blocks is near the middle. Its
+  // standard deviation is 1024 / sqrt(12 * 16) = 74 blocks; 5 standard deviations are allowed.
   constexpr uint64_t kBlock = 4, kWindow = 16, kBlocks = 1024;
   const EpochOrder order(kBlock * kBlocks, {11, kBlock, kWindow}, 0);
-  for (uint64_t w = 0; w < order.windows(); ++w) {
+  for (uint64_t w = 0; w < kBlocks / kWindow; ++w) {
     double mean = 0;
     for (uint64_t s = w * kWindow; s < (w + 1) * kWindow; ++s)
       mean += static_cast<double>(order.run(s).first) / static_cast<double>(kBlock * kWindow);
@@ -82,8 +82,9 @@ TEST(EpochOrder, WindowsComeFromAllOverTheData) {
   }
 }
 
-TEST(EpochOrder, BlockOfOneIsAFullShuffle) {
-  // A random permutation leaves 1 record in its place on average; displacement of over a half shows it is global.
+TEST(EpochOrder, BlocksOfOneRecordGiveAGlobalShuffle) {
+  // A random permutation leaves 1 record in its place on average, and moves more than half of them by over a quarter of
+  // the data.
   const std::vector<uint64_t> all = epoch_of(10000, {5, 1, 1}, 0);
   size_t fixed = 0, far = 0;
   for (uint64_t p = 0; p < all.size(); ++p) {
@@ -94,16 +95,16 @@ TEST(EpochOrder, BlockOfOneIsAFullShuffle) {
   EXPECT_NEAR(static_cast<double>(far), 0.5625 * 10000, 5 * 50);  // (1 - 1/4)^2 of all, +- 5 sqrt(10000 / 4)
 }
 
-TEST(EpochOrder, IsLookedUpAtTrillionsOfRecords) {
+TEST(EpochOrder, WorksForATrillionRecords) {
   const EpochOrder order(uint64_t{1} << 40, {5, 1024, 4096}, 1000000);
   EXPECT_LT(order.at((uint64_t{1} << 40) - 1), uint64_t{1} << 40);
-  EXPECT_EQ(order.window_begin(order.windows()), uint64_t{1} << 40);
+  EXPECT_EQ(order.window_begin(uint64_t{1} << 18), uint64_t{1} << 40);  // after the last window of 2^22 records
 }
 
-TEST(EpochOrder, RefusesNothing) { EXPECT_THROW(EpochOrder(0, {1, 1, 1}, 0), Error); }
+TEST(EpochOrder, RefusesZeroRecords) { EXPECT_THROW(EpochOrder(0, {1, 1, 1}, 0), Error); }
 
 TEST(BatchPlan, RanksShareTheSameGlobalSteps) {
-  // The positions that all ranks together take in a step are the same for 1, 2 and 4 ranks, in order.
+  // The positions that all ranks together use in a step are the same for 1, 2 and 4 ranks, in the same order.
   constexpr uint64_t kRecords = 103, kGlobal = 8;
   std::vector<std::vector<uint64_t>> taken;
   for (const int ranks : {1, 2, 4}) {
@@ -123,12 +124,12 @@ TEST(BatchPlan, RanksShareTheSameGlobalSteps) {
   EXPECT_EQ((BatchPlan{kRecords, kGlobal, 2, 0}.evaluation_steps()), 13u);
 }
 
-TEST(BatchPlan, NamesGoodValuesForABadOne) {
+TEST(BatchPlan, NamesValidValuesForAnInvalidOne) {
   try {
     BatchPlan{1000, 30, 4, 0}.check(true);
-    FAIL() << "30 images over 4 ranks";
+    FAIL() << "a global batch of 30 on 4 ranks was not refused";
   } catch (const UsageError& error) {
-    EXPECT_EQ(error.text().hint, "28 or 32");
+    EXPECT_EQ(error.text().hint, "use 28 or 32");
   }
   EXPECT_THROW((BatchPlan{1000, 0, 1, 0}.check(true)), UsageError);
   EXPECT_THROW((BatchPlan{10, 16, 2, 0}.check(true)), UsageError);

@@ -1,6 +1,5 @@
 #include "hdf5/hdf5_file.h"
 
-#include <gtest/gtest.h>
 #include <sys/resource.h>
 
 #include <cmath>
@@ -9,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -39,7 +40,7 @@ class Hdf5File : public testing::Test {
     writer.attribute("", "top1", 0.6830000000000001);
     writer.commit();
   }
-  /// Without a flush to the disk, as there are many.
+  /// Writes without a flush to disk, because the tests write many files.
   static void put(const std::filesystem::path& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   }
@@ -122,17 +123,17 @@ TEST_F(Hdf5File, EveryLengthButTheRightOneIsRefused) {
   EXPECT_THROW(Hdf5Reader reader(folder_.path() / "missing.h5"), Error);
 }
 
-TEST_F(Hdf5File, AFileOfAnotherToolIsReadAndABrokenOneRefused) {
+TEST_F(Hdf5File, AFileOfAnotherToolIsReadOrRefusedIfDamaged) {
   write_sample(path_);
   const auto plain = folder_.path() / "plain.h5";
-  write_text(plain, bytes_of(path_).substr(512));  // HDF5 finds itself at the front; nothing states a checksum
+  write_text(plain, bytes_of(path_).substr(512));  // without the user block: a plain HDF5 file, no checksum
   EXPECT_EQ(Hdf5Reader(plain).text_attribute("steps/loss", "unit"), "nat");
   const std::string good = bytes_of(plain);
   write_text(plain, good.substr(0, good.size() / 2));
   EXPECT_THROW(Hdf5Reader reader(plain), DamageError);
 }
 
-TEST_F(Hdf5File, WrongUseIsAnError) {
+TEST_F(Hdf5File, MisuseIsAnError) {
   write_sample(path_);
   const Hdf5Reader reader(path_);
   EXPECT_THROW(reader.floats("missing"), DamageError);
@@ -150,7 +151,7 @@ TEST_F(Hdf5File, WrongUseIsAnError) {
   EXPECT_THROW(writer.write("c", std::vector<float>{1}, {1}), Error);
 }
 
-TEST_F(Hdf5File, NothingStaysWithoutCommit) {
+TEST_F(Hdf5File, WithoutCommitNoFileRemains) {
   { Hdf5Writer(path_).write("a", std::vector<float>{1}, {1}); }
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
@@ -170,9 +171,7 @@ TEST_F(Hdf5File, AFullDiskIsAnErrorAndKeepsTheOldFile) {
   EXPECT_FALSE(std::filesystem::exists(path_.string() + ".part"));
 }
 
-TEST_F(Hdf5File, AFolderThatIsNotThereIsAnError) {
-  EXPECT_THROW(Hdf5Writer writer(folder_.path() / "no" / "such.h5"), Error);
-}
+TEST_F(Hdf5File, AMissingFolderIsAnError) { EXPECT_THROW(Hdf5Writer writer(folder_.path() / "no" / "such.h5"), Error); }
 
 TEST_F(Hdf5File, CopiesGroupsWithTheirAttributes) {
   write_sample(path_);

@@ -26,7 +26,7 @@ std::vector<std::byte> make_png(int width, int height, uint32_t format, const st
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-std::string trouble_with(std::span<const std::byte> bytes) {
+std::string error_of(std::span<const std::byte> bytes) {
   DecodedImage image;
   try {
     decode_image(bytes, image);
@@ -36,7 +36,7 @@ std::string trouble_with(std::span<const std::byte> bytes) {
   return "none";
 }
 
-TEST(Image, FormatsAreKnownByTheirFirstBytes) {
+TEST(Image, FormatsAreRecognisedByTheirFirstBytes) {
   EXPECT_EQ(image_format(make_jpeg({})), "JPEG");
   EXPECT_EQ(image_format(make_png(1, 1, PNG_FORMAT_RGB, {1, 2, 3})), "PNG");
   EXPECT_EQ(image_format(bytes_of("GIF89a...")), "GIF");
@@ -50,10 +50,10 @@ TEST(Image, FormatsAreKnownByTheirFirstBytes) {
 }
 
 TEST(Image, OtherFormatsAreRefusedByName) {
-  EXPECT_NE(trouble_with(bytes_of("GIF89a...")).find("GIF"), std::string::npos);
-  EXPECT_NE(trouble_with(bytes_of("<html>")).find("HTML"), std::string::npos);
-  EXPECT_NE(trouble_with(bytes_of("what is this")).find("known format"), std::string::npos);
-  EXPECT_NE(trouble_with({}).find("empty"), std::string::npos);
+  EXPECT_NE(error_of(bytes_of("GIF89a...")).find("GIF"), std::string::npos);
+  EXPECT_NE(error_of(bytes_of("<html>")).find("HTML"), std::string::npos);
+  EXPECT_NE(error_of(bytes_of("what is this")).find("known format"), std::string::npos);
+  EXPECT_NE(error_of({}).find("empty"), std::string::npos);
 }
 
 TEST(Image, PngPixelsAreExact) {
@@ -66,37 +66,37 @@ TEST(Image, PngPixelsAreExact) {
   EXPECT_EQ(image.pixels, (std::vector<uint8_t>{9, 9, 9, 200, 200, 200}));
 }
 
-TEST(Image, TransparencyIsLaidOverWhite) {
+TEST(Image, TransparencyIsBlendedWithWhite) {
   DecodedImage image;
   decode_image(make_png(2, 1, PNG_FORMAT_RGBA, {10, 20, 30, 255, 10, 20, 30, 0}), image);
   EXPECT_EQ(image.pixels, (std::vector<uint8_t>{10, 20, 30, 255, 255, 255}));
 }
 
-TEST(Image, PngCutShortOrDamagedIsDamageNeverACrash) {
+TEST(Image, ATruncatedOrDamagedPngIsDamageNeverACrash) {
   std::vector<uint8_t> samples(40 * 30 * 3);
   RandomStream random(2, RandomUse::test, 0, 0);
   for (uint8_t& value : samples) value = static_cast<uint8_t>(random.next());
   const auto bytes = make_png(40, 30, PNG_FORMAT_RGB, samples);
-  EXPECT_EQ(trouble_with(bytes), "none");
+  EXPECT_EQ(error_of(bytes), "none");
   for (size_t length = 0; length + 12 < bytes.size(); length += 16) {  // the last chunk holds no data
-    EXPECT_NE(trouble_with(std::span(bytes).first(length)), "none") << length;
+    EXPECT_NE(error_of(std::span(bytes).first(length)), "none") << length;
   }
   for (uint64_t i = 0; i < 300; ++i) {
     RandomStream where(2, RandomUse::test, 1, i);
     auto damaged = bytes;
     damaged[where.below(static_cast<uint32_t>(bytes.size()))] ^= std::byte{static_cast<uint8_t>(1u << where.below(8))};
-    trouble_with(damaged);
+    error_of(damaged);
   }
 }
 
-TEST(Image, DecodingForAShortEdgeNeverFallsBelowIt) {
+TEST(Image, DecodingForAShortEdgeNeverGoesBelowIt) {
   DecodedImage image;
   const auto bytes = make_jpeg({.width = 640, .height = 480});
   for (const int edge : {1, 59, 60, 61, 120, 121, 240, 241, 480, 1000}) {
     decode_image_for(bytes, edge, image);
     EXPECT_GE(image.height, std::min(edge, 480));
     if (image.height < 480) {
-      EXPECT_TRUE(image.height < 2 * edge || image.height == 60) << "a smaller scale would have done";
+      EXPECT_TRUE(image.height < 2 * edge || image.height == 60) << "a smaller scale is enough";
     }
   }
   decode_image_for(bytes, 120, image);

@@ -1,5 +1,5 @@
-// JPEGs of every kind that images in the wild come in, made with libjpeg for the tests: grey, colour at any chroma
-// sampling, RGB without a colour transform, CMYK and YCCK with and without Adobe's marker, baseline and progressive.
+// JPEGs of every kind found in real data sets, made with libjpeg for the tests: grey, colour at any chroma sampling,
+// RGB without a colour transform, CMYK and YCCK with and without Adobe's marker, baseline and progressive.
 #pragma once
 
 #include <csetjmp>
@@ -28,11 +28,11 @@ struct JpegSample {
   JpegKind kind = JpegKind::colour;
   Sampling sampling = {};
   bool progressive = false, noisy = false;
-  bool a_scan_a_coefficient = false;  ///< progressive with 192 scans: lawful, and far more than anyone needs
+  bool a_scan_a_coefficient = false;  ///< progressive with 192 scans: valid, but far more than any real file has
   int quality = 92;
 };
 
-/// Slow waves of colour: survives JPEG nearly unchanged.
+/// Smooth colour gradients: JPEG keeps them nearly unchanged.
 inline DecodedImage smooth_image(int width, int height) {
   DecodedImage image{width, height, {}};
   for (int y = 0; y < height; ++y) {

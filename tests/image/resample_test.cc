@@ -1,9 +1,9 @@
 #include "image/resample.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdlib>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -16,7 +16,7 @@ DecodedImage flat(int width, int height, uint8_t value) {
   return {width, height, std::vector<uint8_t>(size_t{3} * width * height, value)};
 }
 
-TEST(Resample, SizesKeepTheShape) {
+TEST(Resample, SizesKeepTheAspectRatio) {
   EXPECT_EQ(shrunk_to_short_edge({500, 375}, 256), (Size{341, 256}));
   EXPECT_EQ(shrunk_to_short_edge({375, 500}, 256), (Size{256, 341}));
   EXPECT_EQ(shrunk_to_short_edge({300, 300}, 256), (Size{256, 256}));
@@ -43,7 +43,7 @@ TEST(Resample, SameSizeIsTheSameImage) {
   EXPECT_EQ(dst.pixels, src.pixels);
 }
 
-TEST(Resample, HalvingABoardOfPixelsGivesGreyNotStripes) {
+TEST(Resample, HalvingACheckerboardGivesGreyNotStripes) {
   DecodedImage board = flat(64, 64, 0), dst;
   for (int y = 0; y < 64; ++y) {
     for (int x = 0; x < 64; ++x) {
@@ -56,12 +56,13 @@ TEST(Resample, HalvingABoardOfPixelsGivesGreyNotStripes) {
   }
 }
 
-TEST(Resample, ARampStaysARamp) {
+TEST(Resample, AGradientStaysAGradient) {
   const DecodedImage src = smooth_image(300, 200);
   DecodedImage dst;
   resample(src, {120, 80}, dst);
   const DecodedImage want = smooth_image(120, 80);
-  // Both round the same linear ramps, sampled up to half a source pixel (160 / 300 / 2) apart, and clamp at the edge.
+  // Both round the same linear gradients, sampled up to half a source pixel (160 / 300 / 2) apart, and clamp at the
+  // edge.
   for (int y = 2; y < 78; ++y) {
     for (int x = 2; x < 118; ++x) {
       for (int c = 0; c < 3; ++c) {
@@ -72,7 +73,7 @@ TEST(Resample, ARampStaysARamp) {
   }
 }
 
-TEST(Resample, AHundredfoldStepIsTheMean) {
+TEST(Resample, ShrinkingAHundredfoldGivesTheMean) {
   DecodedImage noise = flat(3000, 7, 0), dst;
   RandomStream random(8, RandomUse::test, 0, 0);
   for (uint8_t& value : noise.pixels) value = static_cast<uint8_t>(random.next());

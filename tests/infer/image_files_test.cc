@@ -1,8 +1,8 @@
 #include "infer/image_files.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -29,7 +29,7 @@ class ImageFiles : public testing::Test {
   AugmentOptions options_{.size = 24, .resize = 24};
 };
 
-TEST_F(ImageFiles, NamesFilesAndFolders) {
+TEST_F(ImageFiles, FindsFilesAndTheImagesInFolders) {
   write("in/b.JPG", 1, 30, 30);
   write("in/deep/a.jpeg", 2, 30, 30);
   write_text(folder_ / "in/note.txt", "x");
@@ -44,7 +44,7 @@ TEST_F(ImageFiles, NamesFilesAndFolders) {
   EXPECT_THROW(image_paths({path("empty")}), UsageError);
 }
 
-TEST_F(ImageFiles, ABadFileLeavesZerosAndTheOthersAreRight) {
+TEST_F(ImageFiles, ABadFileGivesZerosAndDoesNotAffectOthers) {
   constexpr size_t kImage = 24 * 24 * 3;
   std::vector<fs::path> paths;
   for (int i = 0; i < 20; ++i) {

@@ -1,10 +1,10 @@
-// Writes what one training step and ten more do to a network, for a referee to repeat:
+// Writes what ten training steps do to a network, so that torch_referee.py can repeat them:
 //
 //     dump_step NETWORK IMAGE_SIZE CLASSES BATCH FILE.h5
 //
-// parameters/NAME as they begin, pixels, labels; logits, loss, gradients/NAME and batch_statistics/NAME of the first
-// step; losses of ten steps of SGD from there; after them statistics/NAME and the logits of inference.
-#include <algorithm>
+// The file holds the settings as root attributes; pixels, labels and the initial parameters/NAME; logits,
+// gradients/NAME and batch_statistics/NAME of the first step; losses of all ten steps of SGD; after them
+// statistics/NAME and the logits of inference.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -61,7 +61,7 @@ int dump(const std::vector<std::string>& args) {
                             .label_smoothing = kSmoothing});
   initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
   RandomStream random(1, RandomUse::test, 0, 0);
-  for (const Parameter& p : graph.parameters)  // scales and shifts that differ, so that none is mistaken for another
+  for (const Parameter& p : graph.parameters)  // scales and shifts that differ, so that a mix-up shows
     if (p.shape.size() == 1)
       for (float& value : executor.parameters().subspan(p.offset, p.count)) value += random.uniform(-0.2f, 0.2f);
   executor.parameters_changed();
@@ -78,7 +78,7 @@ int dump(const std::vector<std::string>& args) {
   write_parameters(file, "parameters", graph, executor.parameters());
 
   const float share = 1.0f / static_cast<float>(batch);
-  Optimizer optimizer(graph, kMomentum, kDecay, 2);
+  const auto optimizer = make_optimizer("sgd", graph, {.momentum = kMomentum, .weight_decay = kDecay, .threads = 2});
   std::vector<double> losses;
   for (int step = 0; step < kSteps; ++step) {
     losses.push_back(executor.step(pixels, labels, share, nullptr).loss_sum / static_cast<double>(batch));
@@ -87,7 +87,7 @@ int dump(const std::vector<std::string>& args) {
       write_parameters(file, "gradients", graph, executor.gradients());
       write_statistics(file, "batch_statistics", graph, executor.batch_statistics());
     }
-    optimizer.step(executor.parameters(), executor.gradients(), kRate);
+    optimizer->step(executor.parameters(), executor.gradients(), kRate);
     executor.parameters_changed();
     executor.update_statistics(1);
   }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# MXNet as referee of the shards; tests/peers says where it comes from.
+# MXNet as referee: checks our shards, and that we read its own. tests/peers says where MXNet comes from.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 python=$(tests/peers mxnet)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PyTorch as referee: for each network the same weights and pictures give the same logits, losses and gradients, and
-# ten steps of SGD go the same way. tests/peers says where PyTorch comes from.
+# PyTorch as referee: for each network, the same weights and images give the same logits, losses and gradients, and ten
+# steps of SGD give the same result. tests/peers says where PyTorch comes from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=$(tests/peers torch)

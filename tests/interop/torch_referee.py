@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""PyTorch repeats what dump_step wrote, from the same weights and pictures: torch_referee.py FILE.h5 ...
+"""PyTorch repeats what dump_step wrote, from the same weights and images: torch_referee.py FILE.h5 ...
 
-The truth is PyTorch in f64. How far it is moved by f32's rounding says what f32 allows: PyTorch in f32, and PyTorch in
-f64 from weights off by the rounding of a sum (which now and then turns a ReLU or the winner of a pool the other way, as
-any f32 run does in ten steps). Ours may stray a few times as far. Two things that must be seen are shown to be seen: an average pool that leaves out the border, and weight decay on
-batch norm, each fail the same comparison.
+The truth is PyTorch in f64. How far rounding to f32 moves the result says what f32 allows. Two kinds of run measure
+that: PyTorch in f32, and PyTorch in f64 from weights that are off by the rounding of a sum (which sometimes changes
+the sign at a ReLU or the argmax of a pool, as happens in any f32 run of ten steps). Ours may be off by a few times as
+much. To show that the comparison detects mistakes, two of them must fail it: an average pool that leaves out the
+border, and weight decay on batch norm.
 """
 import sys
 
@@ -14,14 +15,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Ours sums in other orders and has other rounding than PyTorch's f32: within a small multiple of its error.
+# Our sums differ from PyTorch's f32 in order and rounding, so our error may be a small multiple of PyTorch's f32 error.
 FACTOR = 8
 SUM = 2.0**-24 * 1024**0.5  # roundings of a sum of a thousand terms, relative
-FLOOR = 16 * 2.0**-24  # a few roundings, relative: for what PyTorch happens to hit exactly
+FLOOR = 16 * 2.0**-24  # a few roundings, relative: for values that PyTorch happens to hit exactly
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Running statistics of the biased variance, as the interface of the operations says."""
+    """Running statistics with the biased variance, as lib/ops/ops.h defines them."""
 
     def forward(self, x):
         if not self.training:
@@ -79,7 +80,7 @@ WIDE = {"3a": ("3a", 96, 96, 96, 96, 144, "avg", 48), "3b": ("3b", 96, 96, 144, 
 def inception(name, parameters, classes, border=True):
     maximum = nn.MaxPool2d(3, 2, ceil_mode=True)
     width = {n: parameters[f"{n}/conv/weight"].shape[0] for n in ("conv1", "conv2")}
-    if name == "inception-bn-small":  # its widths are a choice of ours: read from the weights
+    if name == "inception-bn-small":  # its widths are our own choice, so they are read from the weights
         def of(block, unit):
             key = f"{block}/{unit}/conv/weight"
             return parameters[key].shape[0] if key in parameters else 0
@@ -122,7 +123,7 @@ def arrays(group):
 
 
 def repeat(file, parameters, dtype, border=True, decay_all=False):
-    """The same steps in PyTorch; everything that dump_step wrote, as f64 arrays by name."""
+    """The same steps in PyTorch. Returns everything that dump_step wrote, as f64 arrays by name."""
     settings = file.attrs
     name = settings["network"].decode() if isinstance(settings["network"], bytes) else str(settings["network"])
     classes = int(settings["classes"])
@@ -130,7 +131,8 @@ def repeat(file, parameters, dtype, border=True, decay_all=False):
     tensors = {"fc/weight": linear.weight, "fc/bias": linear.bias}
     for unit, (conv, bn) in units.items():
         tensors |= {f"{unit}/conv/weight": conv.weight, f"{unit}/bn/scale": bn.weight, f"{unit}/bn/shift": bn.bias}
-    assert set(tensors) == set(parameters), f"other parameters: {set(tensors) ^ set(parameters)}"
+    assert set(tensors) == set(parameters), \
+        f"only one of the two has these parameters: {set(tensors) ^ set(parameters)}"
     net = net.to(dtype)
     with torch.no_grad():
         for key, tensor in tensors.items():
@@ -166,13 +168,13 @@ def repeat(file, parameters, dtype, border=True, decay_all=False):
 
 
 def allowances(truth, rounded):
-    """What f32 allows each array to be off by."""
+    """How far f32 allows each array to be off."""
     return {key: FACTOR * max(np.linalg.norm(other[key] - value) for other in rounded) + FLOOR * np.linalg.norm(value) + 1e-300
             for key, value in truth.items()}
 
 
-def strays(ours, truth, allowed):
-    """How far ours lies from the truth, in units of what f32 allows; by name."""
+def errors(ours, truth, allowed):
+    """How far ours is from the truth, in units of what f32 allows, by name."""
     return {key: float(np.linalg.norm(ours[key] - value) / allowed[key]) for key, value in truth.items()}
 
 
@@ -189,7 +191,7 @@ def judge(path):
             moved = {key: value * (1 + SUM * signs.choice([-1.0, 1.0], value.shape)) for key, value in parameters.items()}
             rounded.append(repeat(file, moved, torch.float64))
         allowed = allowances(truth, rounded)
-        found = strays(ours, truth, allowed)
+        found = errors(ours, truth, allowed)
         worst = max(found, key=found.get)
         name, good = str(file.attrs["network"]), found[worst] <= 1
         print(f"{'agrees' if good else 'DIFFERS'}: {name} at {file.attrs['image_size']} pixels: logits, inference, {len(parameters)} gradients, "
@@ -201,9 +203,10 @@ def judge(path):
         if name == "inception-bn-small":
             for what, wrong in (("an average pool without its border", repeat(file, parameters, torch.float64, border=False)),
                                 ("weight decay on batch norm", repeat(file, parameters, torch.float64, decay_all=True))):
-                seen = max(strays(ours, wrong, allowed).values())
-                print(f"{'seen' if seen > 1 else 'NOT SEEN'}: {what} would be off by {seen:.0f} times what f32 allows")
-                good = good and seen > 1
+                error = max(errors(ours, wrong, allowed).values())
+                print(f"{'detected' if error > 1 else 'NOT DETECTED'}: {what} would be off by {error:.0f} times what "
+                      "f32 allows")
+                good = good and error > 1
     return good
 
 

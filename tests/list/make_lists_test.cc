@@ -1,9 +1,9 @@
 #include "list/make_lists.h"
 
-#include <gtest/gtest.h>
-
 #include <fstream>
 #include <map>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "classes/wordnet.h"
@@ -34,7 +34,7 @@ std::map<std::string, uint32_t> labels_of(const std::vector<ImageEntry>& images)
   return labels;
 }
 
-std::string trouble_with(const ListPlan& plan) {
+std::string error_of(const ListPlan& plan) {
   try {
     make_lists(plan);
   } catch (const Error& error) {
@@ -54,7 +54,7 @@ class MakeLists : public testing::Test {
   ListPlan plan_;
 };
 
-TEST_F(MakeLists, ClassesAreThoseFoundWithWordNetsNames) {
+TEST_F(MakeLists, ClassesFoundGetWordNetsNames) {
   const MadeLists listed = make_lists(plan_);
   ASSERT_EQ(listed.classes.size(), 2u);
   EXPECT_EQ(listed.classes[0].id, "n01440764");
@@ -71,16 +71,15 @@ TEST_F(MakeLists, AGivenTableFixesTheLabels) {
   EXPECT_EQ(labels_of(listed.lists.train)["n01440764/c.jpg"], 2u);
   EXPECT_EQ(listed.classes_without_images, 1u);
   put(folder_ / "classes.tsv", "0\tn02774152\tbag\n");
-  EXPECT_NE(trouble_with(plan_).find("'n01440764' is not in the class table"), std::string::npos)
-      << trouble_with(plan_);
-  EXPECT_NE(trouble_with(plan_).find("n01440764/c.jpg"), std::string::npos) << "names no image";
+  EXPECT_NE(error_of(plan_).find("'n01440764' is not in the class table"), std::string::npos) << error_of(plan_);
+  EXPECT_NE(error_of(plan_).find("n01440764/c.jpg"), std::string::npos) << "the message has no image";
 }
 
 TEST_F(MakeLists, AFolderIsNeverTakenForAnIndex) {
   put(folder_ / "train" / "1" / "d.jpg", "d");
   put(folder_ / "classes.tsv", "0\tn02774152\tbag\n1\tn01440764\ttench\n");
   plan_.classes = folder_ / "classes.tsv";
-  EXPECT_NE(trouble_with(plan_).find("'1' is not in the class table"), std::string::npos);
+  EXPECT_NE(error_of(plan_).find("'1' is not in the class table"), std::string::npos);
 }
 
 TEST_F(MakeLists, AListingMayNameClassesByIndex) {
@@ -92,7 +91,7 @@ TEST_F(MakeLists, AListingMayNameClassesByIndex) {
   EXPECT_EQ(labels["train/n02774152/a.jpg"], 1u);
   EXPECT_EQ(labels["train/n01440764/c.jpg"], 0u);
   put(folder_ / "list.txt", "train/n02774152/a.jpg\t2\n");
-  EXPECT_NE(trouble_with(plan_).find("'2' is not in the class table"), std::string::npos);
+  EXPECT_NE(error_of(plan_).find("'2' is not in the class table"), std::string::npos);
 }
 
 TEST_F(MakeLists, ValidationFromItsOwnFolders) {
@@ -101,7 +100,7 @@ TEST_F(MakeLists, ValidationFromItsOwnFolders) {
   const MadeLists listed = make_lists(plan_);
   EXPECT_EQ(labels_of(listed.lists.validation), (std::map<std::string, uint32_t>{{"n01440764/v.jpg", 0}}));
   put(folder_ / "validation" / "n09999999" / "w.jpg", "w");
-  EXPECT_NE(trouble_with(plan_).find("'n09999999' is not in the class table"), std::string::npos);
+  EXPECT_NE(error_of(plan_).find("'n09999999' is not in the class table"), std::string::npos);
 }
 
 TEST_F(MakeLists, ValidationWithGroundTruth) {
@@ -119,12 +118,12 @@ TEST_F(MakeLists, ValidationWithGroundTruth) {
                                                {"v1.jpg 1\nv2.jpg 0\nv3.jpg 0\n", "v3.jpg"},
                                                {"v1.jpg 1\nv2.jpg 2\n", "'2' is not in the class table"},
                                                {"v1.jpg 1\nv1.jpg 0\n", "appears twice"},
-                                               {"1\n", "1 lines for 2 images"},
+                                               {"1\n", "1 line for 2 images"},
                                                {"v1.jpg 1\n0\n", "some lines name"},
-                                               {"", "without a line"}};
+                                               {"", "has no lines"}};
   for (const auto& [truth, words] : bad) {
     put(plan_.ground_truth, truth);
-    EXPECT_NE(trouble_with(plan_).find(words), std::string::npos) << truth << ": " << trouble_with(plan_);
+    EXPECT_NE(error_of(plan_).find(words), std::string::npos) << truth << ": " << error_of(plan_);
   }
 }
 

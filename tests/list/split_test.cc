@@ -1,10 +1,10 @@
 #include "list/split.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <map>
 #include <set>
+
+#include <gtest/gtest.h>
 
 namespace packhorse {
 namespace {
@@ -35,7 +35,7 @@ std::vector<std::string> paths(const std::vector<ImageEntry>& images) {
   return result;
 }
 
-TEST(Split, SplitTakesSoManyOfEachClassAndLosesNone) {
+TEST(Split, TakesTheRequestedNumberOfEachClassAndLosesNone) {
   const Lists lists = split_images(made_images({20, 3, 1, 50}), {.per_class = 5}, 1);
   const auto validation = count(lists.validation), train = count(lists.train);
   EXPECT_EQ(validation, (std::map<uint32_t, int>{{0, 5}, {1, 2}, {3, 5}}));
@@ -48,15 +48,15 @@ TEST(Split, SplitTakesSoManyOfEachClassAndLosesNone) {
   EXPECT_EQ(all.size(), 74u);
 }
 
-TEST(Split, AFractionHoldsForTheWholeEvenOfSmallClasses) {
+TEST(Split, AFractionHoldsForTheListEvenWithSmallClasses) {
   const Lists lists = split_images(made_images(std::vector<int>(3000, 7)), {.fraction = 0.1}, 3);
-  // 3,000 draws of 0 or 1 with a chance of 0.7: 2,100 with a standard deviation of 25; five of them are allowed.
+  // 3,000 draws of 0 or 1 with a chance of 0.7: 2,100 with a standard deviation of 25; five deviations are allowed.
   EXPECT_NEAR(static_cast<double>(lists.validation.size()), 2100, 125);
   for (const auto& [label, number] : count(lists.validation)) EXPECT_LE(number, 1);
   EXPECT_TRUE(split_images(made_images({5, 5}), {}, 3).validation.empty());
 }
 
-TEST(Split, SameSeedSameListsOtherSeedOthers) {
+TEST(Split, TheSeedDeterminesTheLists) {
   const ValidationSplit split{.fraction = 0.3};
   const auto one = split_images(made_images({40, 40}), split, 1);
   EXPECT_EQ(paths(one.validation), paths(split_images(made_images({40, 40}), split, 1).validation));
@@ -71,7 +71,7 @@ TEST(Split, SameSeedSameListsOtherSeedOthers) {
   EXPECT_NE(paths(a), paths(d));
 }
 
-TEST(Split, TheSplitOfOneClassDoesNotHangOnTheOthers) {
+TEST(Split, TheSplitOfOneClassDoesNotDependOnTheOthers) {
   const auto chosen = [](const Lists& lists) {
     std::set<std::string> names;
     for (const ImageEntry& image : lists.validation) {
@@ -84,7 +84,7 @@ TEST(Split, TheSplitOfOneClassDoesNotHangOnTheOthers) {
 }
 
 TEST(Split, ShuffleNumbersFromZeroAndMixesClasses) {
-  auto images = made_images(std::vector<int>(50, 40));  // sorted by class, as they come
+  auto images = made_images(std::vector<int>(50, 40));  // sorted by class, as in practice
   shuffle_images(images, 9, 0);
   std::set<std::string> all;
   for (size_t i = 0; i < images.size(); ++i) {
@@ -92,8 +92,8 @@ TEST(Split, ShuffleNumbersFromZeroAndMixesClasses) {
     all.insert(images[i].path);
   }
   EXPECT_EQ(all.size(), 2000u);
-  // Of 100 images drawn from 50 classes of equal size, 50 (1 - 0.98^100) = 43.4 classes are met on average, with a
-  // deviation below 3: every window must look like the whole.
+  // 100 images drawn from 50 classes of equal size have 50 (1 - 0.98^100) = 43.4 classes on average, with a deviation
+  // below 3: every window must look like the whole list.
   for (size_t window = 0; window < images.size(); window += 100) {
     std::set<uint32_t> classes;
     for (size_t i = window; i < window + 100; ++i) classes.insert(images[i].label);

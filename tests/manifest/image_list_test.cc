@@ -1,8 +1,8 @@
 #include "manifest/image_list.h"
 
-#include <gtest/gtest.h>
-
 #include <fstream>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -18,7 +18,7 @@ void put(const std::filesystem::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
 }
 
-TEST(ImageList, FormsOfALine) {
+TEST(ImageList, BothFormsOfALine) {
   const TempDir folder;
   ImageEntry file;
   file.label = 7;
@@ -28,7 +28,7 @@ TEST(ImageList, FormsOfALine) {
   member.label = 21840;
   member.path = "all.tar";
   member.member = "n1.tar/x.jpg";
-  member.offset = uint64_t{1} << 40;  // past what 32 bits hold
+  member.offset = uint64_t{1} << 40;  // more than 32 bits
   member.bytes = 12345;
   write_image_list(folder / "t.lst", {file, member});
   EXPECT_EQ(read_text(folder / "t.lst"), "0\t7\tn1/a b.jpg\n1\t21840\tall.tar\t1099511627776\t12345\tn1.tar/x.jpg\n");
@@ -41,7 +41,7 @@ TEST(ImageList, FormsOfALine) {
   EXPECT_EQ(back[1].name(), "all.tar/n1.tar/x.jpg");
 }
 
-TEST(ImageList, NamesMayHoldAnything) {
+TEST(ImageList, NamesMayContainAnyBytes) {
   const TempDir folder;
   const std::vector<std::string> names = {"tab\there", "new\nline",  "back\\slash",   "\\t",
                                           "\\",        "a\\\n\t\\n", " space ",       "caf\xc3\xa9",
@@ -68,7 +68,7 @@ TEST(ImageList, NamesMayHoldAnything) {
   }
 }
 
-TEST(ImageList, MxnetsListsAreRead) {
+TEST(ImageList, ReadsListsOfMxnet) {
   const TempDir folder;
   put(folder / "t.lst", "12\t3.000000\tn1/a.jpg\r\n\n13\t0\tb.jpg");
   const auto entries = read_image_list(folder / "t.lst");
@@ -79,7 +79,7 @@ TEST(ImageList, MxnetsListsAreRead) {
   EXPECT_EQ(entries[1].path, "b.jpg");
 }
 
-TEST(ImageList, BadLinesAreNamedByNumber) {
+TEST(ImageList, NamesABadLineByItsNumber) {
   const TempDir folder;
   for (const char* line : {"x\t1\ta", "1\tx\ta", "1\t1", "1\t1\t", "1\t-1\ta", "1\t0.5\ta", "1\t1\ta\t5",
                            "1\t1\ta\t5\t6", "1\t1\ta\t5\t6\t", "1\t1\ta\tx\t6\tm", "1\t1\ta\t5\tx\tm",
@@ -87,7 +87,7 @@ TEST(ImageList, BadLinesAreNamedByNumber) {
     put(folder / "t.lst", std::string("0\t0\tgood\n") + line + "\n");
     try {
       read_image_list(folder / "t.lst");
-      ADD_FAILURE() << "taken: " << line;
+      ADD_FAILURE() << "accepted: " << line;
     } catch (const DamageError& error) {
       EXPECT_NE(std::string(error.what()).find("line 2"), std::string::npos) << error.what();
     }
@@ -107,7 +107,7 @@ TEST(ImageList, RandomTextNeverCrashes) {
     try {
       for (const ImageEntry& entry : read_image_list(folder / "t.lst")) EXPECT_FALSE(entry.path.empty());
     } catch (const DamageError&) {
-      continue;  // most are no lists
+      continue;  // most of these texts are not lists
     }
   }
 }

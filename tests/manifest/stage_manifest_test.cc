@@ -22,7 +22,7 @@ StageManifest made_by(const std::string& stage, const std::vector<FileEntry>& ou
   return manifest;
 }
 
-TEST(StageManifest, ComesBackAsItWasWritten) {
+TEST(StageManifest, SavesAndLoads) {
   const TempDir folder;
   write_text(folder / "a.txt", "abc");
   StageManifest manifest = made_by("list", {describe_file("train-list", folder / "a.txt", 3)}, 1.5);
@@ -50,7 +50,7 @@ TEST(StageManifest, ComesBackAsItWasWritten) {
   EXPECT_THROW(read.output_of("class-table"), Error);
 }
 
-TEST(StageManifest, PathsGoWithTheFolder) {
+TEST(StageManifest, PathsFollowAMovedFolder) {
   const TempDir folder;
   make_folder(folder / "run/pack");
   make_folder(folder / "run/list");
@@ -62,20 +62,20 @@ TEST(StageManifest, PathsGoWithTheFolder) {
   EXPECT_EQ(StageManifest::load(folder / "moved/pack/manifest.json").inputs[0].path, folder / "moved/list/a.txt");
 }
 
-TEST(StageManifest, AFileThatChangedIsRefused) {
+TEST(StageManifest, RefusesAChangedFile) {
   const TempDir folder;
   write_text(folder / "a.txt", "abc");
   const FileEntry entry = describe_file("train-list", folder / "a.txt");
   EXPECT_NO_THROW(check_file(entry, "m", true));
   write_text(folder / "a.txt", "abd");
-  EXPECT_NO_THROW(check_file(entry, "m", false)) << "the size alone was asked for";
+  EXPECT_NO_THROW(check_file(entry, "m", false)) << "only the size is checked";
   EXPECT_THROW(check_file(entry, "m", true), DamageError);
   write_text(folder / "a.txt", "abcd");
   EXPECT_THROW(check_file(entry, "m", false), DamageError);
 }
 
-// A stage that was run again to the same result has another manifest (it tells times), but the same results.
-TEST(StageManifest, AManifestWrittenAnewPassesIfItsResultsAreTheSame) {
+// If a stage runs again with the same result, its manifest differs (it contains times), but its results do not.
+TEST(StageManifest, AcceptsARewrittenManifestWithTheSameResults) {
   const TempDir folder;
   write_text(folder / "a.txt", "abc");
   write_text(folder / "journal", "step 1");
@@ -97,7 +97,7 @@ TEST(StageManifest, AManifestWrittenAnewPassesIfItsResultsAreTheSame) {
   EXPECT_THROW(check_file(input, "m", true), DamageError);
 }
 
-TEST(StageManifest, OneThatIsNotWholeIsRefused) {
+TEST(StageManifest, RefusesAnIncompleteManifest) {
   const TempDir folder;
   made_by("list", {}, 1).save(folder.path());
   const std::string whole = read_text(folder / "manifest.json");

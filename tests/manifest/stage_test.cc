@@ -12,8 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A run of list and pack as their manifests tell it: the files that these name do not exist, so that reading one of
-/// them is an error.
+/// The manifests of a run of list and pack. The files that they name do not exist, so that reading one of them is an
+/// error.
 class PrintOut : public ::testing::Test {
  protected:
   PrintOut() {
@@ -41,7 +41,7 @@ class PrintOut : public ::testing::Test {
     Stage stage(name, "about", "example");
     stage.begin(static_cast<int>(pointers.size()), pointers.data(), {upstream});
   }
-  /// What the stage prints; it must end as one whose command line was answered.
+  /// What the stage prints; it must throw Answered.
   static std::string printed(const std::string& name, std::vector<std::string> words) {
     words.emplace_back("--print-out");
     testing::internal::CaptureStdout();
@@ -60,19 +60,19 @@ TEST_F(PrintOut, OfADescriptionIsBelowTheCurrentFolder) {
   EXPECT_FALSE(fs::exists("runs/birds"));
 }
 
-TEST_F(PrintOut, OfTheManifestBeforeIsBesideIt) {
+TEST_F(PrintOut, OfTheManifestBeforeIsNextToItsFolder) {
   EXPECT_EQ(printed("pack", {list_.string()}), (folder_ / "some/run/pack").string() + "\n");
-  // A relative path makes an absolute folder as well.
+  // A relative path also gives an absolute folder.
   EXPECT_EQ(printed("pack", {fs::proximate(list_).string()}), (folder_ / "some/run/pack").string() + "\n");
 }
 
-TEST_F(PrintOut, OfItsOwnManifestIsWhereThatLies) {
+TEST_F(PrintOut, OfItsOwnManifestIsTheFolderOfThatManifest) {
   EXPECT_EQ(printed("pack", {pack_.string()}), (folder_ / "some/run/pack").string() + "\n");
-  fs::remove_all(folder_ / "some/run/list");  // what it was made from is gone
+  fs::remove_all(folder_ / "some/run/list");  // its inputs are gone
   EXPECT_EQ(printed("pack", {pack_.string()}), (folder_ / "some/run/pack").string() + "\n");
 }
 
-TEST_F(PrintOut, IsWhatOutSaysWhateverIsGiven) {
+TEST_F(PrintOut, IsTheFolderOfOutIfThatIsGiven) {
   for (const std::string& given : {list_.string(), pack_.string()}) {
     EXPECT_EQ(printed("pack", {given, "--out", "else/../where"}), here_ + "/where\n");
     EXPECT_EQ(printed("pack", {given, "--out", "/far/away"}), "/far/away\n");
@@ -81,7 +81,7 @@ TEST_F(PrintOut, IsWhatOutSaysWhateverIsGiven) {
   EXPECT_FALSE(fs::exists("where"));
 }
 
-TEST_F(PrintOut, IsAnErrorForAStageThatCannotStartFromWhatIsGiven) {
+TEST_F(PrintOut, IsAnErrorIfTheStageCannotStartFromTheInput) {
   EXPECT_THROW(begin("train", {"--print-out", list_.string()}, "pack"), UsageError);
   EXPECT_THROW(begin("train", {"--print-out", description_.string()}, "pack"), UsageError);
 }

@@ -1,10 +1,11 @@
 #include "metrics/journal.h"
 
-#include <gtest/gtest.h>
 #include <sys/resource.h>
 
 #include <cmath>
 #include <csignal>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -32,7 +33,7 @@ class JournalFile : public testing::Test {
   const std::filesystem::path path_ = folder_.path() / "metrics.jsonl";
 };
 
-TEST_F(JournalFile, ReturnsLinesInOrderWithNumbersExact) {
+TEST_F(JournalFile, ReturnsLinesInOrderWithExactNumbers) {
   write_sample();
   const auto lines = read_journal(path_);
   ASSERT_EQ(lines.size(), 9u);
@@ -41,14 +42,14 @@ TEST_F(JournalFile, ReturnsLinesInOrderWithNumbersExact) {
   EXPECT_EQ(lines[8]["kind"], "stop");
 }
 
-TEST_F(JournalFile, ALastLineCutAtAnyByteIsDropped) {
+TEST_F(JournalFile, DropsALastLineCutAtAnyByte) {
   write_sample();
   const std::string whole = read_text(path_);
   const size_t last = whole.rfind('\n', whole.size() - 2) + 1;
   for (size_t length = last; length < whole.size(); ++length) {
     write_text(path_, whole.substr(0, length));
     EXPECT_EQ(read_journal(path_).size(), 8u) << length;
-    // Appending after such a cut must not glue two lines together.
+    // Appending after such a cut must not join two lines.
     Journal(path_).append({{"kind", "run"}, {"step", 4}});
     const auto lines = read_journal(path_);
     ASSERT_EQ(lines.size(), 9u) << length;
@@ -62,7 +63,7 @@ TEST_F(JournalFile, AnEmptyFileHasNoLines) {
   EXPECT_THROW(read_journal(folder_.path() / "missing.jsonl"), Error);
 }
 
-TEST_F(JournalFile, DamageInTheMiddleIsNamed) {
+TEST_F(JournalFile, NamesTheDamagedLine) {
   for (const char* line : {"{\"kind\": \"step\", \"st", "[1]", "{\"step\": 1}", "", "{\"kind\": 3}"}) {
     write_text(path_, std::string("{\"kind\":\"run\"}\n") + line + "\n{\"kind\":\"run\"}\n");
     try {
@@ -74,7 +75,7 @@ TEST_F(JournalFile, DamageInTheMiddleIsNamed) {
   }
 }
 
-TEST_F(JournalFile, CutTakesWhatLiesBeyondTheStepAndKeepsRuns) {
+TEST_F(JournalFile, CutRemovesLinesAfterTheStepAndKeepsRuns) {
   write_sample();
   Journal(path_).append({{"kind", "run"}, {"step", 9}});
   cut_journal(path_, 2);
@@ -88,14 +89,14 @@ TEST_F(JournalFile, CutTakesWhatLiesBeyondTheStepAndKeepsRuns) {
   EXPECT_THROW(cut_journal(path_, 1), DamageError);
 }
 
-TEST_F(JournalFile, NumbersThatAreNotFiniteAndTextsThatAreNotUtf8StayReadable) {
+TEST_F(JournalFile, AcceptsNumbersThatAreNotFiniteAndTextThatIsNotUtf8) {
   Journal(path_).append({{"kind", "step"}, {"step", 1}, {"loss", std::nan("")}, {"host", "a\xff\nb"}});
   const auto lines = read_journal(path_);
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_TRUE(lines[0]["loss"].is_null());
 }
 
-TEST_F(JournalFile, AFullDiskIsAnErrorAndLeavesWholeLines) {
+TEST_F(JournalFile, AFullDiskIsAnErrorAndLeavesOnlyWholeLines) {
   write_sample();
   const auto size = std::filesystem::file_size(path_);
   Journal journal(path_);

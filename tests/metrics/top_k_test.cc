@@ -1,10 +1,10 @@
 #include "metrics/top_k.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -12,7 +12,7 @@
 namespace packhorse::test {
 namespace {
 
-/// Few distinct values, so that ties are everywhere.
+/// Few distinct values, so that there are many ties.
 std::vector<float> random_logits(size_t classes, uint64_t sample, uint32_t levels) {
   RandomStream random(1, RandomUse::test, 0, sample);
   std::vector<float> logits(classes);
@@ -20,7 +20,7 @@ std::vector<float> random_logits(size_t classes, uint64_t sample, uint32_t level
   return logits;
 }
 
-/// The definition, carried out: sort the chosen classes by (logit falling, number rising).
+/// The definition of the order: the chosen classes, sorted by (logit descending, number ascending).
 std::vector<uint32_t> sorted_by_definition(const std::vector<float>& logits, std::vector<uint32_t> chosen) {
   std::sort(chosen.begin(), chosen.end());
   std::stable_sort(chosen.begin(), chosen.end(), [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
@@ -79,7 +79,7 @@ TEST_P(Counting, AgreesWithSortingEachImage) {
     EXPECT_EQ(counters.class_top1(label), class_top1[label]);
     EXPECT_EQ(counters.class_top5(label), class_top5[label]);
   }
-  // Each image's loss is rounded to half a unit of 2^-24; each of the additions here errs by half an ulp of the sum.
+  // Each image's loss is rounded to half a unit of 2^-24; each addition here has an error of half an ulp of the sum.
   const double mean = loss / static_cast<double>(inside);
   EXPECT_NEAR(counters.loss(), mean, 0x1p-25 + kImages * 0x1p-53 * mean + 1e-15);
   const auto pairs = counters.confusions();
@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Choices, Counting,
                          testing::Values(Case{1, {}, 3}, Case{4, {}, 2}, Case{30, {}, 1}, Case{30, {}, 4},
                                          Case{100, {}, 1000}, Case{30, {29, 3, 3, 0, 7, 8, 9}, 3}, Case{100, {50}, 5}));
 
-TEST(Counters, AddUpToTheSameOverAnyNumberOfRanks) {
+TEST(Counters, AddUpToTheSameOnAnyNumberOfRanks) {
   constexpr size_t kClasses = 12;
   AccuracyCounters whole{ClassSet(kClasses)};
   std::vector<AccuracyCounters> ranks(3, AccuracyCounters{ClassSet(kClasses)});
@@ -112,11 +112,11 @@ TEST(Counters, AddUpToTheSameOverAnyNumberOfRanks) {
   EXPECT_EQ(whole.loss(), ranks[0].loss());
 }
 
-TEST(Counters, NumbersThatAreNotFiniteAreCountedApart) {
+TEST(Counters, CountImagesWithNonFiniteLogitsSeparately) {
   AccuracyCounters counters{ClassSet(3, {0, 2})};
   counters.add(std::vector<float>{1, 2, std::nanf("")}, 0);
   counters.add(std::vector<float>{1, 2, std::numeric_limits<float>::infinity()}, 0);
-  counters.add(std::vector<float>{1, std::nanf(""), 0}, 0);  // the class that is not a number takes no part
+  counters.add(std::vector<float>{1, std::nanf(""), 0}, 0);  // the class with NaN is not chosen
   counters.add(std::vector<float>{1, 2, 3}, -1);
   counters.add(std::vector<float>{1, 2, 3}, 3);
   counters.add(std::vector<float>{1, 2, 3}, 1);
@@ -127,13 +127,13 @@ TEST(Counters, NumbersThatAreNotFiniteAreCountedApart) {
   EXPECT_THROW(counters.add(std::vector<float>{1, 2}, 0), Error);
 }
 
-TEST(Counters, NoImagesGiveZeros) {
+TEST(Counters, AreZeroWithoutImages) {
   const AccuracyCounters counters{ClassSet(3)};
   EXPECT_EQ(counters.accuracy(0), 0);
   EXPECT_EQ(counters.loss(), 0);
 }
 
-TEST(BestClasses, FollowTheRuleAndTheirProbabilitiesAreTheSoftmax) {
+TEST(BestClasses, AreInOrderWithSoftmaxProbabilities) {
   const std::vector<float> logits{0, 3, 1, 3, -1000, 2};
   const auto best = best_classes(logits, ClassSet(6), 20);
   ASSERT_EQ(best.size(), 6u);
@@ -158,7 +158,7 @@ TEST(BestClasses, LargeLogitsDoNotOverflow) {
   EXPECT_EQ(best[1].probability, 0);
 }
 
-TEST(Choice, RefusesWhatIsNotThereAndNothing) {
+TEST(ClassSet, RefusesUnknownClassesAndAnEmptyChoice) {
   EXPECT_THROW(ClassSet(3, {3}), Error);
   EXPECT_THROW(ClassSet(3, {}), UsageError);
   EXPECT_EQ(ClassSet(3, {2, 1, 0, 1}).members(), ClassSet(3).members());

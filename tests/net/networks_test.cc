@@ -1,9 +1,10 @@
-// The networks against their published figures: shapes, multiply-adds, parameters; and the layout of the flat arrays.
-#include <gtest/gtest.h>
-
+// Compares the networks with their published numbers (shapes, multiply-adds, parameters), and checks the layout of the
+// flat arrays.
 #include <cmath>
 #include <numeric>
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "net/graph.h"
@@ -79,7 +80,7 @@ TEST(Networks, ParametersTileTheArrayInForwardOrder) {
   }
 }
 
-TEST(Networks, SiblingsStandSideBySide) {
+TEST(Networks, SiblingsAreAdjacent) {
   const Graph graph = make_network("inception-bn-21k", 224, 10);
   const auto at = [&](const std::string& name) { return static_cast<size_t>(node(graph, name).weight); };
   EXPECT_EQ(at("3a/3x3_reduce/conv"), at("3a/1x1/conv") + 1);
@@ -87,13 +88,13 @@ TEST(Networks, SiblingsStandSideBySide) {
   EXPECT_EQ(at("3a/pool_proj/bn"), at("3a/1x1/bn") + 3);
 }
 
-TEST(Networks, RefusesWhatItCannotBuild) {
+TEST(Networks, RefusesInvalidArguments) {
   EXPECT_THROW(make_network("inception", 224, 1000), UsageError);
   EXPECT_THROW(make_network("resnet-50", 224, 0), UsageError);
   EXPECT_THROW(make_network("inception-bn", 28, 10), UsageError);
 }
 
-TEST(Initialise, IsAFunctionOfTheSeedWithTheRightSpread) {
+TEST(Initialise, DependsOnTheSeedAndHasTheRightVariance) {
   const Graph graph = make_network("inception-bn-small", 28, 10);
   std::vector<float> one(graph.parameter_count), two(graph.parameter_count), other(graph.parameter_count);
   std::vector<float> statistics(graph.statistic_count, -1.0f);

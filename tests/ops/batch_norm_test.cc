@@ -1,4 +1,5 @@
-// Batch norm: statistics, both passes, gradients by formula and by finite differences, ranges of channels, in place.
+// Batch norm: statistics, forward and backward pass, gradients by formula and by finite differences, ranges of
+// channels, in place.
 #include <functional>
 
 #include "ops/cases.h"
@@ -20,8 +21,7 @@ struct Problem {
     running_variance = numbers.vector(shape.c, 0.5f, 2);
   }
   BatchNormTask task(bool relu, bool in_place = false, bool accumulate = false) {
-    return {.name = "test",
-            .src = src.view(),
+    return {.src = src.view(),
             .dst = dst.view(),
             .src_grad = {in_place ? src.view() : src_grad.view(), accumulate},
             .dst_grad = dst_grad.view(),
@@ -42,7 +42,8 @@ struct Problem {
 
 const std::vector<Shape> kShapes = {{2, 5, 5, 16}, {1, 1, 2, 7}, {4, 14, 14, 80}, {3, 40, 40, 96}, {1, 7, 7, 144}};
 
-// What a rounding of a value may become: values are divided by the root of the variance and multiplied by the scale.
+// How much a rounding error of a value may grow: the value is divided by the root of the variance and multiplied by the
+// scale.
 double amplified(const Problem& truth, int64_t i) {
   const auto c = static_cast<size_t>(i % truth.channels());
   return truth.scale[c] / std::sqrt(truth.variance[c] + kBatchNormEpsilon);
@@ -50,7 +51,7 @@ double amplified(const Problem& truth, int64_t i) {
 
 class BatchNorm : public testing::TestWithParam<BackendCase> {};
 
-// Everything against the reference on the same numbers; the reference itself is held to the formula below.
+// Checks everything against the reference on the same numbers; the test with finite differences checks the reference.
 TEST_P(BatchNorm, AgreesWithTheReference) {
   const double type = rounding(GetParam().dtype), f32 = rounding(Dtype::f32);
   for (const Shape& shape : kShapes)
@@ -67,7 +68,7 @@ TEST_P(BatchNorm, AgreesWithTheReference) {
         const auto pixels = static_cast<double>(shape.pixels());
         for (int64_t c = 0; c < shape.c; ++c) {
           const auto i = static_cast<size_t>(c);
-          // Values lie in [-1, 1]; chunks' sums of up to 4,096 numbers err by less than that many roundings of them.
+          // Values are in [-1, 1]; the error of a chunk's sum of up to 4,096 numbers is less than as many roundings.
           const double sums = std::min(pixels, 4096.0) * f32;
           ASSERT_NEAR(p.mean[i], truth.mean[i], 2 * sums);
           ASSERT_NEAR(p.variance[i], truth.variance[i], 8 * sums);
@@ -88,10 +89,10 @@ TEST_P(BatchNorm, AgreesWithTheReference) {
       }
 }
 
-TEST_P(BatchNorm, StatisticsHoldWhereTheMeanIsLarge) {
+TEST_P(BatchNorm, StatisticsAreExactEnoughIfTheMeanIsLarge) {
   const Shape shape{2, 20, 20, 32};
   Problem p(shape, GetParam().dtype, 0);
-  // Whole numbers near 200, exact in both types: means and variances are known exactly in f64.
+  // Integers near 200, exact in both types: f64 gives the exact means and variances.
   p.src.fill([](int64_t i) { return static_cast<float>(200 + (i * 7919 % 5)); });
   Bench bench(GetParam());
   bench.make(p.task(true))->forward(Phase::training);
@@ -120,7 +121,7 @@ TEST_P(BatchNorm, InferenceUsesTheRunningStatistics) {
   }
 }
 
-TEST_P(BatchNorm, ForwardAgainWritesTheSameBits) {
+TEST_P(BatchNorm, RecomputeWritesTheSameBits) {
   Problem p({2, 9, 9, 48}, GetParam().dtype, 0);
   Bench bench(GetParam());
   const auto operation = bench.make(p.task(true));
@@ -132,7 +133,7 @@ TEST_P(BatchNorm, ForwardAgainWritesTheSameBits) {
   for (int64_t i = 0; i < p.dst.count(); ++i) ASSERT_EQ(p.dst.get(i), first.get(i));
 }
 
-TEST_P(BatchNorm, GradientIsAddedWhereAsked) {
+TEST_P(BatchNorm, GradientIsAddedIfItAccumulates) {
   Problem assigned({2, 6, 6, 32}, GetParam().dtype, 0), added({2, 6, 6, 32}, GetParam().dtype, 0);
   Field before(added.src_grad.view().shape, GetParam().dtype);
   copy(added.src_grad, before);
@@ -149,13 +150,13 @@ TEST_P(BatchNorm, GradientIsAddedWhereAsked) {
   }
 }
 
-// With fixed weights r, L = sum of r * dst; its derivative along a direction by central differences at steps h and 2h.
-// Their distance bounds the truncation error; dividing the roundings of dst by h bounds the rest.
-TEST(BatchNormReference, GradientsAreFiniteDifferences) {
+// L = sum of r * dst with fixed weights r. Its derivative along a direction comes from central differences with steps h
+// and 2h: their distance bounds the truncation error, the rounding errors of dst divided by h bound the rest.
+TEST(BatchNormReference, GradientsMatchFiniteDifferences) {
   const Shape shape{2, 3, 3, 6};
   for (const bool relu : {false, true}) {
     Problem p(shape, Dtype::f32, 0);
-    // Far from the kink on either side: shifts of 5 keep all of a channel positive or negative.
+    // Far from the kink of ReLU on either side: shifts of 5 keep a whole channel positive or negative.
     if (relu)
       for (size_t c = 0; c < p.shift.size(); ++c) p.shift[c] = c % 2 == 0 ? 5.0f : -5.0f;
     Bench bench("reference", Dtype::f32);

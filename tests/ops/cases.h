@@ -1,13 +1,13 @@
-// What the tests of operations share: the backends and types to run each body on, tensors with gaps between pixels,
-// and errors measured in the roundings that the type allows.
+// What the tests of operations share: the backends and dtypes that each test runs on, tensors with gaps between pixels,
+// and the rounding error of each dtype.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -25,7 +25,7 @@ inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
   return out << c.backend << "_" << name_of(c.dtype);
 }
 
-/// Every backend with every type it takes on this machine.
+/// Every backend with every dtype that it can compute in on this machine.
 inline std::vector<BackendCase> backend_cases() {
   std::vector<BackendCase> cases;
   for (const std::string& backend : backend_names())
@@ -33,7 +33,7 @@ inline std::vector<BackendCase> backend_cases() {
       try {
         make_backend(backend, dtype, 1, true);
         cases.push_back({backend, dtype});
-      } catch (const Error&) {  // refused: there is a test for that
+      } catch (const Error&) {  // the test Backends.RefuseWhatTheyCannotCompute covers this
       }
     }
   return cases;
@@ -43,10 +43,10 @@ inline std::string case_name(const testing::TestParamInfo<BackendCase>& info) {
   return info.param.backend + "_" + name_of(info.param.dtype);
 }
 
-/// Half the distance between neighbouring numbers at 1.
+/// The largest relative rounding error: half the distance between neighbouring numbers at 1.
 inline double rounding(Dtype dtype) { return dtype == Dtype::f32 ? 0x1p-24 : 0x1p-8; }
 
-/// A tensor in memory of its own, in a wider buffer where `gap` channels of other use stand behind each pixel.
+/// A tensor in a buffer of its own, in which `gap` unused channels follow each pixel.
 class Field {
  public:
   Field(Shape shape, Dtype dtype, int64_t gap = 0)
@@ -73,7 +73,7 @@ class Field {
   void fill(const Function& value) {
     for (int64_t i = 0; i < count(); ++i) set(i, value(i));
   }
-  /// Whether what lies between the pixels is still as it was made.
+  /// True if nobody wrote between the pixels.
   bool gaps_untouched() const {
     const auto size = static_cast<int64_t>(size_of(view_.dtype));
     for (int64_t p = 0; p < view_.shape.pixels(); ++p)
@@ -87,7 +87,7 @@ class Field {
   View view_;
 };
 
-/// Numbers that bf16 holds exactly, so that every backend starts from the same.
+/// Random numbers that bf16 represents exactly, so that every backend starts from the same values.
 class Numbers {
  public:
   explicit Numbers(uint64_t seed) : random_(seed, RandomUse::test, 0, 0) {}
@@ -109,7 +109,7 @@ inline void copy(const Field& from, Field& to) {
   to.fill([&](int64_t i) { return static_cast<float>(from.get(i)); });
 }
 
-/// One backend's operations, made and given their scratch.
+/// Makes the operations of one backend and gives them their scratch memory.
 class Bench {
  public:
   Bench(const std::string& backend, Dtype dtype, int threads = 2)

@@ -1,4 +1,4 @@
-// Convolutions of every form that the networks use, against the sum written out, in units of what rounding allows.
+// Convolutions of every form that the networks use, against the plain sum; rounding errors set the tolerances.
 #include <algorithm>
 
 #include "ops/cases.h"
@@ -20,7 +20,7 @@ const std::vector<Form> kForms = {{2, 11, 3, 32, 7, 2, 3}, {2, 9, 3, 16, 3, 1, 1
                                   {3, 7, 32, 48, 3, 1, 1}, {2, 8, 32, 64, 3, 2, 1},  {2, 8, 64, 32, 1, 2, 0},
                                   {1, 1, 16, 16, 3, 1, 1}, {5, 4, 48, 144, 1, 1, 0}, {2, 5, 7, 9, 3, 1, 1}};
 
-// The textbook sum, and beside it the sum of absolute values, which bounds what rounding can do to it.
+// The plain sum, and the sum of absolute values, which bounds the rounding error.
 struct Sum {
   double value = 0, magnitude = 0;
   int64_t terms = 0;
@@ -70,7 +70,7 @@ class Convolution : public testing::TestWithParam<BackendCase> {
     int64_t out_place(int64_t n, int64_t y, int64_t x, int64_t o) const {
       return ((n * out_size + y) * out_size + x) * f.out + o;
     }
-    // Calls visit(n, y, x, o, sy, sx, c, place of the weight) for every product of the convolution.
+    // Calls visit(place in dst, place in src, place of the weight) for every product of the convolution.
     template <typename Visit>
     void each(const Visit& visit) const {
       for (int64_t n = 0; n < f.n; ++n)
@@ -93,7 +93,7 @@ class Convolution : public testing::TestWithParam<BackendCase> {
   };
 };
 
-TEST_P(Convolution, ForwardIsTheSum) {
+TEST_P(Convolution, ForwardMatchesTheSum) {
   for (const Form& form : kForms) {
     Problem p(form, GetParam().dtype);
     Bench bench(GetParam());
@@ -111,7 +111,7 @@ TEST_P(Convolution, ForwardIsTheSum) {
   }
 }
 
-TEST_P(Convolution, BackwardIsTheSumOverWhatForwardUsed) {
+TEST_P(Convolution, BackwardMatchesTheSumOverForwardsInputs) {
   for (const Form& form : kForms)
     for (const bool accumulate : {false, true}) {
       Problem p(form, GetParam().dtype);
@@ -131,7 +131,7 @@ TEST_P(Convolution, BackwardIsTheSumOverWhatForwardUsed) {
       for (int64_t i = 0; i < p.src.count(); ++i) {
         Sum& sum = data[static_cast<size_t>(i)];
         double allowed = sum.allowed(GetParam().dtype);
-        if (accumulate) {  // what is added was rounded, and the result once more
+        if (accumulate) {  // the added gradient was rounded, and the result is rounded again
           sum.add(before.get(i), 1);
           allowed += sum.allowed(GetParam().dtype);
         }
@@ -140,7 +140,7 @@ TEST_P(Convolution, BackwardIsTheSumOverWhatForwardUsed) {
     }
 }
 
-TEST_P(Convolution, NewParametersAreSeenOnlyAfterTheyAreAnnounced) {
+TEST_P(Convolution, NewParametersTakeEffectAfterParametersChanged) {
   Problem p(kForms[3], GetParam().dtype);
   Bench bench(GetParam());
   const auto operation = bench.make(p.task(false));

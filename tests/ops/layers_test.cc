@@ -1,5 +1,6 @@
 // Addition, the fully connected layer, the loss, the input.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 
@@ -10,7 +11,7 @@ namespace {
 
 class Layers : public testing::TestWithParam<BackendCase> {};
 
-TEST_P(Layers, AddPassesTheGradientWhereTheSumIsPositive) {
+TEST_P(Layers, AddPassesTheGradientIfTheSumIsPositive) {
   const Shape shape{2, 5, 5, 40};
   const double type = rounding(GetParam().dtype);
   for (const bool relu : {false, true}) {
@@ -21,8 +22,7 @@ TEST_P(Layers, AddPassesTheGradientWhereTheSumIsPositive) {
     Field before(shape, GetParam().dtype);
     copy(b_grad, before);
     Bench bench(GetParam());
-    const auto operation = bench.make(AddTask{.name = "test",
-                                              .a = a.view(),
+    const auto operation = bench.make(AddTask{.a = a.view(),
                                               .b = b.view(),
                                               .dst = dst.view(),
                                               .a_grad = {a_grad.view(), false},
@@ -66,7 +66,7 @@ TEST_P(Layers, FullyConnectedIsThreeProducts) {
     operation->parameters_changed();
     operation->forward(Phase::training);
     operation->backward();
-    // Operands are exact in both types and at most 1 in size; sums are f32.
+    // Operands are exact in both types and at most 1 in magnitude; sums are f32.
     const auto check = [](float value, double expected, int64_t terms) {
       ASSERT_NEAR(value, expected, static_cast<double>((terms + 1) * (terms + 1)) * rounding(Dtype::f32));
     };
@@ -136,7 +136,7 @@ TEST_P(Layers, LossIsCrossEntropyWithSmoothing) {
                                 (k == labels[static_cast<size_t>(row)] ? 1.0 - smoothing : 0.0);
           const double log_probability = p.logit(row, k) - p.log_sum(row);
           loss -= target * log_probability;
-          // exp is right to a few roundings of its argument, which is at most 8 in size.
+          // exp is accurate to a few roundings of its argument, which is at most 8 in magnitude.
           ASSERT_NEAR(p.gradient[static_cast<size_t>(row * classes + k)], 0.25 * (std::exp(log_probability) - target),
                       0.25 * 16 * rounding(Dtype::f32))
               << "row " << row << " class " << k;
@@ -147,7 +147,7 @@ TEST_P(Layers, LossIsCrossEntropyWithSmoothing) {
     }
 }
 
-TEST_P(Layers, TopKCountsWhatStandsBefore) {
+TEST_P(Layers, TopKCountsTheLogitsBeforeTheLabels) {
   LossProblem p(7, 8, 0);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<std::vector<float>> rows = {
@@ -155,8 +155,7 @@ TEST_P(Layers, TopKCountsWhatStandsBefore) {
       {5, 5, 0, 0, 0, 0, 0, 0}, {nan, 0, 0, 0, 0, 0, 0, 0}, {0, nan, 0, 0, 0, 0, 0, 0}};
   for (size_t row = 0; row < rows.size(); ++row)
     std::copy(rows[row].begin(), rows[row].end(), p.logits.begin() + static_cast<int64_t>(row * 8));
-  //                                    first, eighth, fifth, first of equals, second of equals, not a number, behind
-  //                                    one
+  // The label's rank: first, eighth, fifth, first of two equal, second of two equal, NaN itself, second after a NaN.
   const std::vector<int32_t> labels = {0, 0, 0, 0, 1, 0, 0};
   Bench bench(GetParam());
   const BatchResult result = bench.make(p.task())->run(labels, 1);
@@ -165,7 +164,7 @@ TEST_P(Layers, TopKCountsWhatStandsBefore) {
   EXPECT_TRUE(std::isnan(result.loss_sum));
 }
 
-TEST_P(Layers, LossStandsHugeLogitsAndRefusesWrongLabels) {
+TEST_P(Layers, LossHandlesHugeLogitsAndRefusesWrongLabels) {
   LossProblem p(1, 4, 0);
   p.logits = {1e4f, -1e4f, 0, 9e3f};
   Bench bench(GetParam());
@@ -176,7 +175,7 @@ TEST_P(Layers, LossStandsHugeLogitsAndRefusesWrongLabels) {
   EXPECT_THROW(loss->run(std::vector<int32_t>{4}, 1), UsageError);
 }
 
-TEST(LossReference, GradientIsAFiniteDifference) {
+TEST(LossReference, GradientMatchesFiniteDifferences) {
   LossProblem p(2, 5, 0.1f);
   Bench bench("reference", Dtype::f32);
   const auto loss = bench.make(p.task());
@@ -198,7 +197,7 @@ TEST(LossReference, GradientIsAFiniteDifference) {
   }
 }
 
-TEST_P(Layers, InputSubtractsTheMeanAndPadsWithZeros) {
+TEST_P(Layers, InputSubtractsTheMeanAndFillsWithZeros) {
   Field dst({2, 4, 4, 3}, GetParam().dtype);
   std::vector<uint8_t> pixels(48);
   std::iota(pixels.begin(), pixels.end(), uint8_t{100});
@@ -215,7 +214,7 @@ TEST_P(Layers, InputSubtractsTheMeanAndPadsWithZeros) {
 
 INSTANTIATE_TEST_SUITE_P(Backends, Layers, testing::ValuesIn(backend_cases()), case_name);
 
-TEST(Backends, RefuseWhatTheyCannotDo) {
+TEST(Backends, RefuseWhatTheyCannotCompute) {
   EXPECT_THROW(make_backend("reference", Dtype::bf16, 1, true), Error);
   EXPECT_THROW(make_backend("abacus", Dtype::f32, 1, true), UsageError);
 }

@@ -1,23 +1,26 @@
-// The plan never lets two living buffers meet, wastes little, and knows what backward needs.
-#include <gtest/gtest.h>
+// Buffers with overlapping lifetimes share no byte, the plan wastes little, and it keeps what backward needs.
+#include "ops/memory_plan.h"
 
 #include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/philox.h"
 #include "net/graph.h"
-#include "ops/memory_plan.h"
 
 namespace packhorse {
 namespace {
 
-bool alive_together(const PlannedBuffer& a, const PlannedBuffer& b) {
+bool lifetimes_overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
   for (const Lifetime& x : a.lifetimes)
     for (const Lifetime& y : b.lifetimes)
       if (std::max(x.first, y.first) <= std::min(x.last, y.last)) return true;
   return false;
 }
 
-bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
+bool bytes_overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
   return a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }
 
@@ -25,12 +28,12 @@ void expect_sound(const std::vector<PlannedBuffer>& buffers, uint64_t bytes) {
   for (size_t i = 0; i < buffers.size(); ++i) {
     EXPECT_LE(buffers[i].offset + buffers[i].bytes, bytes) << buffers[i].name;
     for (size_t j = 0; j < i; ++j)
-      EXPECT_FALSE(alive_together(buffers[i], buffers[j]) && overlap(buffers[i], buffers[j]))
+      EXPECT_FALSE(lifetimes_overlap(buffers[i], buffers[j]) && bytes_overlap(buffers[i], buffers[j]))
           << buffers[i].name << " and " << buffers[j].name;
   }
 }
 
-TEST(MemoryPlan, PlacesRandomBuffersWithoutMeeting) {
+TEST(MemoryPlan, PlacesRandomBuffersWithoutOverlap) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     RandomStream random(seed, RandomUse::test, 0, 0);
     std::vector<PlannedBuffer> buffers;
@@ -52,7 +55,7 @@ TEST(MemoryPlan, SharesBytesOverTime) {
   std::vector<PlannedBuffer> buffers;
   buffers.reserve(10);
   for (int i = 0; i < 10; ++i) buffers.push_back({.name = "", .bytes = 640, .lifetimes = {{i, i + 1}}});
-  EXPECT_EQ(place(buffers, 64), 2 * 640u);  // each meets its neighbours only
+  EXPECT_EQ(place(buffers, 64), 2 * 640u);  // each overlaps with its neighbours only
 }
 
 TEST(MemoryPlan, EveryNetworkIsSoundAndSmaller) {
@@ -75,7 +78,7 @@ TEST(MemoryPlan, EveryNetworkIsSoundAndSmaller) {
       }
 }
 
-// Whatever backward reads must be alive from when it was last written until then.
+// The lifetime of every buffer that backward reads must include that time.
 TEST(MemoryPlan, KeepsWhatBackwardReads) {
   const Graph graph = make_network("inception-bn-small", 28, 10);
   const Schedule schedule = make_schedule(graph, true);
@@ -103,13 +106,14 @@ TEST(Schedule, MergesSiblingsAndWritesConcatsInPlace) {
     return std::count_if(schedule.tasks.begin(), schedule.tasks.end(),
                          [](const Task& task) { return task.kind == NodeKind::convolution; });
   };
-  // Eight blocks of four siblings less three each (5b's pool is a maximum: one less), two of two less one each.
+  // Seven blocks merge four siblings into one. 5b merges only three, because a max pool cannot move behind its
+  // convolution, and two blocks merge two.
   EXPECT_EQ(convolutions(plain), 69);
   EXPECT_EQ(convolutions(merged), 69 - 7 * 3 - 2 - 2);
   for (const Task& task : merged.tasks) {
     EXPECT_NE(task.kind, NodeKind::concat);
     if (task.name != "3a/pool") continue;
-    EXPECT_EQ(merged.tensors[static_cast<size_t>(task.dst)].shape.c, 48);  // behind the convolution, not 288 before it
+    EXPECT_EQ(merged.tensors[static_cast<size_t>(task.dst)].shape.c, 48);  // not 288: it is behind the convolution
   }
 }
 

@@ -1,13 +1,13 @@
-// Whole networks: backend against backend, merged against plain, and what a step promises its caller.
+// Whole networks: each backend against the reference, with merged and separate siblings, and what a step guarantees.
 //
-// Tolerances come from the network's own sensitivity: how far the reference's result moves when each weight moves by
-// the rounding of the type in question. A backend that rounds differently may be off by a few times that.
-#include <gtest/gtest.h>
-
+// Tolerances come from the sensitivity of the network: how much the result of the reference changes if each weight
+// changes by one rounding of the dtype. A backend that rounds differently may differ by a few times as much.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "net/builder.h"
 #include "ops/cases.h"
@@ -33,7 +33,8 @@ Batch made_up_batch(const Graph& graph, int64_t count, uint64_t seed) {
   return batch;
 }
 
-// Every kind of node, small: a concat of a concat, a residual with and without projection, both pools, siblings.
+// A small network with every kind of node: a concat in a concat, residuals with and without projection, both pools,
+// siblings.
 Graph menagerie() {
   GraphBuilder net("menagerie", 12, 5);
   int x = net.conv_bn({.name = "stem", .src = net.input(), .out = 16, .kernel = 3, .pad = 1});
@@ -59,7 +60,7 @@ void set_parameters(Executor& executor, uint64_t seed, double wiggle = 0) {
   const Graph& graph = executor.graph();
   initialise(graph, seed, executor.parameters().data(), executor.statistics().data());
   RandomStream random(seed, RandomUse::test, 1, 0);
-  for (const Parameter& parameter : graph.parameters)  // scales, shifts and biases that differ
+  for (const Parameter& parameter : graph.parameters)  // different scales, shifts and biases
     if (parameter.shape.size() == 1)
       for (size_t i = 0; i < parameter.count; ++i)
         executor.parameters()[parameter.offset + i] += random.uniform(-0.3f, 0.3f);
@@ -88,7 +89,7 @@ double distance(std::span<const float> a, std::span<const float> b) {
 
 std::vector<float> copy_of(std::span<const float> values) { return {values.begin(), values.end()}; }
 
-// Forward and backward of one batch, kept.
+// Copies of the results of one forward and backward pass.
 struct Outcome {
   BatchResult result;
   std::vector<float> gradients, batch_statistics, features;
@@ -108,7 +109,8 @@ void expect_same_bits(const Outcome& a, const Outcome& b) {
   EXPECT_EQ(a.features, b.features);
 }
 
-// `a` may differ from the reference by `factor` times what wiggling the reference's weights by `rounding` does.
+// `a` may differ from the reference by kFactor times the change that `rounding_size` in every weight of the reference
+// makes.
 void expect_close(const Graph& graph, const Outcome& a, const Batch& batch, double rounding_size) {
   constexpr double kFactor = 8;
   const auto count = static_cast<int64_t>(batch.labels.size());
@@ -144,7 +146,7 @@ TEST_P(Network, AgreesWithTheReference) {
     }
 }
 
-TEST_P(Network, MergedIsPlain) {
+TEST_P(Network, SeparateSiblingsAgreeWithTheReference) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 4, 6);
   ExecutorOptions plain = options(4);
@@ -152,25 +154,25 @@ TEST_P(Network, MergedIsPlain) {
   expect_close(graph, outcome(*made(graph, plain), batch), batch, rounding(GetParam().dtype));
 }
 
-TEST_P(Network, RecomputingChangesNoBit) {
+TEST_P(Network, RecomputeChangesNoBit) {
   for (const Graph& graph : {menagerie(), make_network("inception-bn-small", 16, 10)}) {
     const Batch batch = made_up_batch(graph, 4, 7);
-    ExecutorOptions again = options(4);
-    again.recompute = true;
-    const auto kept = made(graph, options(4)), recomputed = made(graph, again);
+    ExecutorOptions recompute = options(4);
+    recompute.recompute = true;
+    const auto kept = made(graph, options(4)), recomputed = made(graph, recompute);
     expect_same_bits(outcome(*recomputed, batch), outcome(*kept, batch));
     EXPECT_LT(recomputed->memory().activations, kept->memory().activations);
   }
 }
 
-TEST_P(Network, AStepDependsOnNothingBeforeIt) {
+TEST_P(Network, AStepDependsOnNoEarlierStep) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 4, 8), other = made_up_batch(graph, 4, 9);
   const auto one = made(graph, options(4)), two = made(graph, options(4));
   const Outcome first = outcome(*one, batch);
   expect_same_bits(outcome(*one, batch), first);
   two->infer(other.pixels);
-  outcome(*two, other);  // another executor at the same time, with another past
+  outcome(*two, other);  // a second executor exists at the same time and ran something else before
   expect_same_bits(outcome(*two, batch), first);
 }
 
@@ -186,7 +188,7 @@ TEST_P(Network, WorksOnAnyThread) {
   expect_same_bits(there, here);
 }
 
-TEST_P(Network, ImagesWithoutALabelCountNothing) {
+TEST_P(Network, ImagesWithoutALabelAreNotCounted) {
   const Graph graph = menagerie();
   Batch batch = made_up_batch(graph, 4, 10);
   const auto executor = made(graph, options(4));
@@ -211,7 +213,7 @@ TEST_P(Network, ImagesWithoutALabelCountNothing) {
   EXPECT_EQ(norm(executor->gradients()), 0);
 }
 
-TEST_P(Network, GradientsAreReadyFromTheEndAndStayAsTheyAre) {
+TEST_P(Network, GradientsAreReadyFromTheEndAndThenStayTheSame) {
   const Graph graph = make_network("inception-bn-small", 16, 10);
   const Batch batch = made_up_batch(graph, 2, 11);
   const auto executor = made(graph, options(2));
@@ -229,7 +231,7 @@ TEST_P(Network, GradientsAreReadyFromTheEndAndStayAsTheyAre) {
   EXPECT_EQ(seen, copy_of(executor->gradients()));
 }
 
-TEST_P(Network, InferenceWithTheBatchsStatisticsIsTheTrainingForward) {
+TEST_P(Network, InferenceWithTheBatchsStatisticsMatchesTheTrainingForwardPass) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 4, 12);
   ExecutorOptions training = options(4), inference = options(4);
@@ -245,7 +247,7 @@ TEST_P(Network, InferenceWithTheBatchsStatisticsIsTheTrainingForward) {
   const std::vector<float> there = copy_of(deployed->infer(batch.pixels));
   EXPECT_LE(distance(there, here), 64 * rounding(GetParam().dtype) * norm(here));
   EXPECT_LT(deployed->memory().activations, trained->memory().activations);
-  // Fewer images than the batch: theirs are the same.
+  // A batch with fewer images gives the same logits for them.
   const size_t image = batch.pixels.size() / 4;
   const auto fewer = deployed->infer(std::span(batch.pixels).first(2 * image));
   for (size_t i = 0; i < static_cast<size_t>(2 * graph.classes); ++i) EXPECT_EQ(fewer[i], there[i]);
@@ -264,7 +266,7 @@ TEST_P(Network, StatisticsMoveByTheirMomentum) {
   }
 }
 
-TEST_P(Network, RefusesWhatDoesNotFit) {
+TEST_P(Network, RefusesWrongInputs) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 2, 14);
   const auto executor = made(graph, options(2));
@@ -279,8 +281,9 @@ TEST_P(Network, RefusesWhatDoesNotFit) {
 
 INSTANTIATE_TEST_SUITE_P(Backends, Network, testing::ValuesIn(backend_cases()), case_name);
 
-// The whole chain by finite differences: along the gradient of one layer the loss rises by its squared length.
-TEST(NetworkReference, GradientsAreFiniteDifferences) {
+// Checks the whole network with finite differences: along the normalised gradient of one layer, the slope of the
+// loss is the gradient's length.
+TEST(NetworkReference, GradientsMatchFiniteDifferences) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 2, 15);
   const auto executor = made(graph, {.backend = "reference", .batch = 2});
@@ -289,14 +292,14 @@ TEST(NetworkReference, GradientsAreFiniteDifferences) {
     const auto gradient = std::span<const float>(at.gradients).subspan(p.offset, p.count);
     const auto values = executor->parameters().subspan(p.offset, p.count);
     const double length = norm(gradient);
-    if (length < 1e-3) continue;  // weights before a batch norm's scale alone may have none
+    if (length < 1e-3) continue;  // weights that only feed a batch norm may have a gradient of zero
     const std::vector<float> kept = copy_of(values);
     const auto loss = [&](double step) {
       for (size_t i = 0; i < kept.size(); ++i) values[i] = static_cast<float>(kept[i] + step * gradient[i] / length);
       return 0.5 * executor->step(batch.pixels, batch.labels, 0.5f, nullptr).loss_sum;
     };
     const auto slope = [&](double h) { return (loss(h) - loss(-h)) / (2 * h); };
-    // Kinks of ReLU and maximum make the truncation error irregular: three steps bound it.
+    // The kinks of ReLU and max pool make the truncation error irregular: three step sizes bound it.
     const double h = 0x1p-10, a = slope(h), b = slope(2 * h), c = slope(4 * h);
     std::copy(kept.begin(), kept.end(), values.begin());
     EXPECT_NEAR(length, a, 2 * std::max(std::abs(a - b), std::abs(b - c)) + 64 * rounding(Dtype::f32) / h) << p.name;

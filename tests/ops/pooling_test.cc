@@ -18,7 +18,7 @@ std::ostream& operator<<(std::ostream& out, const Form& f) {
              << f.kernel << "/" << f.stride << " pad " << f.pad;
 }
 
-// 10 to 5 and 8 to 4 by 3/2 are rounded up: the last window hangs over the edge.
+// 10 to 5 and 8 to 4 with kernel 3, stride 2 are rounded up: the last window reaches over the border.
 const std::vector<Form> kForms = {{true, 2, 10, 5, 48, 3, 2, 0}, {true, 1, 8, 4, 16, 3, 2, 1},
                                   {true, 2, 7, 7, 32, 3, 1, 1},  {true, 2, 8, 4, 19, 3, 2, 0},
                                   {true, 1, 1, 1, 16, 3, 1, 1},  {false, 2, 7, 7, 48, 3, 1, 1},
@@ -36,14 +36,13 @@ class Pool : public testing::TestWithParam<BackendCase> {
           dst_grad(dst.view().shape, dtype, 32),
           argmax(static_cast<size_t>(dst.count())) {
       Numbers numbers(3);
-      // Few different values, so that there are ties.
+      // Only a few different values, so that there are ties.
       src.fill([&](int64_t) { return std::round(numbers.next(-3, 3)); });
       numbers.fill(dst_grad);
       numbers.fill(src_grad);
     }
     PoolTask task(bool accumulate) {
-      return {.name = "test",
-              .maximum = f.maximum,
+      return {.maximum = f.maximum,
               .kernel = f.kernel,
               .stride = f.stride,
               .pad = f.pad,
@@ -53,7 +52,7 @@ class Pool : public testing::TestWithParam<BackendCase> {
               .dst_grad = dst_grad.view(),
               .argmax = f.maximum ? argmax.data() : nullptr};
     }
-    // Calls visit(place in src) for the window of a place in dst, rows first.
+    // Calls visit(place in src) for each source pixel in the window of a place in dst, rows first.
     template <typename Visit>
     void window(int64_t place, const Visit& visit) const {
       const int64_t c = place % f.channels, x = place / f.channels % f.out, y = place / f.channels / f.out % f.out,
@@ -69,7 +68,7 @@ class Pool : public testing::TestWithParam<BackendCase> {
   };
 };
 
-TEST_P(Pool, ForwardSeesTheWindow) {
+TEST_P(Pool, ForwardReducesTheWindow) {
   for (const Form& form : kForms) {
     Problem p(form, GetParam().dtype);
     Bench bench(GetParam());
@@ -91,7 +90,7 @@ TEST_P(Pool, ForwardSeesTheWindow) {
   }
 }
 
-TEST_P(Pool, BackwardGivesToTheFirstOfEqualsOrToAll) {
+TEST_P(Pool, BackwardGoesToTheFirstMaximumOrToTheWholeWindow) {
   for (const Form& form : kForms)
     for (const bool accumulate : {false, true}) {
       Problem p(form, GetParam().dtype);
@@ -137,11 +136,8 @@ TEST_P(Pool, GlobalAverageAndItsGradient) {
   for (const bool accumulate : {false, true}) {
     copy(before, src_grad);
     Bench bench(GetParam());
-    const auto operation = bench.make(GlobalPoolTask{.name = "test",
-                                                     .src = src.view(),
-                                                     .src_grad = {src_grad.view(), accumulate},
-                                                     .dst = dst.data(),
-                                                     .dst_grad = dst_grad.data()});
+    const auto operation = bench.make(GlobalPoolTask{
+        .src = src.view(), .src_grad = {src_grad.view(), accumulate}, .dst = dst.data(), .dst_grad = dst_grad.data()});
     operation->forward(Phase::training);
     operation->backward();
     for (int64_t i = 0; i < src.count(); ++i) {

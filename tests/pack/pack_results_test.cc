@@ -15,7 +15,7 @@ ShardResult result(size_t split, uint64_t shard, std::vector<RefusedImage> refus
   return {split, shard, {10 * shard, {uint64_t{1} << 40, 7}, {5, 0xffffffff}, std::move(refused)}};
 }
 
-TEST(PackResults, TravelAsTextWhateverNamesHold) {
+TEST(PackResults, SurviveAsTextWithAnyNames) {
   const std::vector<RefusedImage> odd = {{3, 4, " leading\tand\nnew\\line ", "reason\twith tab"}, {4, 0, "\\", ""}};
   const std::vector<std::string> texts = {text_of({result(1, 0, {}), result(0, 2, odd)}), "",
                                           text_of({result(0, 1, {})})};
@@ -36,7 +36,7 @@ TEST(PackResults, TravelAsTextWhateverNamesHold) {
   }
 }
 
-TEST(PackResults, QuarantineIsALineAnImage) {
+TEST(PackResults, QuarantineHasOneLinePerImage) {
   const TempDir folder;
   const FileEntry entry = write_quarantine(
       {"train", "validation"}, {result(0, 0, {{3, 4, "a\tb.jpg", "cut short"}}), result(1, 0, {{0, 1, "c", "d"}})},
@@ -49,14 +49,14 @@ TEST(PackResults, QuarantineIsALineAnImage) {
 TEST(PackResults, AFewBrokenImagesAreAllowedInASmallSet) {
   EXPECT_EQ(broken_allowed(14'197'087, 0.001), 14'197u);
   EXPECT_EQ(broken_allowed(1'000'000, 0.001), 1'000u);
-  EXPECT_EQ(broken_allowed(5'000, 0.001), kFewBroken) << "the share would be 5";
-  EXPECT_EQ(broken_allowed(40, 0.001), 4u) << "a tenth at most";
+  EXPECT_EQ(broken_allowed(5'000, 0.001), kFewBroken) << "the fraction alone would allow 5";
+  EXPECT_EQ(broken_allowed(40, 0.001), 4u) << "at most a tenth";
   EXPECT_EQ(broken_allowed(9, 0.001), 0u);
-  EXPECT_EQ(broken_allowed(40, 0.5), 20u) << "what the user allows is allowed";
+  EXPECT_EQ(broken_allowed(40, 0.5), 20u) << "a higher limit of the user counts";
   EXPECT_EQ(broken_allowed(1'000'000, 0), 0u) << "a limit of 0 allows none";
 }
 
-TEST(PackResults, AProbeCountsWhatItSaw) {
+TEST(PackResults, AProbeCountsImagesAndBytes) {
   const TempDir folder;
   const auto bytes = make_jpeg({});
   std::vector<ImageEntry> images(3);

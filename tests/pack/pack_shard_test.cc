@@ -79,7 +79,7 @@ TEST(PackShard, SameBytesForAnyNumberOfThreads) {
   EXPECT_EQ(file_facts(folder / "one.rec").crc32c, one.rec.crc32c);
 }
 
-TEST(PackShard, ShardsInTurnHoldEachImageOnce) {
+TEST(PackShard, ConsecutiveShardsHoldEachImageOnce) {
   const TempDir folder;
   std::vector<ImageEntry> images;
   for (uint64_t id = 0; id < 30; ++id) {
@@ -105,14 +105,14 @@ TEST(PackShard, ShardsInTurnHoldEachImageOnce) {
 }
 
 TEST(PackShard, AFullDiskAtTheLastFlushIsAnError) {
-  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "there is no /dev/full here";
   const TempDir folder;
   write_bytes(folder / "a.jpg", make_jpeg({}));
   fs::create_symlink("/dev/full", folder / "a.rec.part");  // small: nothing is written before the end
   EXPECT_THROW(pack(folder, {entry(0, "a.jpg")}, {}, 1, "a"), Error);
 }
 
-TEST(PackShard, WhatIsBrokenIsNamedWithItsReason) {
+TEST(PackShard, BrokenImagesAreReportedWithTheirReason) {
   const TempDir folder;
   const Bytes good = make_jpeg({.width = 80, .height = 60, .noisy = true});
   const std::vector<std::pair<Bytes, std::string>> cases = {
@@ -151,7 +151,7 @@ TEST(PackShard, AMissingArchiveEndsTheRun) {
   EXPECT_FALSE(fs::exists(folder / "a.rec.part"));
 }
 
-TEST(Prepare, LargerImagesShrinkAndSmallerKeepTheirBytes) {
+TEST(Prepare, LargerImagesShrinkAndSmallerOnesKeepTheirBytes) {
   const Bytes large = make_jpeg({.width = 300, .height = 200}), small = make_jpeg({.width = 60, .height = 40});
   Bytes bytes = large;
   prepare_image(bytes, {.short_edge = 50});
@@ -179,10 +179,10 @@ TEST(Prepare, AShrunkImageLooksLikeItsSource) {
   }
 }
 
-TEST(Prepare, TheHeaderCheckIsCheaperAndLooser) {
+TEST(Prepare, TheHeaderCheckMissesDamageInTheMiddle) {
   const Bytes good = make_jpeg({.width = 80, .height = 60, .noisy = true});
-  Bytes short_one(good.begin(), good.begin() + static_cast<ptrdiff_t>(good.size() / 2));
-  EXPECT_THROW(prepare_image(short_one, {.decode_check = false}), DamageError);
+  Bytes truncated(good.begin(), good.begin() + static_cast<ptrdiff_t>(good.size() / 2));
+  EXPECT_THROW(prepare_image(truncated, {.decode_check = false}), DamageError);
   Bytes holed = good;
   std::fill(holed.begin() + static_cast<ptrdiff_t>(good.size() / 2), holed.end() - 300, std::byte{0xff});
   Bytes copy = holed;

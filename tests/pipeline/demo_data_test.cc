@@ -1,4 +1,5 @@
-// The demo's data: what packhorse-demo-data makes of Fashion-MNIST, and that list takes it by data_manifests/demo.json.
+// The demo's data: what packhorse-demo-data makes from Fashion-MNIST, and whether list accepts it with
+// data_manifests/demo.json.
 #include <gtest/gtest.h>
 #include <zlib.h>
 
@@ -9,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A set of the same form as the package's, with `count` images in each half: label i % 10, all pixels 2 * label.
+/// A data set in the form of the Debian package, with `count` images in each half: label i % 10, all pixels 2 * label.
 void write_small_set(const fs::path& folder, uint32_t count) {
   make_folder(folder);
   const auto write = [&](const std::string& name, const std::string& bytes) {
@@ -61,7 +62,7 @@ TEST_F(DemoData, HasTheFormOfTheImageNetRelease) {
   EXPECT_EQ(count_of(manifest, "classes"), 10);
 }
 
-TEST_F(DemoData, SameBytesTwiceAndNothingDoneTheThirdTime) {
+TEST_F(DemoData, IsReproducibleAndNotMadeAgainIfComplete) {
   write_small_set(project_ / "idx", 30);
   ASSERT_EQ(make("one").exit_code, 0);
   ASSERT_EQ(make("two").exit_code, 0);
@@ -75,7 +76,7 @@ TEST_F(DemoData, SameBytesTwiceAndNothingDoneTheThirdTime) {
   EXPECT_NE(again.out.find("already"), std::string::npos);
   EXPECT_EQ(fs::last_write_time(project_ / "one/train.tar"), before);
 
-  // Another slice, or a file that is gone, is made anew.
+  // With other options, or if a file is missing, the data is made again.
   EXPECT_EQ(make("one", {"--train-per-class", "2"}).exit_code, 0);
   EXPECT_EQ(project_.shell("tar xOf one/train.tar n03236735.tar | tar t | wc -l").out, "2\n");
   fs::remove(project_ / "two/validation.tar");

@@ -1,5 +1,5 @@
-// The descriptions in data_manifests/, on a few images in the form of the real data: every setting in them is one
-// that the stages know, and the forms are the ones that list takes.
+// Runs the descriptions in data_manifests/ on a few images in the form of the real data: the stages must know every
+// setting in them, and list must accept the forms of their sources.
 #include <gtest/gtest.h>
 
 #include "classes/class_table.h"
@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 
 class Descriptions : public ::testing::Test {
  protected:
-  /// list, pack, and what training would do.
-  void goes_through(const std::string& name, const std::map<std::string, std::string>& env) {
+  /// Lists, packs, and prints the plan of training.
+  void list_pack_and_plan(const std::string& name, const std::map<std::string, std::string>& env) {
     const RunResult pack = project_.shell("bash jobs/pack.sbatch data_manifests/" + name + ".json --shards 1", env);
     ASSERT_EQ(pack.exit_code, 0) << pack.all();
     const RunResult plan =
@@ -40,7 +40,7 @@ class Descriptions : public ::testing::Test {
   Project project_;
 };
 
-TEST_F(Descriptions, TablesHaveTheirClasses) {
+TEST_F(Descriptions, ClassTablesHaveTheirClasses) {
   EXPECT_EQ(ClassTable::load(source_path("data_manifests/imagenet-21k.tsv")).size(), 21'841U);
   const ClassTable challenge = ClassTable::load(source_path("data_manifests/ilsvrc2012.tsv"));
   EXPECT_EQ(challenge.size(), 1000U);
@@ -52,12 +52,12 @@ TEST_F(Descriptions, TablesHaveTheirClasses) {
 TEST_F(Descriptions, ImageNet21k) {
   const ClassTable classes = ClassTable::load(source_path("data_manifests/imagenet-21k.tsv"));
   write_release(project_ / "fall11_whole.tar", classes, 4, 52);
-  goes_through("imagenet-21k", {{"IMAGENET", (project_ / "fall11_whole.tar").string()}});
+  list_pack_and_plan("imagenet-21k", {{"IMAGENET", (project_ / "fall11_whole.tar").string()}});
   EXPECT_EQ(count_of(project_.manifest("imagenet-21k", "list"), "validation"), 200);
   EXPECT_EQ(count_of(project_.manifest("imagenet-21k", "list"), "classes"), 21'841);
 }
 
-TEST_F(Descriptions, Challenge2012) {
+TEST_F(Descriptions, Ilsvrc2012) {
   const ClassTable classes = ClassTable::load(source_path("data_manifests/ilsvrc2012.tsv"));
   make_folder(project_ / "ilsvrc");
   write_release(project_ / "ilsvrc/ILSVRC2012_img_train.tar", classes, 3, 3);
@@ -70,7 +70,7 @@ TEST_F(Descriptions, Challenge2012) {
   }
   validation.finish();
   write_text(project_ / "ilsvrc/validation_ground_truth.txt", truth);
-  goes_through("ilsvrc2012", {{"ILSVRC2012", (project_ / "ilsvrc").string()}});
+  list_pack_and_plan("ilsvrc2012", {{"ILSVRC2012", (project_ / "ilsvrc").string()}});
   EXPECT_EQ(count_of(project_.manifest("ilsvrc2012", "list"), "validation"), 3);
 }
 

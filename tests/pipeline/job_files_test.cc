@@ -1,9 +1,10 @@
-// The job files as plain bash: what they find, what they do first, and how they stop.
-#include <gtest/gtest.h>
+// The job files under bash: which files they find, which stages they run first, and how they stop.
 #include <signal.h>
 
 #include <chrono>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "metrics/journal.h"
 #include "support/images.h"
@@ -27,24 +28,24 @@ class JobFiles : public ::testing::Test {
   Project project_;
 };
 
-TEST_F(JobFiles, PackingListsFirstAndAgainAfterTheDescriptionChanged) {
+TEST_F(JobFiles, PackListsFirstAndAgainIfTheDescriptionIsNewer) {
   const std::string file = description();
   runs("bash jobs/pack.sbatch " + file);
   const fs::path list = project_ / "runs/jobs/list/manifest.json";
   const auto listed = fs::last_write_time(list);
   runs("bash jobs/pack.sbatch " + file);
-  EXPECT_EQ(fs::last_write_time(list), listed) << "listed a second time for nothing";
+  EXPECT_EQ(fs::last_write_time(list), listed) << "the images were listed again although nothing changed";
   fs::last_write_time(project_ / file, fs::file_time_type::clock::now() + std::chrono::seconds(5));
   runs("bash jobs/pack.sbatch " + file);
   EXPECT_NE(fs::last_write_time(list), listed);
 }
 
-TEST_F(JobFiles, OptionsBehindTheManifestGoToTheStage) {
+TEST_F(JobFiles, OptionsAfterTheManifestGoToTheStage) {
   runs("bash jobs/pack.sbatch " + description() + " --shards 2");
   EXPECT_EQ(project_.manifest("jobs", "pack").outputs_of("train-shard").size(), 2U);
 }
 
-TEST_F(JobFiles, AskingMakesNothing) {
+TEST_F(JobFiles, PlanAndHelpWriteNothing) {
   const std::string file = description();
   runs("bash jobs/pack.sbatch " + file + " --plan --shards 2");
   EXPECT_FALSE(fs::exists(project_ / "runs"));
@@ -57,14 +58,14 @@ TEST_F(JobFiles, AskingMakesNothing) {
   EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
 }
 
-TEST_F(JobFiles, AFailedStageStopsThePipelineWithItsCode) {
+TEST_F(JobFiles, AFailedStageEndsThePipelineWithItsExitCode) {
   const std::string file = description({{"network", "no-such-network"}});
   const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local");
   EXPECT_EQ(result.exit_code, 2) << result.all();
   EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
 }
 
-TEST_F(JobFiles, WorkFromWhereTheyAreInstalled) {
+TEST_F(JobFiles, WorkFromAnInstallation) {
   const std::string file = description();
   runs(
       "mkdir -p prefix/bin prefix/share/packhorse && cp -rL jobs prefix/share/packhorse/jobs && "
@@ -73,8 +74,8 @@ TEST_F(JobFiles, WorkFromWhereTheyAreInstalled) {
   EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/jobs/pack/manifest.json"));
 }
 
-// sbatch runs a copy of a job file under another name, in a folder where nothing else of the project is.
-TEST_F(JobFiles, FindTheirScriptsFromSlurmsCopy) {
+// sbatch runs a copy of a job file with another name, in a folder without the other files of the project.
+TEST_F(JobFiles, FindTheirScriptsFromTheCopyInSlurmsSpool) {
   runs("mkdir spool tools && cp jobs/pack.sbatch spool/slurm_script");
   const auto scontrol_says = [&](const std::string& command) {
     write_text(project_ / "tools/scontrol",
@@ -93,7 +94,7 @@ TEST_F(JobFiles, FindTheirScriptsFromSlurmsCopy) {
   helps(job + "bash spool/slurm_script --help");
   scontrol_says((project_ / "jobs/pack.sbatch").string() + " sets/of.mine/x.json --train-source /data/a b.tar");
   helps(job + "bash spool/slurm_script --help");
-  // Inside another job, SLURM names the script of that job.
+  // Inside another job, SLURM gives the script of that job.
   for (const std::string unrelated : {"/elsewhere/unrelated.sh", "/elsewhere/unrelated.sbatch x", "(null)"}) {
     scontrol_says(unrelated);
     helps(job + "bash jobs/pack.sbatch --help");
@@ -104,7 +105,7 @@ TEST_F(JobFiles, FindTheirScriptsFromSlurmsCopy) {
   helps("ln -s $PWD/jobs/pack.sbatch spool/linked.sbatch && bash spool/linked.sbatch --help");
 }
 
-TEST_F(JobFiles, AStageAnswersOnceForAllRanksAndNothingRuns) {
+TEST_F(JobFiles, PrintOutHelpAndVersionPrintOnceForAllRanks) {
   const std::string file = description(), home = fs::canonical(project_ / ".").string();
   const auto prints = [&](const std::string& line, const std::string& text) {
     const RunResult result = project_.shell(line, {{"PACKHORSE_RANKS", "2"}});
@@ -126,7 +127,7 @@ TEST_F(JobFiles, AStageAnswersOnceForAllRanksAndNothingRuns) {
   }
 }
 
-TEST_F(JobFiles, AStoppedTrainingSaysSoAndTheSameCommandGoesOn) {
+TEST_F(JobFiles, AStoppedTrainingIsReportedAndTheSameCommandContinues) {
   runs("bash jobs/pack.sbatch " + description({{"epochs", 100000}}));
   const std::vector<std::string> command = {"bash", "jobs/train.sbatch", "runs/jobs/pack/manifest.json",
                                             "--log-interval", "1"};
@@ -147,8 +148,8 @@ TEST_F(JobFiles, AStoppedTrainingSaysSoAndTheSameCommandGoesOn) {
   job.signal(SIGTERM);
   const RunResult stopped = job.wait();
   EXPECT_EQ(stopped.exit_code, 75) << stopped.all();
-  EXPECT_NE(stopped.err.find("the same command goes on"), std::string::npos) << stopped.err;
-  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/train/manifest.json")) << "it is not done";
+  EXPECT_NE(stopped.err.find("the same command"), std::string::npos) << stopped.err;
+  EXPECT_FALSE(fs::exists(project_ / "runs/jobs/train/manifest.json")) << "the stage is not done";
   EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
 
   const int64_t before = last_step();

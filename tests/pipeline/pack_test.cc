@@ -1,11 +1,11 @@
-// Listing, packing and verifying as a user meets them: what is set aside, what is refused, what is told beforehand.
-#include <gtest/gtest.h>
-
+// List, pack and verify as a user runs them: which images are quarantined, what is an error, and what --plan prints.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <sstream>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "image/decode.h"
 #include "record/shard_reader.h"
@@ -39,7 +39,7 @@ class Pack : public ::testing::Test {
 
 const ImageSet kSound = {.classes = 4, .per_class = 10, .smallest = 24, .largest = 90};
 
-TEST_F(Pack, WhatIsBrokenIsSetAsideByNameAndReason) {
+TEST_F(Pack, BrokenImagesAreQuarantinedWithNameAndReason) {
   ImageSet set = kSound;
   set.broken = 2;
   list(set);
@@ -65,7 +65,7 @@ TEST_F(Pack, WhatIsBrokenIsSetAsideByNameAndReason) {
   must("verify", {shards_, "--decode"}, 2);
 }
 
-TEST_F(Pack, MoreBrokenThanTheLimitIsAnErrorThatNamesTheFile) {
+TEST_F(Pack, MoreBrokenImagesThanTheLimitAreAnError) {
   ImageSet set = kSound;
   set.broken = 1;
   list(set);
@@ -74,12 +74,12 @@ TEST_F(Pack, MoreBrokenThanTheLimitIsAnErrorThatNamesTheFile) {
     EXPECT_EQ(result.exit_code, 1);
     EXPECT_NE(result.err.find("1 of 40 images are broken"), std::string::npos) << result.err;
     EXPECT_NE(result.err.find("quarantine.tsv"), std::string::npos);
-    EXPECT_FALSE(fs::exists(project_ / shards_)) << "the stage counts as done";
+    EXPECT_FALSE(fs::exists(project_ / shards_)) << "the stage must not count as done";
     EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine.tsv").find("class_0000_0.JPEG"), std::string::npos);
   }
 }
 
-TEST_F(Pack, ShrinksAndSaysSoInItsSettings) {
+TEST_F(Pack, ScalesDownAndRecordsTheSetting) {
   list(kSound);
   must("pack", {lists_, "--resize", "32", "--quality", "80"});
   const StageManifest manifest = packed();
@@ -98,7 +98,7 @@ TEST_F(Pack, ShrinksAndSaysSoInItsSettings) {
   }
 }
 
-TEST_F(Pack, FewerShardsTheSecondTimeLeaveNoneOfTheFirst) {
+TEST_F(Pack, PackingAgainWithFewerShardsRemovesTheOldOnes) {
   list(kSound);
   must("pack", {lists_, "--shards", "5"});
   must("pack", {lists_, "--shards", "2"});
@@ -109,7 +109,7 @@ TEST_F(Pack, FewerShardsTheSecondTimeLeaveNoneOfTheFirst) {
   EXPECT_EQ(records, 3);  // two for training, one for validation
 }
 
-TEST_F(Pack, ARepeatThatIsKilledCanBeRepeated) {
+TEST_F(Pack, AKilledRepeatCanBeRepeated) {
   list({.classes = 4, .per_class = 200, .smallest = 60, .largest = 90});
   must("pack", {lists_, "--resize", "32"});
   const auto before = contents_of(packed(), kShardRoles);
@@ -125,23 +125,23 @@ TEST_F(Pack, ARepeatThatIsKilledCanBeRepeated) {
   must("verify", {shards_});
 }
 
-TEST_F(Pack, OtherSettingsTakeTheOldManifestAway) {
+TEST_F(Pack, OtherSettingsRemoveTheOldManifest) {
   list(kSound);
   must("pack", {lists_});
   fs::rename(project_ / "images", project_ / "moved");
-  fs::create_directory(project_ / "images");  // every image is gone
+  fs::create_directory(project_ / "images");  // without any image
   EXPECT_EQ(run("pack", {shards_, "--resize", "32"}).exit_code, 1);
-  EXPECT_FALSE(fs::exists(project_ / shards_)) << "it claims shards that are no more";
+  EXPECT_FALSE(fs::exists(project_ / shards_)) << "the manifest names shards that do not exist any more";
 }
 
-TEST_F(Pack, MoreShardsThanImagesMakesOneAnImage) {
+TEST_F(Pack, MoreShardsThanImagesGivesOneShardPerImage) {
   list({.classes = 2, .per_class = 4});
   must("pack", {lists_, "--shards", "100"});
   EXPECT_EQ(packed().outputs_of("train-shard").size(), 4u);
   must("verify", {shards_});
 }
 
-TEST_F(Pack, ImagesThatWereMovedAreFoundWhereTheUserSays) {
+TEST_F(Pack, TrainSourceNamesTheNewFolderOfMovedImages) {
   list(kSound);
   fs::rename(project_ / "images", project_ / "moved");
   const RunResult lost = run("pack", {lists_});
@@ -151,7 +151,7 @@ TEST_F(Pack, ImagesThatWereMovedAreFoundWhereTheUserSays) {
   EXPECT_EQ(count_of(packed(), "packed"), 40);
 }
 
-TEST_F(Pack, PlanTellsAndDoesNothing) {
+TEST_F(Pack, PlanPrintsThePlanAndWritesNothing) {
   list(kSound);
   fs::remove_all(project_ / "runs/set/pack");
   const RunResult pack = run("pack", {lists_, "--plan"});
@@ -166,7 +166,7 @@ TEST_F(Pack, PlanTellsAndDoesNothing) {
   EXPECT_FALSE(fs::exists(project_ / "elsewhere"));
 }
 
-TEST_F(Pack, VerifyNamesEachDamage) {
+TEST_F(Pack, VerifyReportsEachDamage) {
   list(kSound);
   must("pack", {lists_});
   const StageManifest manifest = packed();
@@ -185,7 +185,7 @@ TEST_F(Pack, VerifyNamesEachDamage) {
   }
 }
 
-TEST_F(Pack, VerifyShowsTheRecordsOfAShardByItself) {
+TEST_F(Pack, VerifyShowsTheRecordsOfASingleShard) {
   list(kSound);
   must("pack", {lists_, "--shards", "1"});
   const RunResult result = run("verify", {"runs/set/pack/train-00000-of-00001.rec", "--show"});

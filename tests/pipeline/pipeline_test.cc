@@ -1,4 +1,4 @@
-// The whole way, from images of any form to an evaluated and exported network, through the job files as plain bash.
+// The whole pipeline, from images in any form to an evaluated and exported network, with the job files under bash.
 #include <gtest/gtest.h>
 
 #include "support/images.h"
@@ -9,20 +9,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A data set in one form of source, and what must come out of it.
+/// A data set in one form of source.
 struct Form {
   std::string name;
   ImageSet set;
   void (*write)(const fs::path&, const ImageSet&);
-  std::string source;  ///< as it stands in the description
-  std::string target;  ///< what `write` is given
+  std::string source;  ///< the source in the description
+  std::string target;  ///< the path for `write`
 };
 
 std::ostream& operator<<(std::ostream& out, const Form& form) { return out << form.name; }
 
 class AnySource : public ::testing::TestWithParam<Form> {};
 
-TEST_P(AnySource, GoesTheWholeWayWithANewDescriptionAndNothingElse) {
+TEST_P(AnySource, RunsThroughThePipelineWithOnlyADescription) {
   const Form& form = GetParam();
   const Project project;
   form.write(project / form.target, form.set);
@@ -99,7 +99,7 @@ TEST_F(Repeat, EveryStageFromItsOwnManifestGivesTheSameBytes) {
   EXPECT_TRUE(weights == contents_of(project_.manifest("twice", "train"), {"checkpoint-last"}));
 }
 
-TEST_F(Repeat, EveryStagePrintsTheFolderThatItWritesToAndDoesNothing) {
+TEST_F(Repeat, PrintOutPrintsTheOutputFolderAndDoesNothing) {
   const std::string home = fs::canonical(project_ / ".").string();
   const auto prints = [&](const std::string& stage, const std::vector<std::string>& arguments,
                           const std::string& folder) {
@@ -118,7 +118,7 @@ TEST_F(Repeat, EveryStagePrintsTheFolderThatItWritesToAndDoesNothing) {
   pack("set");
   const std::string line = "bash jobs/train.sbatch runs/set/pack/manifest.json";
   ASSERT_EQ(project_.shell(line).exit_code, 0);
-  // Inputs and results are damaged: who reads one of them fails.
+  // Damage all inputs and results: a stage that reads one of them fails.
   for (const auto& entry : fs::recursive_directory_iterator(project_ / "runs/set")) {
     if (entry.is_regular_file() && entry.path().filename() != "manifest.json") fs::resize_file(entry.path(), 1);
   }
@@ -137,7 +137,7 @@ TEST_F(Repeat, EveryStagePrintsTheFolderThatItWritesToAndDoesNothing) {
   EXPECT_FALSE(fs::exists(project_ / "elsewhere"));
 }
 
-TEST_F(Repeat, AnyNumberOfRanksPacksTheSameShards) {
+TEST_F(Repeat, ShardsDoNotDependOnTheNumberOfRanks) {
   pack("ranks");
   const auto one = contents_of(project_.manifest("ranks", "pack"), kShardRoles);
   for (const int ranks : {1, 2, 4}) {
@@ -149,7 +149,7 @@ TEST_F(Repeat, AnyNumberOfRanksPacksTheSameShards) {
   }
 }
 
-TEST_F(Repeat, AMovedRunGoesOnWhereItLies) {
+TEST_F(Repeat, AMovedRunContinuesInItsNewFolder) {
   pack("moved");
   fs::create_directory(project_ / "elsewhere");
   fs::rename(project_ / "runs/moved", project_ / "elsewhere/moved");

@@ -1,7 +1,7 @@
-// What evaluate, export and predict say about one trained network, checked against each other and against the images.
-#include <gtest/gtest.h>
-
+// The results of evaluate, export and predict for one trained network, compared with each other and with the images.
 #include <map>
+
+#include <gtest/gtest.h>
 
 #include "hdf5/hdf5_file.h"
 #include "manifest/image_list.h"
@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// WordNet ids, so that there is a hierarchy: T-shirt lies under shirt.
+/// WordNet ids, so that there is a hierarchy: T-shirt is under shirt.
 const std::vector<std::string> kIds{"n02774152", "n03236735", "n03472535", "n03595614", "n04197391", "n04489008"};
 
 class Results : public testing::Test {
@@ -50,7 +50,7 @@ class Results : public testing::Test {
     EXPECT_EQ(result.exit_code, 0) << name << "\n" << result.all();
     return result;
   }
-  /// Evaluates into a folder of its own and reads what was found.
+  /// Evaluates into the folder `out` and reads the evaluation.
   static Evaluation evaluated(const std::string& out, std::vector<std::string> options = {}, int ranks = 0) {
     std::vector<std::string> arguments{kTrain, "--out", out, "--threads", "1", "--batch-size", "8"};
     arguments.insert(arguments.end(), options.begin(), options.end());
@@ -64,7 +64,7 @@ class Results : public testing::Test {
   static inline Project* project_ = nullptr;
 };
 
-TEST_F(Results, AnyNumberOfRanksFindsTheSameBytes) {
+TEST_F(Results, EvaluationDoesNotDependOnTheNumberOfRanks) {
   evaluated("one");
   const std::string one = read_text(*project_ / "one/evaluation.h5");
   for (const int ranks : {2, 3}) {
@@ -72,28 +72,28 @@ TEST_F(Results, AnyNumberOfRanksFindsTheSameBytes) {
     EXPECT_TRUE(one == read_text(*project_ / "many/evaluation.h5")) << ranks << " ranks";
   }
   ok("evaluate", {"one/manifest.json"});
-  EXPECT_TRUE(one == read_text(*project_ / "one/evaluation.h5")) << "repeated";
+  EXPECT_TRUE(one == read_text(*project_ / "one/evaluation.h5")) << "the repeated evaluation differs";
 }
 
-TEST_F(Results, PredictingEachImageGivesTheSameCounts) {
+TEST_F(Results, PredictGivesTheSameCountsAsEvaluate) {
   const Evaluation evaluation = evaluated("whole");
   ASSERT_EQ(evaluation.scopes.size(), 1u);
   const ScopeResult& all = evaluation.scopes[0];
   EXPECT_EQ(evaluation.listed, kImages);
   EXPECT_EQ(all.images, kImages);
-  // Images are packed as they are: looking at the files themselves must come to the same.
+  // The shards hold the unchanged bytes of the images, so predicting the files must give the same counts.
   std::vector<std::string> arguments{kTrain};
-  std::map<std::string, std::string> truth;
+  std::map<std::string, std::string> labels;
   for (const ImageEntry& entry : read_image_list(*project_ / "runs/results/list/validation.lst")) {
     const std::string path = (*project_ / ("images/" + entry.path)).string();
     arguments.push_back(path);
-    truth[path] = kIds[entry.label];
+    labels[path] = kIds[entry.label];
   }
   arguments.insert(arguments.end(), {"--json", "--topk", "5", "--threads", "1"});
   uint64_t top1 = 0, top5 = 0;
   const Json predicted = Json::parse(ok("predict", arguments).out);
   for (const Json& seen : predicted["predictions"]) {
-    const std::string& id = truth.at(seen["image"].get<std::string>());
+    const std::string& id = labels.at(seen["image"].get<std::string>());
     double sum = 0;
     for (size_t i = 0; i < seen["predictions"].size(); ++i) {
       top1 += i == 0 && seen["predictions"][i]["id"] == id ? 1 : 0;
@@ -102,10 +102,10 @@ TEST_F(Results, PredictingEachImageGivesTheSameCounts) {
     }
     EXPECT_LE(sum, 1 + 1e-12);
   }
-  ASSERT_EQ(truth.size(), kImages);
+  ASSERT_EQ(labels.size(), kImages);
   EXPECT_EQ(all.accuracy[0], static_cast<double>(top1) / kImages);
   EXPECT_EQ(all.accuracy[1], static_cast<double>(top5) / kImages);
-  EXPECT_EQ(all.accuracy[2], 1);  // twenty choices among six classes
+  EXPECT_EQ(all.accuracy[2], 1);  // top-20 of six classes
   int64_t by_class = 0, right = 0, wrong = 0;
   for (const int64_t images : all.class_images) by_class += images;
   for (const int64_t images : all.class_top1) right += images;
@@ -116,7 +116,7 @@ TEST_F(Results, PredictingEachImageGivesTheSameCounts) {
   EXPECT_GE(all.hierarchical, all.accuracy[0]);
 }
 
-TEST_F(Results, ASubsetCountsWhatLiesOutside) {
+TEST_F(Results, ASubsetCountsTheImagesOutsideIt) {
   write_text(*project_ / "subset.txt", "n03595614\nn04197391\nn99999999\n");
   const Evaluation evaluation = evaluated("subset", {"--subset", "subset.txt"});
   ASSERT_EQ(evaluation.scopes.size(), 2u);
@@ -125,11 +125,11 @@ TEST_F(Results, ASubsetCountsWhatLiesOutside) {
   EXPECT_EQ(evaluation.scopes[1].outside, 36u);
   EXPECT_EQ(evaluation.scopes[1].accuracy[1], 1);
   EXPECT_EQ(evaluation.fact("subset_missing"), "n99999999");
-  // Everything under 'shirt' are the same two classes.
+  // The classes under 'shirt' are the same two.
   const Evaluation under = evaluated("under", {"--under", "n04197391"});
   EXPECT_EQ(under.scopes[1].accuracy, evaluation.scopes[1].accuracy);
   EXPECT_EQ(under.scopes[1].loss, evaluation.scopes[1].loss);
-  // The manifest repeats it from any folder.
+  // Its own manifest repeats it from any folder.
   RunOptions elsewhere = project_->options();
   elsewhere.folder = "/";
   const RunResult again =
@@ -138,8 +138,8 @@ TEST_F(Results, ASubsetCountsWhatLiesOutside) {
   EXPECT_NE(stage("evaluate", {kTrain, "--subset", "subset.txt", "--under", "n04197391"}).exit_code, 0);
 }
 
-TEST_F(Results, OtherShardsAreJudgedByClassId) {
-  // The same images under another order of classes, and with a class that the network does not have.
+TEST_F(Results, OtherShardsAreEvaluatedByClassId) {
+  // The same images, with the classes in another order and a class that the network does not have.
   write_classes("other/x", {"n99999998"}, 5);
   fs::rename(*project_ / "other/x/n99999998", *project_ / "other/n00000001");
   fs::remove(*project_ / "other/x");
@@ -154,7 +154,7 @@ TEST_F(Results, OtherShardsAreJudgedByClassId) {
   EXPECT_EQ(theirs.listed, 6u * 29 + 4);
   EXPECT_EQ(theirs.scopes[0].images, 6u * 29);
   EXPECT_EQ(theirs.scopes[0].outside, 4u);
-  EXPECT_GT(theirs.scopes[0].accuracy[0], mine.scopes[0].accuracy[0] - 0.1);  // labels are not shifted by the new class
+  EXPECT_GT(theirs.scopes[0].accuracy[0], mine.scopes[0].accuracy[0] - 0.1);  // the new class must not shift the labels
 }
 
 TEST_F(Results, ExportHoldsTheJournalAndTheEvaluation) {
@@ -183,7 +183,7 @@ TEST_F(Results, ExportHoldsTheJournalAndTheEvaluation) {
   const auto dump = project_->shell("h5dump -d steps/loss exported/metrics.h5");
   EXPECT_EQ(dump.exit_code, 0) << dump.all();
 
-  // Without an evaluation, and while training still runs (its manifest is not there yet).
+  // Without an evaluation, and from the manifest of pack, as while training runs (there is no manifest of train yet).
   ok("export", {kTrain, "--out", "of-training"});
   ok("export", {kPack, "--out", "so-far"});
   EXPECT_EQ(Hdf5Reader(*project_ / "so-far/metrics.h5").doubles("steps/loss"), losses);
@@ -211,7 +211,7 @@ TEST_F(Results, ADamagedEvaluationOrCheckpointIsRefused) {
   }
 }
 
-TEST_F(Results, PredictGoesOnPastABadImage) {
+TEST_F(Results, PredictContinuesAfterABadImage) {
   make_folder(*project_ / "mixed");
   write_text(*project_ / "mixed/bad.jpg", read_text(*project_ / "images/n02774152/1.jpg").substr(0, 300));
   fs::copy_file(*project_ / "images/n02774152/0.jpg", *project_ / "mixed/good.jpg");

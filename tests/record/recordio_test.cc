@@ -1,9 +1,9 @@
 #include "record/recordio.h"
 
-#include <gtest/gtest.h>
-
 #include <bit>
 #include <cstring>
+
+#include <gtest/gtest.h>
 
 #include "base/crc32c.h"
 #include "base/error.h"
@@ -27,7 +27,7 @@ void put(Bytes& dst, uint64_t value, size_t bytes) {
 
 Bytes of_image(std::span<const std::byte> image) { return {image.begin(), image.end()}; }
 
-/// A record as MXNet's tools write it: no checksum, and as many labels as `labels` has where there are several.
+/// A record as MXNet's tools write it: without a checksum, and with `labels` after the header.
 Bytes mxnet_record(uint32_t flag, float label, const std::vector<float>& labels, const Bytes& image) {
   Bytes payload;
   put(payload, flag, 4);
@@ -44,7 +44,7 @@ Bytes mxnet_record(uint32_t flag, float label, const std::vector<float>& labels,
   return record;
 }
 
-TEST(RecordIo, TheBytesAreMxnets) {
+TEST(RecordIo, BytesAreThoseOfMxnet) {
   const Bytes image = {std::byte{0xaa}, std::byte{0xbb}, std::byte{0xcc}};
   Bytes record;
   append_record(0x1122334455667788, 9, image, record);
@@ -63,7 +63,7 @@ TEST(RecordIo, TheBytesAreMxnets) {
   EXPECT_EQ(record, want);
 }
 
-TEST(RecordIo, WhatIsWrittenIsRead) {
+TEST(RecordIo, ReadsWhatItWrote) {
   for (size_t length = 0; length < 70; ++length) {
     const Bytes image = some_bytes(length, length);
     Bytes bytes;
@@ -77,7 +77,7 @@ TEST(RecordIo, WhatIsWrittenIsRead) {
   }
 }
 
-TEST(RecordIo, ImagesThatHoldTheMagicAnywhereComeBackWhole) {
+TEST(RecordIo, ReadsImagesThatContainTheMagicAnywhere) {
   for (size_t first = 0; first < 40; ++first) {
     for (size_t second = first + 1; second < 48; ++second) {
       Bytes image = some_bytes(52, first);
@@ -86,7 +86,7 @@ TEST(RecordIo, ImagesThatHoldTheMagicAnywhereComeBackWhole) {
       std::memcpy(image.data() + first, &magic, 4);
       Bytes bytes;
       append_record(5, 6, image, bytes);
-      // No magic stands at a multiple of four but where a part begins: a reader may look for the next record by it.
+      // The magic is at a multiple of four only where a part begins: a reader may search for the next record with it.
       for (size_t at = 0, parts = 0; at < bytes.size(); ++parts) {
         uint32_t word = 0, length = 0;
         std::memcpy(&word, bytes.data() + at, 4);
@@ -104,20 +104,20 @@ TEST(RecordIo, ImagesThatHoldTheMagicAnywhereComeBackWhole) {
   }
 }
 
-TEST(RecordIo, AImageOfNothingButMagicComesBackWhole) {
+TEST(RecordIo, ReadsAnImageThatIsAllMagic) {
   Bytes image;
   for (int i = 0; i < 100; ++i) put(image, kRecordMagic, 4);
   Bytes bytes;
-  append_record(kRecordMagic, 0, image, bytes);  // the id holds it as well
+  append_record(kRecordMagic, 0, image, bytes);  // the id is the magic, too
   const Record record = parse_record(bytes, "here");
   EXPECT_EQ(of_image(record.image), image);
   EXPECT_EQ(record.id, kRecordMagic);
 }
 
-TEST(RecordIo, EachFlippedBitIsFound) {
+TEST(RecordIo, DetectsEachFlippedBit) {
   Bytes image = some_bytes(45, 3);
   const uint32_t magic = kRecordMagic;
-  std::memcpy(image.data() + 16, &magic, 4);  // so that the framing between parts is tried as well
+  std::memcpy(image.data() + 16, &magic, 4);  // so that the framing between parts is tested, too
   Bytes good;
   append_record(12, 3, image, good);
   for (size_t at = 0; at < good.size(); ++at) {
@@ -129,7 +129,7 @@ TEST(RecordIo, EachFlippedBitIsFound) {
   }
 }
 
-TEST(RecordIo, CutShortOrTooLongIsDamage) {
+TEST(RecordIo, RefusesShortAndLongRecords) {
   Bytes good;
   append_record(1, 2, some_bytes(30, 4), good);
   for (size_t length = 0; length < good.size(); ++length) {
@@ -144,7 +144,7 @@ TEST(RecordIo, CutShortOrTooLongIsDamage) {
   EXPECT_THROW(parse_record(two, "here"), DamageError);
 }
 
-TEST(RecordIo, RecordsOfMxnetsToolsAreReadUnchecked) {
+TEST(RecordIo, ReadsRecordsOfMxnetWithoutChecksum) {
   const Bytes image = some_bytes(33, 5);
   Bytes one = mxnet_record(0, 4, {}, image);
   const Record plain = parse_record(one, "here");
@@ -159,7 +159,7 @@ TEST(RecordIo, RecordsOfMxnetsToolsAreReadUnchecked) {
   EXPECT_EQ(of_image(labelled.image), image);
 }
 
-TEST(RecordIo, LabelsThatAreNoClassAreRefused) {
+TEST(RecordIo, RefusesLabelsThatAreNotAClass) {
   for (const float label : {-1.0f, 0.5f, 1e9f, std::numeric_limits<float>::quiet_NaN()}) {
     Bytes bytes = mxnet_record(0, label, {}, some_bytes(8, 6));
     EXPECT_THROW(parse_record(bytes, "here"), DamageError) << label;
@@ -173,10 +173,10 @@ TEST(RecordIo, LabelsThatAreNoClassAreRefused) {
   EXPECT_NO_THROW(append_record(0, kMaxLabel, {}, none));
 }
 
-TEST(RecordIo, AImageTooLongIsRefusedBeforeItIsCopied) {
+TEST(RecordIo, RefusesATooLongImageBeforeCopyingIt) {
   Bytes dst;
   const std::byte one{};
-  // The span claims more than there is: a writer that touched it would crash.
+  // The span claims more bytes than there are: a writer that read them would crash.
   EXPECT_THROW(append_record(0, 0, std::span(&one, kMaxRecordBytes), dst), Error);
   EXPECT_TRUE(dst.empty());
 }

@@ -1,9 +1,9 @@
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <cstring>
 #include <fstream>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -38,16 +38,14 @@ ShardPath write_shard(const TempDir& folder, const std::string& name, uint64_t f
   return path;
 }
 
-TEST(Shard, RecordsOfSeveralShardsAreOneNumbering) {
+TEST(Shard, NumbersRecordsOverAllShards) {
   const TempDir folder;
   const ShardReader reader({write_shard(folder, "a", 0, 5), write_shard(folder, "empty", 5, 0),
                             write_shard(folder, "b", 5, 1), write_shard(folder, "c", 6, 30)});
   ASSERT_EQ(reader.records(), 36u);
-  EXPECT_EQ(reader.shards(), 4u);
   EXPECT_EQ(reader.name_of(0), "a.rec record 0");
   EXPECT_EQ(reader.name_of(5), "b.rec record 0");
   EXPECT_EQ(reader.name_of(35), "c.rec record 29");
-  EXPECT_EQ(reader.first_of(3), 6u);
   EXPECT_GE(reader.index_bytes(), 36 * 8u);
   Bytes buffer;
   for (const uint64_t index : {35, 0, 5, 4, 6, 17}) {
@@ -61,7 +59,7 @@ TEST(Shard, RecordsOfSeveralShardsAreOneNumbering) {
   EXPECT_THROW(reader.read(36, buffer), Error);
 }
 
-TEST(Shard, ManyThreadsReadAtOnce) {
+TEST(Shard, ManyThreadsReadAtTheSameTime) {
   const TempDir folder;
   const ShardReader reader({write_shard(folder, "a", 0, 200), write_shard(folder, "b", 200, 200)});
   std::vector<std::thread> threads;
@@ -77,12 +75,12 @@ TEST(Shard, ManyThreadsReadAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST(Shard, FactsAreThoseOfTheFiles) {
+TEST(Shard, KnowsSizeAndChecksumOfItsFiles) {
   const TempDir folder;
   const ShardPath path = paths(folder, "a");
   ShardWriter writer(path.rec, path.idx);
   for (uint64_t id = 0; id < 9; ++id) writer.append(id, 1, image(id));
-  EXPECT_FALSE(std::filesystem::exists(path.rec)) << "seen before it is whole";
+  EXPECT_FALSE(std::filesystem::exists(path.rec)) << "the shard is visible before commit()";
   writer.commit();
   EXPECT_EQ(writer.records(), 9u);
   EXPECT_EQ(writer.rec_facts().bytes, file_facts(path.rec).bytes);
@@ -90,7 +88,7 @@ TEST(Shard, FactsAreThoseOfTheFiles) {
   EXPECT_EQ(writer.idx_facts().crc32c, file_facts(path.idx).crc32c);
 }
 
-TEST(Shard, WithoutCommitNothingRemains) {
+TEST(Shard, LeavesNothingWithoutCommit) {
   const TempDir folder;
   {
     const ShardPath path = paths(folder, "a");
@@ -100,12 +98,12 @@ TEST(Shard, WithoutCommitNothingRemains) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-/// Without the flush to disk that write_text() waits for.
+/// Like write_text(), but faster: it does not wait until the file is on disk.
 void overwrite(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-/// Whether opening the shard and reading all of it finds anything wrong.
+/// Whether opening the shard and reading all of it finds an error.
 bool is_damaged(const ShardPath& path, uint64_t records) {
   try {
     const ShardReader reader({path});
@@ -120,7 +118,7 @@ bool is_damaged(const ShardPath& path, uint64_t records) {
   }
 }
 
-TEST(Shard, EachFlippedByteIsFound) {
+TEST(Shard, DetectsEachChangedByte) {
   const TempDir folder;
   const ShardPath path = write_shard(folder, "a", 0, 12);
   ASSERT_FALSE(is_damaged(path, 12));
@@ -133,7 +131,7 @@ TEST(Shard, EachFlippedByteIsFound) {
   }
 }
 
-TEST(Shard, CutShortAnywhereIsFound) {
+TEST(Shard, DetectsEachTruncation) {
   const TempDir folder;
   const ShardPath path = write_shard(folder, "a", 0, 4);
   const std::string good = read_text(path.rec);
@@ -143,7 +141,7 @@ TEST(Shard, CutShortAnywhereIsFound) {
   }
 }
 
-TEST(Shard, AnIndexThatDoesNotFitIsRefused) {
+TEST(Shard, RefusesAnIndexThatDoesNotFit) {
   const TempDir folder;
   const ShardPath path = write_shard(folder, "a", 0, 4);
   const std::string good = read_text(path.idx);
@@ -159,7 +157,7 @@ TEST(Shard, AnIndexThatDoesNotFitIsRefused) {
   EXPECT_THROW(ShardReader({path}), Error);
 }
 
-TEST(Shard, AnIndexOutOfOrderIsSorted) {
+TEST(Shard, SortsAnIndexOutOfOrder) {
   const TempDir folder;
   const ShardPath path = write_shard(folder, "a", 0, 2);
   const std::string good = read_text(path.idx);
@@ -168,8 +166,8 @@ TEST(Shard, AnIndexOutOfOrderIsSorted) {
   EXPECT_FALSE(is_damaged(path, 2));
 }
 
-TEST(Shard, AFullDiskIsAnError) {
-  // Every write to this device fails for want of space.
+TEST(Shard, ReportsAFullDisk) {
+  // Every write to this device fails because it has no space.
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   const TempDir folder;
   const ShardPath path = paths(folder, "a");
@@ -181,7 +179,7 @@ TEST(Shard, AFullDiskIsAnError) {
   };
   try {
     fill();
-    FAIL() << "no error";
+    FAIL() << "a write to a full disk succeeded";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("No space left"), std::string::npos) << error.what();
   }

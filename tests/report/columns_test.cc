@@ -1,9 +1,9 @@
 #include "report/columns.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <sstream>
+
+#include <gtest/gtest.h>
 
 #include "base/files.h"
 #include "support/temp_dir.h"
@@ -44,7 +44,7 @@ TEST(Columns, HoldEveryNumberOfTheJournalExactly) {
 
 TEST(Columns, AnEmptyJournalHasNoTables) { EXPECT_TRUE(journal_tables({}).empty()); }
 
-TEST(Columns, StandInHdf5WithTheirUnits) {
+TEST(Columns, AreWrittenToHdf5WithTheirUnits) {
   const TempDir folder;
   {
     Hdf5Writer writer(folder / "metrics.h5");
@@ -59,7 +59,7 @@ TEST(Columns, StandInHdf5WithTheirUnits) {
   EXPECT_EQ(reader.strings("runs/host")[0], "node, \"7\"");
 }
 
-TEST(Columns, MakeACsvThatKeepsEachValueInItsPlace) {
+TEST(Columns, AreWrittenToCsv) {
   const TempDir folder;
   write_csv(folder / "metrics.csv", journal_tables(sample_journal()));
   std::istringstream lines(read_text(folder / "metrics.csv"));

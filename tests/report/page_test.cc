@@ -1,10 +1,10 @@
 #include "report/page.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -33,7 +33,7 @@ std::vector<uint8_t> small_jpeg() {
   return {begin, begin + bytes.size()};
 }
 
-/// Every text of it, wherever it comes from, tries to break out.
+/// A report in which every text tries to inject HTML.
 Report evil_report() {
   Report report;
   report.title = kEvil;
@@ -63,11 +63,11 @@ Report evil_report() {
   return report;
 }
 
-TEST(Html, EscapesWhatCouldBreakOut) {
+TEST(Html, EscapesSpecialCharactersAndInvalidUtf8) {
   EXPECT_EQ(escape_html("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
   EXPECT_EQ(escape_html("crêpe 猫 😀"), "crêpe 猫 😀");
   EXPECT_EQ(escape_html("a\xff\xc0\xaf\x01z"), "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
-  EXPECT_EQ(escape_html("\xe7\x8c"), "\xef\xbf\xbd\xef\xbf\xbd");  // cut inside a character
+  EXPECT_EQ(escape_html("\xe7\x8c"), "\xef\xbf\xbd\xef\xbf\xbd");  // ends inside a character
 }
 
 TEST(Html, Base64FollowsTheRfc) {
@@ -82,34 +82,34 @@ TEST(Html, Base64FollowsTheRfc) {
   EXPECT_EQ(of("\xff\xfe\xfd"), "//79");
 }
 
-TEST(Html, ImagesAreMadeSmallAndBrokenOnesLeftOut) {
+TEST(Html, ImagesBecomeDataUrlsAndBrokenOnesAreEmpty) {
   EXPECT_TRUE(image_url(small_jpeg(), 160).starts_with("data:image/jpeg;base64,/9j/"));
   EXPECT_EQ(image_url(std::vector<uint8_t>{1, 2, 3}, 160), "");
   EXPECT_EQ(image_url({}, 160), "");
 }
 
-TEST(Page, NoTextBreaksOut) {
+TEST(Page, EscapesEveryText) {
   const std::string page = report_page(evil_report());
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_EQ(page.find("\"quoted\""), std::string::npos);
   EXPECT_GT(count_of(page, "&lt;script&gt;"), 10u);
 }
 
-TEST(Page, StandsAloneAndShowsWhatItWasGiven) {
+TEST(Page, IsSelfContainedAndShowsTheResults) {
   const std::string page = report_page(evil_report());
   EXPECT_EQ(page.find("src=\"http"), std::string::npos);
   EXPECT_EQ(page.find("<link"), std::string::npos);
-  EXPECT_EQ(count_of(page, "<svg"), 2u);  // loss and throughput: nothing else was in the journal
+  EXPECT_EQ(count_of(page, "<svg"), 2u);  // loss and throughput: the journal has nothing else to plot
   EXPECT_EQ(count_of(page, "<svg"), count_of(page, "</svg>"));
   EXPECT_EQ(count_of(page, "data:image/jpeg"), 1u);
   EXPECT_NE(page.find("50.0 %"), std::string::npos);
   EXPECT_NE(page.find("75.0 %"), std::string::npos);
-  EXPECT_NE(page.find("not judged"), std::string::npos);
+  EXPECT_NE(page.find("not evaluated"), std::string::npos);
   EXPECT_EQ(count_of(page, "<div"), count_of(page, "</div>"));
   EXPECT_EQ(count_of(page, "<table>"), count_of(page, "</table>"));
 }
 
-TEST(Page, ShowsThePublishedFiguresOnlyBesideTheirOwnClasses) {
+TEST(Page, ShowsThePublishedFiguresOnlyForTheSameClasses) {
   Report report = evil_report();
   EXPECT_EQ(report_page(report).find("published"), std::string::npos);
   report.evaluation->class_ids.resize(21841);
@@ -119,7 +119,7 @@ TEST(Page, ShowsThePublishedFiguresOnlyBesideTheirOwnClasses) {
   EXPECT_NE(page.find("41.9 %"), std::string::npos);
 }
 
-TEST(Page, AnEmptyRunStillMakesAPage) {
+TEST(Page, AnEmptyRunGivesAPage) {
   const std::string page = report_page(Report{.title = "empty",
                                               .about = "",
                                               .facts = {},
@@ -130,19 +130,19 @@ TEST(Page, AnEmptyRunStillMakesAPage) {
   EXPECT_NE(page.find("</html>"), std::string::npos);
 }
 
-TEST(Plot, AMissingGnuplotIsAClearError) {
+TEST(Plot, AMissingGnuplotIsAnErrorWithAHint) {
   const std::string path = std::getenv("PATH");
   setenv("PATH", "/nonexistent", 1);
   try {
     draw_plots({{"a", "x", "y", {{"c", {1, 2}, {1, 2}}}}});
-    ADD_FAILURE() << "drawn without gnuplot";
+    ADD_FAILURE() << "draw_plots() did not throw without gnuplot";
   } catch (const Error& error) {
     EXPECT_NE(error.text().hint.find("gnuplot-nox"), std::string::npos);
   }
   setenv("PATH", path.c_str(), 1);
 }
 
-TEST(Plot, DrawsOnePointAndLeavesOutWhatIsNotFinite) {
+TEST(Plot, DrawsOnePointAndSkipsPointsThatAreNotFinite) {
   const double nan = std::nan("");
   const auto drawn = draw_plots({{"one", "x", "y", {{"c", {1}, {1}}}},
                                  {"none", "x", "y", {{"c", {1, 2}, {nan, nan}}}},

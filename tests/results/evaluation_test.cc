@@ -31,7 +31,7 @@ Evaluation sample_evaluation() {
   return evaluation;
 }
 
-TEST(EvaluationFile, ReturnsWhatWasWritten) {
+TEST(EvaluationFile, ReadsBackWhatWasWritten) {
   const TempDir folder;
   write_evaluation(folder / "evaluation.h5", sample_evaluation());
   const Evaluation read = read_evaluation(folder / "evaluation.h5");
@@ -76,7 +76,7 @@ TEST(EvaluationFile, WithoutHierarchyOrSamples) {
 TEST(EvaluationFile, AnotherFileIsRefused) {
   const TempDir folder;
   Hdf5Writer writer(folder / "other.h5");
-  writer.attribute("", "schema", std::string("packhorse/checkpoint/1"));
+  writer.attribute("", "schema", std::string("packhorse/checkpoint/2"));
   writer.commit();
   EXPECT_THROW(read_evaluation(folder / "other.h5"), DamageError);
 }

@@ -1,16 +1,14 @@
-// Says whether two runs made the same, and where they part:
+// Says whether two runs gave the same results, and where they first differ:
 //
 //     compare LABEL LEFT RIGHT FILE... [OBJECT@ATTRIBUTE...]
 //
-// LEFT and RIGHT are folders; each FILE is a path in both. What a file says is first put under logical names (a
-// dataset's path, "step 7 loss"), so files are the same when they say the same, in whatever order they store it:
+// LEFT and RIGHT are folders; each FILE is a path in both. Every value of a file gets a logical name (a dataset's path,
+// "step 7 loss"), so the order in which a file stores its values does not matter:
 //   .h5      every dataset, and the attributes named ("all@top1"; "@step" is the root's), bit for bit
-//   .jsonl   a journal: loss and top1 of every step and validation, as all else in it tells times
+//   .jsonl   a journal: loss and top1 of every step and validation, because the rest of it is times
 //   .json    predictions: image, label, id and probability of every choice
 //   others   every byte
-// It prints one line. The exit code is 0 only where nothing differs and everything could be read.
-#include <fmt/core.h>
-
+// It prints one line. The exit code is 0 only if nothing differs and everything could be read.
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -20,6 +18,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -35,8 +35,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// What stands under one name. A dataset's numbers are here twice, as a double is exact for each float and a
-/// 64-bit integer for each integer.
+/// The value of one name. A dataset's numbers are here twice, because a double is exact for each float and a 64-bit
+/// integer for each integer.
 struct Fact {
   std::vector<int64_t> shape{}, integers{};
   std::vector<double> reals{};
@@ -76,7 +76,7 @@ void read_below(const Hdf5Reader& file, const std::string& group, Facts& facts) 
     read_below(file, group.empty() ? name : fmt::format("{}/{}", group, name), facts);
 }
 
-/// A journal has null where a number was not finite.
+/// A journal has null for a number that was not finite.
 double number(const Json& object, const std::string& key, const std::string& where) {
   const auto value = json_member<Json>(object, key, where);
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : json_member<double>(object, key, where);
@@ -127,12 +127,12 @@ Facts read_facts(const fs::path& path, const std::vector<std::string>& attribute
   return facts;
 }
 
-// ---- Where two of them part
+// ---- Where two of them differ
 
 std::string shown(const std::string& text) { return "\"" + text + "\""; }
 std::string shown(int64_t number) { return fmt::format("{}", number); }
 std::string shown(char byte) { return fmt::format("0x{:02x}", static_cast<unsigned char>(byte)); }
-/// As few digits as tell it from its neighbours, which are a float's neighbours where it is a float.
+/// As few digits as distinguish it from its neighbours; if it is a float, from the neighbouring floats.
 std::string shown(double number) {
   const auto narrow = static_cast<float>(number);
   return static_cast<double>(narrow) == number ? fmt::format("{}", narrow) : fmt::format("{}", number);
@@ -144,7 +144,7 @@ bool same(const T& left, const T& right) {
 }
 bool same(double left, double right) { return std::bit_cast<uint64_t>(left) == std::bit_cast<uint64_t>(right); }
 
-/// Empty where they are the same.
+/// Empty if they are the same.
 template <typename Sequence>
 std::string first_difference(const Sequence& left, const Sequence& right, const char* element) {
   if (left.size() != right.size()) return fmt::format(", {} and {} {}s", left.size(), right.size(), element);

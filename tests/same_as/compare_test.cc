@@ -1,8 +1,8 @@
-// That the tool behind `make same-as` sees the smallest difference in each kind of file, names it, and sees none where
-// there is none.
-#include <gtest/gtest.h>
-
+// The tool behind `make same-as` finds the smallest difference in each kind of file and names it, and finds none in
+// files that are the same.
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "base/files.h"
 #include "base/json.h"

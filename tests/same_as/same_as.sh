@@ -7,7 +7,7 @@
 # The revision is built in build/same-as/SHA, a git worktree that stays, so the next comparison starts at once. Both
 # builds list, pack, train, evaluate and predict in folders of the same names below build/same-as/runs, which stay
 # too. Each line says what is the same, or where it first differs: this build's value, then the revision's. The exit
-# code is 0 only where nothing differs.
+# code is 0 only if nothing differs.
 set -euo pipefail
 project=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd -P)
 compare_tool=$project/build/tests/same_as/compare
@@ -22,7 +22,7 @@ fail() { printf 'error: %s\n  where: %s\n  try: %s\n' "$1" "$2" "$3" >&2; exit 1
 sha=$(git -C "$project" rev-parse --verify --quiet "$1^{commit}") ||
   fail "git does not know this revision" "$1" "git fetch, or a revision that git log shows"
 tree=$home/$sha
-# --force: where build/ was removed, git still has the worktree in its books.
+# --force: if build/ was removed, git still lists the worktree.
 [ -e "$tree/.git" ] || git -C "$project" worktree add --quiet --force --detach "$tree" "$sha"
 git -C "$tree" reset --quiet --hard "$sha"
 printf 'builds %s\n' "$(git -C "$tree" log -1 --format='%h %s')"
@@ -91,7 +91,7 @@ on() {
 # The first error that a side printed.
 complaint() { grep -m 1 '^error' "$runs/$1/$2.err" || echo "no message, see $runs/$1/$2.err"; }
 
-# both LABEL LOG RANKS STAGE ARGUMENTS...: false where there is nothing to compare then, which is said.
+# both LABEL LOG RANKS STAGE ARGUMENTS...: false if there is nothing to compare; then it says so.
 both() {
   local label=$1 log=$2 this=0 that=0
   shift

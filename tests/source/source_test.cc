@@ -1,10 +1,11 @@
 #include "source/source.h"
 
-#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
 #include <fstream>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -45,7 +46,7 @@ std::string content_of(const fs::path& source, const ImageEntry& image) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// "label name content" of all, in order.
+/// "label name content" of each image, in order.
 std::vector<std::string> all_of(const fs::path& source, const SourceImages& found) {
   std::vector<std::string> lines;
   for (const ImageEntry& image : found.images) {
@@ -54,7 +55,7 @@ std::vector<std::string> all_of(const fs::path& source, const SourceImages& foun
   return lines;
 }
 
-std::string trouble_with(const fs::path& source, Labels labels = Labels::by_source) {
+std::string error_of(const fs::path& source, Labels labels = Labels::by_source) {
   try {
     list_source(source, labels);
   } catch (const Error& error) {
@@ -63,12 +64,12 @@ std::string trouble_with(const fs::path& source, Labels labels = Labels::by_sour
   return "none";
 }
 
-void expect_trouble(const fs::path& source, const std::string& words, Labels labels = Labels::by_source) {
-  const std::string trouble = trouble_with(source, labels);
-  EXPECT_NE(trouble.find(words), std::string::npos) << trouble;
+void expect_error(const fs::path& source, const std::string& words, Labels labels = Labels::by_source) {
+  const std::string message = error_of(source, labels);
+  EXPECT_NE(message.find(words), std::string::npos) << message;
 }
 
-TEST(Source, AFolderAClass) {
+TEST(Source, OneFolderPerClass) {
   const TempDir folder;
   put(folder / "n2" / "b.jpg", "two b");
   put(folder / "n2" / "a.JPEG", "two a");
@@ -82,7 +83,7 @@ TEST(Source, AFolderAClass) {
   EXPECT_TRUE(found.skipped.empty());
 }
 
-TEST(Source, WhatIsNoImageIsCounted) {
+TEST(Source, FilesThatAreNotImagesAreCounted) {
   const TempDir folder;
   put(folder / "n1" / "a.jpg", "a");
   put(folder / "n1" / "notes.txt", "");
@@ -103,7 +104,7 @@ TEST(Source, WhatIsNoImageIsCounted) {
   EXPECT_NE(skipped_text(found.skipped).find("2 .txt files"), std::string::npos);
 }
 
-TEST(Source, ClassesThatAreNumbersStandByValue) {
+TEST(Source, NumericClassesAreSortedByValue) {
   const TempDir folder;
   for (const char* id : {"10", "9", "0", "b", "100", "a"}) put(folder / id / "x.jpg", id);
   EXPECT_EQ(list_source(folder.path(), Labels::by_source).classes,
@@ -116,7 +117,6 @@ TEST(Source, ATarOfClassTars) {
       tar_text({{"n2.tar", tar_text({{"n2_1.JPEG", "two one"}, {"n2_0.JPEG", std::string(1000, 'x')}})},
                 {"sub/n1.tar", tar_text({{"./n1_5.JPEG", "one five"}})}}));
   const SourceImages found = list_source(folder / "all.tar", Labels::by_source);
-  EXPECT_EQ(found.form, "a tar of class tars");
   EXPECT_EQ(all_of(folder / "all.tar", found),
             (std::vector<std::string>{"0 all.tar/sub/n1.tar/n1_5.JPEG one five",
                                       "1 all.tar/n2.tar/n2_0.JPEG " + std::string(1000, 'x'),
@@ -132,7 +132,7 @@ TEST(Source, AFolderOfClassTars) {
             (std::vector<std::string>{"0 n1.tar/a.jpg a", "0 n1.tar/deep/c.jpg c", "1 n2.tar/b.jpg b"}));
 }
 
-TEST(Source, ATarWithAFolderAClass) {
+TEST(Source, ATarWithOneFolderPerClass) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"train/n2/b.jpg", "b"}, {"train/n1/deep/a.jpg", "a"}, {"train/n1/c.jpg", "c"}}));
   const SourceImages found = list_source(folder / "t.tar", Labels::by_source);
@@ -144,7 +144,7 @@ TEST(Source, ATarWithAFolderAClass) {
   EXPECT_EQ(list_source(folder / "one.tar", Labels::by_source).classes, std::vector<std::string>{"cats"});
 }
 
-TEST(Source, ImagesAloneNeedLabelsFromElsewhere) {
+TEST(Source, ImagesWithoutClassesNeedLabelsFromElsewhere) {
   const TempDir folder;
   put(folder / "flat.tar", tar_text({{"val/b.jpg", "b"}, {"val/a.jpg", "a"}}));
   const SourceImages tar = list_source(folder / "flat.tar", Labels::elsewhere);
@@ -156,8 +156,8 @@ TEST(Source, ImagesAloneNeedLabelsFromElsewhere) {
   EXPECT_EQ(all_of(folder / "flat", list_source(folder / "flat", Labels::elsewhere)),
             (std::vector<std::string>{"0 a.jpg a", "0 b.jpg b"}));
   put(folder / "bare.tar", tar_text({{"b.jpg", "b"}}));
-  expect_trouble(folder / "bare.tar", "ground truth");
-  expect_trouble(folder / "flat", "no image");
+  expect_error(folder / "bare.tar", "ground truth");
+  expect_error(folder / "flat", "no image");
 }
 
 TEST(Source, AListing) {
@@ -173,67 +173,67 @@ TEST(Source, AListing) {
   put(folder / "mxnet.lst", "0\t3.000000\tx.jpg\n");
   EXPECT_EQ(list_source(folder / "mxnet.lst", Labels::by_source).classes, std::vector<std::string>{"3"});
   put(folder / "twice.txt", "x.jpg\tcat\nimages/../x.jpg\tdog\n");
-  expect_trouble(folder / "twice.txt", "appears twice");
+  expect_error(folder / "twice.txt", "appears twice");
   put(folder / "short.txt", "x.jpg\tcat\ny.jpg\n");
-  expect_trouble(folder / "short.txt", "line 2");
+  expect_error(folder / "short.txt", "line 2");
 }
 
-TEST(Source, EmptyClassesAreNamed) {
+TEST(Source, EmptyClassesAreReported) {
   const TempDir folder;
   put(folder / "n1" / "a.jpg", "a");
   fs::create_directories(folder / "n2");
   put(folder / "n3" / "only.txt", "");
-  expect_trouble(folder.path(), "'n2' (and 1 more)");
+  expect_error(folder.path(), "'n2' (and 1 more)");
   put(folder / "t.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}})}, {"n7.tar", tar_text({})}}));
-  expect_trouble(folder / "t.tar", "'n7'");
+  expect_error(folder / "t.tar", "'n7'");
   put(folder / "u.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}})}, {"n7.tar", ""}}));
-  expect_trouble(folder / "u.tar", "n7.tar");
+  expect_error(folder / "u.tar", "n7.tar");
 }
 
-TEST(Source, WhatIsNotThereOrOfNoUse) {
+TEST(Source, MissingAndUnusableSourcesAreRefused) {
   const TempDir folder;
-  expect_trouble(folder / "missing", "No such file");
-  expect_trouble(folder.path(), "no image");
+  expect_error(folder / "missing", "No such file");
+  expect_error(folder.path(), "no image");
   put(folder / "binary", std::string(600, '\0'));
-  expect_trouble(folder / "binary", "neither a folder");
+  expect_error(folder / "binary", "neither a folder");
   put(folder / "empty", "");
-  expect_trouble(folder / "empty", "neither a folder");
+  expect_error(folder / "empty", "neither a folder");
   put(folder / "x.tar.gz", "\x1f\x8b\x08 and so on");
-  expect_trouble(folder / "x.tar.gz", "gzip");
+  expect_error(folder / "x.tar.gz", "gzip");
   put(folder / "text.tar", "this is a text\n");
-  EXPECT_NE(trouble_with(folder / "text.tar"), "none");
+  EXPECT_NE(error_of(folder / "text.tar"), "none");
   put(folder / "inner.tar", tar_text({{"n1.tar.gz", "x"}}));
-  expect_trouble(folder / "inner.tar", "1 .gz files");
+  expect_error(folder / "inner.tar", "1 .gz files");
 }
 
 TEST(Source, DuplicatesAreRefused) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"n1.tar", tar_text({{"a.jpg", "a"}, {"a.jpg", "b"}})}}));
-  expect_trouble(folder / "t.tar", "'t.tar/n1.tar/a.jpg' appears twice");
+  expect_error(folder / "t.tar", "'t.tar/n1.tar/a.jpg' appears twice");
   put(folder / "u.tar", tar_text({{"x/n1.tar", tar_text({{"a.jpg", "a"}})}, {"y/n1.tar", tar_text({{"a.jpg", "b"}})}}));
-  expect_trouble(folder / "u.tar", "'n1' appears twice");
+  expect_error(folder / "u.tar", "'n1' appears twice");
 }
 
 TEST(Source, AClassNameWithATabIsRefused) {
   const TempDir folder;
   put(folder / "n\t1" / "a.jpg", "a");
-  expect_trouble(folder.path(), "control character");
+  expect_error(folder.path(), "control character");
 }
 
-TEST(Source, TarsCutShortAreDamage) {
+TEST(Source, TruncatedTarsAreDamage) {
   const TempDir folder;
   const std::string whole = tar_text({{"n1.tar", tar_text({{"a.jpg", std::string(700, 'a')}, {"b.jpg", "b"}})},
                                       {"n2.tar", tar_text({{"c.jpg", "c"}})}});
   put(folder / "t.tar", whole);
-  ASSERT_EQ(trouble_with(folder / "t.tar"), "none");
-  const size_t end = whole.find_last_not_of('\0') + 1;  // after that comes only padding
+  ASSERT_EQ(error_of(folder / "t.tar"), "none");
+  const size_t end = whole.find_last_not_of('\0') + 1;  // only padding follows
   for (size_t length = 1; length <= end; length += 97) {
     put(folder / "t.tar", whole.substr(0, length));
-    EXPECT_NE(trouble_with(folder / "t.tar"), "none") << length;
+    EXPECT_NE(error_of(folder / "t.tar"), "none") << length;
   }
   const std::string one = tar_text({{"c/c.jpg", "c"}, {"c/d.jpg", "d"}});
   put(folder / "one.tar", one.substr(0, 1024));  // cut between two members: only the end mark is missing
-  expect_trouble(folder / "one.tar", "end mark");
+  expect_error(folder / "one.tar", "end mark");
 }
 
 TEST(Source, TarsOfOtherToolsAreReadInPlace) {
@@ -275,7 +275,7 @@ TEST(Source, RandomEditsOfATarNeverCrash) {
     RandomStream random(6, RandomUse::test, 0, i);
     std::string bytes = good;
     for (uint32_t edits = 1 + random.below(8); edits > 0; --edits) {
-      // Half of the edits go to where headers stand.
+      // Half of the edits are in headers.
       const uint32_t at = random.below(2) != 0 ? random.below(512) + 512 * random.below(6)
                                                : random.below(static_cast<uint32_t>(bytes.size()));
       bytes[at % bytes.size()] = static_cast<char>(random.next());
@@ -294,7 +294,7 @@ TEST(Source, RandomEditsOfATarNeverCrash) {
   EXPECT_GT(refused, 200);
 }
 
-TEST(ImageReader, AnArchiveThatChangedIsNamed) {
+TEST(ImageReader, AChangedArchiveIsAnError) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"c/a.jpg", std::string(2000, 'a')}}));
   const SourceImages found = list_source(folder / "t.tar", Labels::by_source);

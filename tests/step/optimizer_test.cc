@@ -1,10 +1,11 @@
 #include "step/optimizer.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -12,7 +13,7 @@
 namespace packhorse {
 namespace {
 
-/// Three parameters, the middle one without decay; the first longer than a piece.
+/// Three parameters: the first is longer than one piece of the optimizer, the second has no decay.
 Graph small_graph() {
   Graph graph;
   const size_t counts[] = {40001, 17, 1000};
@@ -37,20 +38,20 @@ TEST(Optimizer, MatchesPlainLoops) {
   std::vector<double> w_truth(w.begin(), w.end()), v_truth(w.size(), 0.0);
   const auto optimizer = make_optimizer("sgd", graph, {kMomentum, kDecay, 2});
   for (int step = 0; step < 10; ++step) {
-    const double rate = 0.1 / (step + 1);
+    const double learning_rate = 0.1 / (step + 1);
     double squares = 0;
     for (size_t i = 0; i < g.size(); ++i) {
       g[i] = random.normal();
       squares += static_cast<double>(g[i]) * g[i];
       const bool decays = i < 40001 || i >= 40018;
       v_truth[i] = kMomentum * v_truth[i] + (g[i] + (decays ? kDecay * w_truth[i] : 0));
-      w_truth[i] -= rate * v_truth[i];
+      w_truth[i] -= learning_rate * v_truth[i];
     }
-    const double found = optimizer->step(w, g, rate);
-    // Sums of 16,384 squares in f32, at worst one rounding each.
+    const double found = optimizer->step(w, g, learning_rate);
+    // Sums of 16,384 squares in f32, with one rounding each at worst.
     EXPECT_NEAR(found, squares, squares * 16384 * 0.5 * std::numeric_limits<float>::epsilon());
   }
-  // Each step rounds values below 16 some five times: 10 steps of 5 half-units of 16.
+  // Each step rounds values below 16 about five times: 10 steps of 5 roundings, each half a unit of 16.
   const double tolerance = 10 * 5 * 8 * std::numeric_limits<float>::epsilon();
   for (size_t i = 0; i < w.size(); ++i) {
     ASSERT_NEAR(w[i], w_truth[i], tolerance) << i;
@@ -84,7 +85,7 @@ TEST(Optimizer, RefusesOtherLengths) {
   EXPECT_THROW(optimizer->step(w, g, 0.1), Error);
 }
 
-TEST(Optimizer, TheTableKnowsItsNames) {
+TEST(Optimizer, MakesEachNameOfTheTable) {
   const Graph graph = small_graph();
   for (const std::string& name : optimizer_names()) EXPECT_NE(make_optimizer(name, graph, {}), nullptr) << name;
   EXPECT_THROW(make_optimizer("newton", graph, {}), UsageError);

@@ -1,13 +1,13 @@
-// The tests named Ranked run inside mpirun, started by the test above them.
+// The test before each test named Ranked starts it in mpirun.
 #include "step/trainer.h"
-
-#include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/crc32c.h"
 #include "base/error.h"
@@ -32,10 +32,10 @@ ExecutorOptions executor_options(int64_t batch) {
   return options;
 }
 
-TrainerOptions trainer_options(uint64_t global_batch, double rate) {
+TrainerOptions trainer_options(uint64_t global_batch, double learning_rate) {
   TrainerOptions options;
   options.schedule.kind = LearningRateSchedule::Kind::multi_step;  // without milestones: constant
-  options.schedule.base = rate;
+  options.schedule.base = learning_rate;
   options.global_batch = global_batch;
   return options;
 }
@@ -66,7 +66,7 @@ class TrainerTest : public ::testing::Test {
   World world_;
 };
 
-TEST_F(TrainerTest, LearnsWhatIsEasy) {
+TEST_F(TrainerTest, LearnsAnEasyTask) {
   Executor executor(graph_, executor_options(16));
   start(executor);
   const auto allreduce = make_host_allreduce(world_);
@@ -84,13 +84,13 @@ TEST_F(TrainerTest, LearnsWhatIsEasy) {
     ASSERT_GT(report.gradient_norm, 0);
     ASSERT_EQ(report.learning_rate, 0.05);
   }
-  // Four classes that differ in colour: from the logarithm of 4 to half of it takes few steps.
+  // The four classes differ in colour: the loss falls from the logarithm of 4 to half of it in a few steps.
   EXPECT_LT(report.loss, 0.5 * std::log(4.0)) << "from " << first;
   EXPECT_NE(std::memcmp(statistics.data(), executor.statistics().data(), statistics.size() * sizeof(float)), 0);
   EXPECT_EQ(trainer.steps(), 24);
 }
 
-TEST_F(TrainerTest, StepIsTheOptimizersStepOfTheMeanGradient) {
+TEST_F(TrainerTest, StepAppliesTheOptimizerToTheMeanGradient) {
   constexpr float kRate = 0.05f, kDecay = 0.01f;
   const auto allreduce = make_host_allreduce(world_);
   Feed feed(shards_, feed_options(64, 16, 1, 0));
@@ -110,7 +110,7 @@ TEST_F(TrainerTest, StepIsTheOptimizersStepOfTheMeanGradient) {
   for (const Parameter& parameter : graph_.parameters) {
     for (size_t i = parameter.offset; i < parameter.offset + parameter.count; ++i) {
       const float update = plain.gradients()[i] + (parameter.decay ? kDecay * before[i] : 0.0f);
-      // One rounding in each of three operations on values of that size.
+      // One rounding in each of three operations on values of this magnitude.
       const double scale = std::abs(before[i]) + kRate * std::abs(update);
       ASSERT_NEAR(executor.parameters()[i], before[i] - kRate * update,
                   4 * scale * std::numeric_limits<float>::epsilon() + 1e-30)
@@ -119,7 +119,7 @@ TEST_F(TrainerTest, StepIsTheOptimizersStepOfTheMeanGradient) {
   }
 }
 
-TEST_F(TrainerTest, StopsWhereTheLossIsNotFinite) {
+TEST_F(TrainerTest, StopsIfTheLossIsNotFinite) {
   Executor executor(graph_, executor_options(16));
   start(executor);
   const auto allreduce = make_host_allreduce(world_);
@@ -130,7 +130,7 @@ TEST_F(TrainerTest, StopsWhereTheLossIsNotFinite) {
   executor.parameters_changed();
   try {
     trainer.step(*feed.next(), {});
-    FAIL() << "a loss of NaN passed";
+    FAIL() << "the step accepted a loss of NaN";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("step 2"), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("--lr"), std::string::npos) << error.what();
@@ -158,7 +158,7 @@ TEST(DISABLED_Ranked, SameBitsOnEveryRank) {
   Feed feed(shards, feed_options(64, 16, world.size(), world.rank()));
   StepReport report;
   for (int step = 1; step <= 6; ++step) {
-    // The request of one rank becomes that of all.
+    // The request of one rank becomes the request of all.
     const StepRequests own{.stop = step == 4 && world.rank() == world.size() - 1,
                            .checkpoint = step == 3 && world.rank() == 0};
     report = trainer.step(*feed.next(), own);

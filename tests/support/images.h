@@ -1,7 +1,7 @@
-// Images made for tests, and data sets of them in every form that the pipeline takes.
+// Synthetic images for tests, and data sets of them in every form that the pipeline reads.
 //
-// An image of class c shows stripes at an angle of its own on a ground of its own colour, with noise: a small network
-// can learn it. What it looks like depends on (class, number) alone.
+// The images of a class have stripes at the class's angle on a background of the class's colour, with noise: a small
+// network can learn them. The pixels depend only on (class, number) and the size.
 #pragma once
 
 #include <algorithm>
@@ -39,13 +39,13 @@ inline DecodedImage make_image(uint32_t label, uint32_t number, int width, int h
   return image;
 }
 
-/// What stands in a made data set.
+/// The content of a synthetic data set.
 struct ImageSet {
   uint32_t classes = 10;
   uint32_t per_class = 20;
   int smallest = 32, largest = 32;  ///< range of both sides, in pixels
   bool some_grey = false;           ///< every fifth image is a grey JPEG
-  uint32_t broken = 0;              ///< the first image of this many classes is cut short
+  uint32_t broken = 0;              ///< the first image of this many classes is truncated
 };
 
 inline std::vector<std::byte> encode_member(const ImageSet& set, uint32_t label, uint32_t number) {
@@ -81,7 +81,7 @@ inline void write_bytes(const std::filesystem::path& path, std::span<const std::
   file.commit();
 }
 
-/// A folder a class.
+/// One folder per class.
 inline void write_folders(const std::filesystem::path& root, const ImageSet& set) {
   for (uint32_t label = 0; label < set.classes; ++label) {
     for (uint32_t i = 0; i < set.per_class; ++i) {
@@ -103,7 +103,7 @@ inline void write_tar_of_tars(const std::filesystem::path& path, const ImageSet&
   whole.finish();
 }
 
-/// Files all in one folder, and a listing of them beside it.
+/// All files in one folder, and a listing of them next to it.
 inline void write_listing(const std::filesystem::path& root, const ImageSet& set) {
   std::string lines;
   for (uint32_t label = 0; label < set.classes; ++label) {

@@ -1,4 +1,4 @@
-// What a pack stage leaves behind, made without running one: shards, class table, manifest.
+// The output of a pack stage, made without running one: shards, class table, manifest.
 #pragma once
 
 #include <filesystem>
@@ -12,8 +12,8 @@
 
 namespace packhorse::test {
 
-/// Writes FOLDER/pack/... with training and validation shards; returns its manifest's path. A training run on it goes
-/// to FOLDER/train.
+/// Writes FOLDER/pack/... with training and validation shards; returns the path of its manifest. A training run on it
+/// writes to FOLDER/train.
 inline std::filesystem::path write_packed(const std::filesystem::path& folder, const MadeShards& training,
                                           const MadeShards& validation) {
   const std::filesystem::path pack = folder / "pack";

@@ -1,12 +1,12 @@
-// A folder from which the project is used as a user would: jobs/ and the executables are there, runs/ is its own.
+// A folder in which tests use the project as a user would: links to jobs/ and the executables, and its own runs/.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -26,7 +26,7 @@ class Project {
 
   std::filesystem::path operator/(const std::string& name) const { return home_ / name; }
 
-  /// Commands run from its folder, as if no SLURM job were around; `env` is set on top.
+  /// Options to run commands in its folder, as if outside of any SLURM job; `env` is added to the environment.
   RunOptions options(std::map<std::string, std::string> env = {}, int timeout_s = 600) const {
     env.emplace("PACKHORSE_PROGRESS_SECONDS", "1");
     return {.folder = home_.path(),
@@ -39,7 +39,7 @@ class Project {
     return run_shell(script, options(env));
   }
 
-  /// Writes NAME.json, a description with a short training, and returns that file's name.
+  /// Writes NAME.json, a description with a short training, and returns the file's name.
   std::string describe(const std::string& name, const Json& train, const Json& validation,
                        const Json& stages = Json::object()) const {
     Json settings = {{"pack", {{"shards", 3}}}, {"train", short_training()}};

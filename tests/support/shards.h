@@ -1,4 +1,4 @@
-// Small shards of made images, whose content says which they are.
+// Small shards of synthetic images, whose content identifies them.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace packhorse::test {
 
-/// An image with a brightness and a slope that follow from its label, and some of its own.
+/// An image with a colour and a gradient that depend on its label, and a pattern that depends on its id.
 inline DecodedImage made_image(uint64_t id, uint32_t label, int width, int height) {
   DecodedImage image;
   image.width = width;

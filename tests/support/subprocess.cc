@@ -13,6 +13,8 @@
 #include <system_error>
 #include <thread>
 
+#include "base/stopwatch.h"
+
 namespace packhorse::test {
 namespace fs = std::filesystem;
 namespace {
@@ -50,7 +52,7 @@ Subprocess::Subprocess(const std::vector<std::string>& command, RunOptions optio
     execvp(arguments[0], arguments.data());
     _exit(127);
   }
-  setpgid(pid_, pid_);  // here as well: a signal to the group may be sent before the child has come that far
+  setpgid(pid_, pid_);  // in the parent, too: it may signal the group before the child has called setpgid
 }
 
 Subprocess::~Subprocess() {
@@ -74,9 +76,9 @@ std::string Subprocess::out() const { return text_of(files_ / "out"); }
 std::string Subprocess::err() const { return text_of(files_ / "err"); }
 
 RunResult Subprocess::wait() {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(options_.timeout_s);
+  const Stopwatch clock;
   while (running()) {
-    if (std::chrono::steady_clock::now() > deadline) {
+    if (clock.seconds() > options_.timeout_s) {
       signal_group(SIGKILL);
       throw std::runtime_error(command_.front() + " did not end within " + std::to_string(options_.timeout_s) + " s\n" +
                                out() + err());
@@ -101,8 +103,8 @@ fs::path built_executable(const std::string& name) { return source_path("build/b
 std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks) {
   std::vector<std::string> command;
   if (ranks > 0) {
-    // As root (a container, say) OpenMPI wants to be told twice; more ranks than cores are meant here; and PMIx's
-    // shared-memory store is left out, as in the job files.
+    // To run as root (for example in a container), OpenMPI needs two variables; the tests use more ranks than cores on
+    // purpose; and PMIx's shared-memory store is disabled, as in the job files.
     command = {"env",
                "OMPI_ALLOW_RUN_AS_ROOT=1",
                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",

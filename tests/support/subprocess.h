@@ -1,7 +1,7 @@
-// Runs other programs: to the end, or in the background to be signalled and waited for.
+// Runs other programs: to their end, or in the background, so that a test can send signals and wait.
 //
 // Standard output and standard error go to files, never to pipes, so that a child cannot block on a reader. A child
-// leads its own process group; one that still runs when its owner goes is killed with its whole group.
+// leads its own process group; the destructor kills a child that still runs, with its whole group.
 #pragma once
 
 #include <sys/types.h>
@@ -16,16 +16,16 @@
 namespace packhorse::test {
 
 struct RunResult {
-  int exit_code = -1;  ///< 128 + signal where one ended it, as a shell says it
+  int exit_code = -1;  ///< 128 + signal number if a signal ended it, as in a shell
   std::string out, err;
   std::string all() const { return out + err; }
 };
 
 struct RunOptions {
   std::filesystem::path folder{};            ///< working folder; empty: this process's
-  std::map<std::string, std::string> env{};  ///< set on top of this process's environment
-  std::vector<std::string> unset{};          ///< removed from it
-  int timeout_s = 600;                       ///< then the whole group is killed and a std::runtime_error thrown
+  std::map<std::string, std::string> env{};  ///< added to this process's environment
+  std::vector<std::string> unset{};          ///< removed from the environment
+  int timeout_s = 600;                       ///< then wait() kills the whole group and throws a std::runtime_error
 };
 
 class Subprocess {
@@ -40,7 +40,7 @@ class Subprocess {
   void signal(int number) const;
   void signal_group(int number) const;
   bool running();
-  /// What it wrote so far.
+  /// What it has written so far.
   std::string out() const;
   std::string err() const;
   RunResult wait();
@@ -64,7 +64,7 @@ RunResult run_shell(const std::string& script, const RunOptions& options = {});
 std::filesystem::path source_path(const std::string& name);
 std::filesystem::path built_executable(const std::string& name);
 
-/// `packhorse-NAME arguments...`, under mpirun where ranks > 0.
+/// `packhorse-NAME arguments...`, under mpirun if ranks > 0.
 std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments,
                                        int ranks = 0);
 
@@ -72,7 +72,7 @@ std::vector<std::string> stage_command(const std::string& name, const std::vecto
 RunResult run_stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks = 0,
                             const RunOptions& options = {});
 
-/// This very test binary under mpirun: the disabled tests that `filter` names, on each of `ranks` ranks.
+/// Runs this test binary under mpirun: the disabled tests that `filter` names, on each of `ranks` ranks.
 RunResult run_ranked_test(const std::string& filter, int ranks);
 
 }  // namespace packhorse::test

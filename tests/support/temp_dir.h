@@ -1,4 +1,4 @@
-// A fresh folder for one test's files, removed with everything in it afterwards.
+// A new folder for the files of one test, removed afterwards with everything in it.
 #pragma once
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ class TempDir {
     path_ = name;
   }
   ~TempDir() {
-    std::error_code ignored;  // a test that failed may have left something that cannot be removed
+    std::error_code ignored;  // a failed test may have left something that cannot be removed
     std::filesystem::remove_all(path_, ignored);
   }
   TempDir(const TempDir&) = delete;

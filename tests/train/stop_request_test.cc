@@ -1,13 +1,13 @@
 #include "train/stop_request.h"
 
-#include <gtest/gtest.h>
-
 #include <csignal>
+
+#include <gtest/gtest.h>
 
 namespace packhorse {
 namespace {
 
-TEST(StopRequest, NotesEachSignalAndLetsGo) {
+TEST(StopRequest, CatchesEachSignalAndRestoresTheHandlers) {
   for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) {
     struct sigaction before {
     }, after{};
@@ -17,7 +17,7 @@ TEST(StopRequest, NotesEachSignalAndLetsGo) {
       EXPECT_FALSE(stop.requested());
       std::raise(signal);
       EXPECT_TRUE(stop.requested());
-      if (signal != SIGINT) std::raise(signal);  // asking twice is no harm
+      if (signal != SIGINT) std::raise(signal);  // a second request is harmless
       EXPECT_TRUE(stop.requested());
     }
     sigaction(signal, nullptr, &after);
@@ -25,7 +25,7 @@ TEST(StopRequest, NotesEachSignalAndLetsGo) {
   }
 }
 
-TEST(StopRequestDeathTest, SecondInterruptEndsAtOnce) {
+TEST(StopRequestDeathTest, SecondSigintEndsTheProcess) {
   EXPECT_EXIT(
       {
         const StopRequest stop;

@@ -7,7 +7,7 @@
 namespace packhorse {
 namespace {
 
-TEST(TrainingSettings, ShortEdgeFollowsTheImage) {
+TEST(TrainingSettings, ShortEdgeFollowsFromTheImageSize) {
   TrainingSettings settings;
   settings.image_size = 224;
   EXPECT_EQ(settings.input().short_edge(), 256);
@@ -25,18 +25,17 @@ TEST(TrainingSettings, EpochsBecomeSteps) {
   settings.warmup_epochs = 0.5;
   settings.schedule = "multistep";
   settings.milestones = {"5", "7.5"};
-  const LearningRateSchedule rate = settings.learning_rate(100);
-  EXPECT_EQ(rate.warmup_steps, 50);
-  EXPECT_EQ(rate.total_steps, 1000);
-  EXPECT_EQ(rate.milestones, (std::vector<int64_t>{500, 750}));
+  const LearningRateSchedule learning_rate = settings.learning_rate(100);
+  EXPECT_EQ(learning_rate.warmup_steps, 50);
+  EXPECT_EQ(learning_rate.total_steps, 1000);
+  EXPECT_EQ(learning_rate.milestones, (std::vector<int64_t>{500, 750}));
   EXPECT_EQ(settings.last_step(100), 1000);
   settings.limit_steps = 30;
   EXPECT_EQ(settings.last_step(100), 30);
-  EXPECT_EQ(settings.learning_rate(100).total_steps,
-            1000);  // a limit cuts the run short, it does not squeeze the schedule
+  EXPECT_EQ(settings.learning_rate(100).total_steps, 1000);  // limit-steps ends the run early, the schedule stays
 }
 
-TEST(TrainingSettings, WarmUpFollowsTheLengthUnlessSet) {
+TEST(TrainingSettings, WarmUpFollowsFromTheEpochsUnlessSet) {
   TrainingSettings settings;
   settings.epochs = 3;
   settings.check();
@@ -59,7 +58,7 @@ TEST(TrainingSettings, ChannelsAreOneOrThree) {
   EXPECT_THROW(parse_channels({"nan"}, "mean", channels), UsageError);
 }
 
-TEST(TrainingSettings, NonsenseIsRefused) {
+TEST(TrainingSettings, InvalidSettingsAreRefused) {
   const auto refused = [](auto change) {
     TrainingSettings settings;
     settings.check();
@@ -73,7 +72,7 @@ TEST(TrainingSettings, NonsenseIsRefused) {
   refused([](auto& s) { s.milestones = {"x"}; });
 }
 
-TEST(TrainingSettings, OnlyWhatAltersTheResultCounts) {
+TEST(TrainingSettings, OnlySettingsThatChangeTheResultDiffer) {
   const Json before = {{"lr", 0.1}, {"backend", "a"}, {"recompute", false}, {"limit-steps", 0}};
   Json now = before;
   EXPECT_TRUE(differing_settings(before, now).empty());

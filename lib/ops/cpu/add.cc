@@ -10,7 +10,7 @@ class Add : public Operation {
   Add(const Context& context, const AddTask& task)
       : context_(context), task_(task), chunks_(task.dst.shape.pixels(), task.dst.shape.c) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     context_.each(chunks_.count(), [&](int64_t chunk) {
       const int64_t first = chunks_.first(chunk);
       add_rows(task_.dst.dtype, rows_from(task_.a, first), rows_from(task_.b, first), rows_from(task_.dst, first),

@@ -15,7 +15,8 @@ class CpuBackend : public Backend {
   CpuBackend(int threads, bool training) : context_(threads, training) { enter(); }
 
   std::string name() const override { return "cpu"; }
-  // oneDNN splits its work by the calling thread's setting, when a primitive is made and when it runs.
+  // oneDNN reads the number of threads from the calling thread's OpenMP setting, both when it makes a primitive and
+  // when it runs one.
   void enter() override {
     if (omp_get_max_threads() != context_.threads()) omp_set_num_threads(context_.threads());
   }
@@ -37,9 +38,8 @@ class CpuBackend : public Backend {
     try {
       return cpu::make(context_, task);
     } catch (const dnnl::error& error) {
-      throw Error({.what = std::string("oneDNN cannot compute this layer: ") + error.what(),
-                   .where = where,
-                   .hint = "use dtype f32, or the backend reference"});
+      throw Error({std::string("oneDNN cannot compute this layer: ") + error.what(), where,
+                   "use dtype f32, or the backend reference"});
     }
   }
 
@@ -55,9 +55,7 @@ bool has_avx512() {
 
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training) {
   if (dtype == Dtype::bf16 && !has_avx512())
-    throw Error({.what = "this CPU cannot compute in bf16: it has no AVX-512",
-                 .where = "dtype bf16",
-                 .hint = "use dtype f32 on this machine"});
+    throw Error({"this CPU cannot compute in bf16: it has no AVX-512", "dtype bf16", "use dtype f32 on this machine"});
   return std::make_unique<CpuBackend>(threads, training);
 }
 

@@ -1,15 +1,16 @@
-// The CPU backend: oneDNN for convolutions and matrix products, kernels of our own for what lies between them.
+// The CPU backend: oneDNN computes convolutions and matrix products, our own kernels compute everything else.
 //
-// Rule: dnnl.hpp is included by this folder's .cc files and primitive.h only.
+// Rule: only primitive.h and the .cc files of this folder include dnnl.hpp.
 #pragma once
 
 #include <memory>
 
 #include "ops/ops.h"
+#include "tensor/types.h"
 
 namespace packhorse::cpu {
 
-/// Throws an Error where the CPU lacks what `dtype` needs.
+/// Throws an Error if the CPU lacks the instructions that `dtype` needs.
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training);
 
 /// What the operations of one executor share.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -23,8 +24,8 @@ class BatchNorm : public Operation {
                            [this](std::byte* scratch) { partial_ = reinterpret_cast<float*>(scratch); });
   }
 
-  void forward(Phase pass) override {
-    if (pass == Phase::training) {
+  void forward(Phase phase) override {
+    if (phase == Phase::training) {
       take_statistics();
       coefficients(task_.batch_mean, task_.batch_variance);
     } else {
@@ -65,7 +66,7 @@ class BatchNorm : public Operation {
     }
   }
 
-  // scale * (src - mean) / root + shift = src * a + b.
+  // Folds batch norm into one multiply-add: scale * (src - mean) / root + shift = src * a + b.
   void coefficients(const float* mean, const float* variance) {
     for (size_t c = 0; c < a_.size(); ++c) {
       a_[c] = task_.scale[c] / std::sqrt(variance[c] + kBatchNormEpsilon);

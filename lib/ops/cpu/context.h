@@ -1,12 +1,12 @@
-// What the operations of one executor share: threads, and scratch that each may use while it runs and none may keep.
+// What the operations of one executor share: the number of threads, and scratch memory that an operation may use only
+// while it runs.
 #pragma once
-
-#include <omp.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "device/array.h"
@@ -22,8 +22,8 @@ class Context {
   int threads() const { return threads_; }
   bool training() const { return training_; }
 
-  /// Asks for scratch while operations are made; `attach` is called once with its address when all have asked.
-  /// Everybody gets the same address, aligned to a page.
+  /// Requests scratch while operations are made. give_scratch() then calls `attach` once with the address: the same for
+  /// all operations, aligned to a page.
   void want_scratch(size_t bytes, std::function<void(std::byte*)> attach) {
     scratch_bytes_ = std::max(scratch_bytes_, bytes);
     waiting_.push_back(std::move(attach));
@@ -38,7 +38,7 @@ class Context {
   void count_packed(uint64_t bytes) { packed_bytes_ += bytes; }
   uint64_t packed_bytes() const { return packed_bytes_; }
 
-  /// Calls body(i) for i in [0, count), neighbouring i on one thread.
+  /// Calls body(i) for i in [0, count); a thread gets consecutive values of i.
   template <typename Body>
   void each(int64_t count, const Body& body) const {
     const int team = static_cast<int>(std::min<int64_t>(threads_, count));
@@ -64,7 +64,7 @@ inline Rows rows_from(const View& view, int64_t pixel) {
           view.pixel_stride};
 }
 
-/// Pixels of a batch cut into chunks that fit a core's cache; a function of the shape alone.
+/// Cuts the pixels of a batch into chunks that fit into a core's cache. Depends on the shape alone, see kernels.h.
 class Chunks {
  public:
   Chunks(int64_t pixels, int64_t channels)

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstddef>
+#include <string>
 
 #include "base/error.h"
 #include "ops/cpu/backend.h"
@@ -18,14 +20,14 @@ size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 memory::desc channels_last(const View& view, const std::string& name) {
   if (!view.dense())
-    throw Error({.what = "a convolution reads and writes whole tensors, not ranges of channels",
-                 .where = name,
-                 .hint = "the schedule must give it a buffer of its own"});
+    throw Error({"a convolution reads and writes whole tensors, not ranges of channels", name,
+                 "give the tensor a buffer of its own in the schedule"});
   return {{view.shape.n, view.shape.c, view.shape.h, view.shape.w}, type_of(view.dtype), Tag::nhwc};
 }
 
-// Weights live three times: the f32 master, the blocked form that forward reads and, where it differs, the one that
-// backward reads. Gradients come blocked and go into the flat array in its plain order.
+// There are up to three copies of the weights: the f32 master, the blocked layout that forward reads and, if it
+// differs, the blocked layout that backward reads. oneDNN computes the gradient in a blocked layout; it is reordered
+// into the plain order of the flat array.
 class Convolution : public Operation {
  public:
   Convolution(Context& context, const ConvolutionTask& task) : context_(context), task_(task), geometry_(task) {
@@ -37,7 +39,7 @@ class Convolution : public Operation {
     ask_for_scratch();
   }
 
-  void forward(Phase /*pass*/) override { forward_.run(); }
+  void forward(Phase /*phase*/) override { forward_.run(); }
 
   void backward() override {
     backward_weights_.run();
@@ -118,7 +120,7 @@ class Convolution : public Operation {
     if (!plain) unpack_gradient_ = reorder(gradient, memory_at(plain_weights(), task_.weight_grad));
   }
 
-  // A copy of the weights in the form that a primitive wants, or the master itself where that is the form.
+  // The weights in the layout that a primitive asks for: a copy, or the master itself if it has this layout.
   memory packed(const memory::desc& desc, Bound& pack) {
     const memory master = memory_at(plain_weights(), task_.weight);
     memory copy = desc == plain_weights() ? master : memory(desc, cpu_engine());

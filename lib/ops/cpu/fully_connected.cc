@@ -13,8 +13,8 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-// Three matrix products over plain arrays; in bf16 each operand is first rounded into a copy of its own, and sums and
-// results are f32.
+// Three matrix products over plain arrays. In bf16, each operand is first rounded into a copy; sums and results stay
+// f32.
 class FullyConnected : public Operation {
  public:
   FullyConnected(Context& context, const FullyConnectedTask& task) : context_(context), task_(task) {
@@ -36,7 +36,7 @@ class FullyConnected : public Operation {
     });
   }
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     round(task_.src, src_);
     forward_.run();
   }
@@ -56,7 +56,7 @@ class FullyConnected : public Operation {
   struct Matrix {
     const void* data;
     int64_t rows, columns;
-    bool transposed = false;  // stored the other way round
+    bool transposed = false;  // stored as (columns, rows)
   };
   static Matrix transposed(const Matrix& m) { return {m.data, m.columns, m.rows, !m.transposed}; }
 

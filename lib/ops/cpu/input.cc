@@ -7,7 +7,7 @@ namespace packhorse::cpu {
 
 namespace {
 
-// A byte has 256 values: what each becomes is looked up.
+// A byte has only 256 values: a table holds the result for each one.
 class Lookup : public Input {
  public:
   Lookup(const Context& context, const InputTask& task) : context_(context), task_(task) {

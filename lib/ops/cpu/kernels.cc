@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-// One body, three instruction sets: the loader picks the best that the machine has.
+// One function body, three instruction sets: the loader picks the best one that the machine has.
 #if defined(__x86_64__) && defined(__linux__)
 #define PACKHORSE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -21,7 +21,7 @@ using Ints = int32_t __attribute__((vector_size(64)));
 using Halves = uint16_t __attribute__((vector_size(32)));
 using Bytes = uint8_t __attribute__((vector_size(16)));
 constexpr int64_t kLanes = 16;
-// Long sums are sums of runs: rounding then grows with the root of a run's length, not of the whole.
+// Long sums are sums of runs: the rounding error then grows with the root of a run's length, not of the whole length.
 constexpr int64_t kRun = 64;
 
 template <typename Vector, typename T>
@@ -40,7 +40,7 @@ PACKHORSE_INLINE Floats load(const Bf16* src) {
   return reinterpret_cast<Floats>(__builtin_convertvector(read<Halves>(src), Words) << 16);
 }
 PACKHORSE_INLINE void store(float* dst, Floats value) { write(dst, value); }
-// To nearest, ties to even. A NaN that arithmetic makes has low bits of zero and stays one.
+// Rounds to nearest, ties to even. A NaN that arithmetic produces has low bits of zero, so it stays a NaN.
 PACKHORSE_INLINE void store(Bf16* dst, Floats value) {
   const Words word = reinterpret_cast<Words>(value);
   write(dst, __builtin_convertvector((word + 0x7fff + ((word >> 16) & 1)) >> 16, Halves));
@@ -60,7 +60,7 @@ PACKHORSE_INLINE T* row(Rows rows, int64_t pixel) {
   return static_cast<T*>(rows.data) + pixel * rows.stride;
 }
 
-// Calls body.wide<V>(c) for blocks of V * 16 channels, then body.one(c) for what is left.
+// Calls body.wide<V>(c) for blocks of V * 16 channels, then body.one(c) for the remaining channels.
 template <int kWidest, typename Body>
 PACKHORSE_INLINE void each_block(int64_t channels, const Body& body) {
   int64_t c = 0;
@@ -75,7 +75,7 @@ struct Moments {
   int64_t pixels;
   float *mean, *squares;
 
-  // Sums are of differences from the first pixel: nothing cancels where the mean is far from 0.
+  // Sums the differences from the first pixel: no digits cancel if the mean is far from 0.
   template <int V>
   PACKHORSE_INLINE void wide(int64_t c) const {
     Floats first[V], sum[V], square[V];
@@ -209,14 +209,14 @@ PACKHORSE_INLINE void normalised_gradient_rows(Rows src, Rows dst_grad, Rows src
   }
 }
 
-// The taps [first, last) of a window that lie inside an image of `size`.
+// The taps [first, last) of a window that are inside an image of `size`.
 struct WindowRange {
   int64_t first, last;
 };
 PACKHORSE_INLINE WindowRange taps_inside(int64_t begin, int64_t kernel, int64_t size) {
   return {std::max<int64_t>(0, -begin), std::min(kernel, size - begin)};
 }
-// The windows [first, last) that see place `place` of the source.
+// The windows [first, last) that contain the source's `place`.
 PACKHORSE_INLINE WindowRange windows_over(int64_t place, const PoolShape& s, int64_t windows) {
   const int64_t padded = place + s.pad;
   const int64_t first = padded < s.kernel ? 0 : (padded - s.kernel) / s.stride + 1;
@@ -289,7 +289,7 @@ PACKHORSE_INLINE void average_pool(const PoolShape& s, int64_t y, Rows src, Rows
   }
 }
 
-// Gathers for one pixel of the source from the windows that saw it, so that no two threads write one place.
+// Sums, for one source pixel, over the windows that contain it, so that no two threads write to the same place.
 template <typename T, bool kMaximum, bool kAccumulate>
 struct PoolGradient {
   const PoolShape& s;
@@ -412,12 +412,12 @@ PACKHORSE_INLINE void masked(Rows dst, Rows dst_grad, Rows grad, int64_t pixels,
   }
 }
 
-// exp to about two units in the last place: 2^n * e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+// exp with an error of about two units in the last place: 2^n * e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
 PACKHORSE_INLINE Floats exponential(Floats x) {
   const Floats low = splat(-87.0f);
-  const Ints vanishes = x < low;  // false for what is not a number: it stays so
+  const Ints vanishes = x < low;  // false for NaN, which stays NaN
   const Floats bounded = vanishes ? low : x;
-  const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+  const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const Floats n = (bounded * 1.44269504f + magic) - magic;
   const Floats r = (bounded - n * 0.693145752f) - n * 1.42860677e-6f;
   Floats e = splat(1.0f / 5040);

@@ -19,10 +19,9 @@ class CrossEntropy : public Loss {
   BatchResult run(std::span<const int32_t> labels, float gradient_scale) override {
     for (const int32_t label : labels)
       if (label >= task_.classes)
-        throw UsageError({.what = "label " + std::to_string(label) + " where there are " +
-                                  std::to_string(task_.classes) + " classes",
-                          .where = "a batch",
-                          .hint = "the shards and the network must have the same classes"});
+        throw UsageError({"label " + std::to_string(label) + " is too large for a network with " +
+                              std::to_string(task_.classes) + " classes",
+                          "a batch", "use shards and a network with the same classes"});
     context_.each(task_.n, [&](int64_t n) {
       results_[static_cast<size_t>(n)] = one(n, labels[static_cast<size_t>(n)], gradient_scale);
     });

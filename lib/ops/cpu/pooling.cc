@@ -19,7 +19,7 @@ class Pool : public Operation {
               .pad = task.pad};
   }
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     context_.each(task_.dst.shape.n * shape_.dst_h, [&](int64_t line) {
       const int64_t n = line / shape_.dst_h, y = line % shape_.dst_h;
       const Rows src = rows_from(task_.src, n * src_area()), dst = rows_from(task_.dst, n * dst_area());
@@ -58,7 +58,7 @@ class GlobalPool : public Operation {
   GlobalPool(const Context& context, const GlobalPoolTask& task)
       : context_(context), task_(task), area_(task.src.shape.h * task.src.shape.w) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     context_.each(task_.src.shape.n, [&](int64_t n) {
       mean_of_pixels(task_.src.dtype, rows_from(task_.src, n * area_), area_, channels(), task_.dst + n * channels());
     });

@@ -1,9 +1,10 @@
-// A oneDNN primitive with its memories bound: running it builds and allocates nothing.
+// A oneDNN primitive with its memory objects bound: running it creates and allocates nothing.
 #pragma once
 
-#include <oneapi/dnnl/dnnl.hpp>
 #include <utility>
 #include <vector>
+
+#include <oneapi/dnnl/dnnl.hpp>
 
 #include "tensor/types.h"
 
@@ -51,7 +52,7 @@ class Bound {
   std::vector<dnnl_exec_arg_t> arguments_;
 };
 
-/// Memory whose address comes later (or never changes).
+/// A memory object; without `address`, set_address() sets it later.
 inline dnnl::memory memory_at(const dnnl::memory::desc& desc, const void* address = DNNL_MEMORY_NONE) {
   return {desc, cpu_engine(), const_cast<void*>(address)};
 }

@@ -10,7 +10,7 @@ class Add : public Operation {
  public:
   explicit Add(const AddTask& task) : task_(task) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     each([&](int64_t p, int64_t c) {
       const float sum = at(task_.a, p)[c] + at(task_.b, p)[c];
       at(task_.dst, p)[c] = task_.relu ? std::max(sum, 0.0f) : sum;

@@ -25,9 +25,8 @@ class ReferenceBackend : public Backend {
 
 std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool /*training*/) {
   if (dtype != Dtype::f32)
-    throw Error({.what = "the reference backend computes in f32 only",
-                 .where = "dtype " + name_of(dtype),
-                 .hint = "use f32 or the backend cpu"});
+    throw Error(
+        {"the reference backend computes in f32 only", "dtype " + name_of(dtype), "use dtype f32, or the backend cpu"});
   return std::make_unique<ReferenceBackend>();
 }
 

@@ -1,13 +1,16 @@
-// The reference: plain loops over f32 with sums in f64, the truth that other backends are held against. Right, not
-// fast.
+// The reference backend: plain loops over f32 with sums in f64. Correct, not fast: the tests check the other backends
+// against it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "ops/ops.h"
+#include "tensor/types.h"
 
 namespace packhorse::reference {
 
+/// Throws an Error for a dtype other than f32.
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training);
 
 std::unique_ptr<Operation> make(const ConvolutionTask& task);
@@ -23,10 +26,10 @@ std::unique_ptr<Input> make(const InputTask& task);
 inline float* at(const View& view, int64_t n, int64_t y, int64_t x) {
   return static_cast<float*>(view.data) + ((n * view.shape.h + y) * view.shape.w + x) * view.pixel_stride;
 }
-/// The channels of pixel number `pixel` of the batch.
+/// The channels of pixel `pixel` of the whole batch.
 inline float* at(const View& view, int64_t pixel) { return static_cast<float*>(view.data) + pixel * view.pixel_stride; }
 
-/// Sets every element of a gradient that does not accumulate to zero, so that all may be added to.
+/// Sets a gradient to zero unless it accumulates, so that backward can always add to it.
 void begin(const Gradient& gradient);
 
 }  // namespace packhorse::reference

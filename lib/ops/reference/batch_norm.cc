@@ -12,10 +12,10 @@ class BatchNorm : public Operation {
  public:
   explicit BatchNorm(const BatchNormTask& task) : task_(task) {}
 
-  void forward(Phase pass) override {
-    if (pass == Phase::training) take_statistics();
-    const float* mean = pass == Phase::training ? task_.batch_mean : task_.running_mean;
-    const float* variance = pass == Phase::training ? task_.batch_variance : task_.running_variance;
+  void forward(Phase phase) override {
+    if (phase == Phase::training) take_statistics();
+    const float* mean = phase == Phase::training ? task_.batch_mean : task_.running_mean;
+    const float* variance = phase == Phase::training ? task_.batch_variance : task_.running_variance;
     for (int64_t p = 0; p < pixels(); ++p)
       for (int64_t c = 0; c < channels(); ++c) {
         const double root = std::sqrt(static_cast<double>(variance[c]) + kBatchNormEpsilon);
@@ -45,8 +45,8 @@ class BatchNorm : public Operation {
     }
   }
 
-  // d/dsrc of scale * x + shift with x = (src - mean) / root, where mean and root depend on every src of the channel:
-  // scale / root * (g - average(g) - x * average(g * x)).
+  // The gradient of scale * x + shift with x = (src - mean) / root; mean and root depend on every src of the channel.
+  // d/dsrc = scale / root * (g - average(g) - x * average(g * x)).
   void backward_channel(int64_t c) {
     const double mean = task_.batch_mean[c];
     const double root = std::sqrt(static_cast<double>(task_.batch_variance[c]) + kBatchNormEpsilon);
@@ -66,7 +66,7 @@ class BatchNorm : public Operation {
     const auto count = static_cast<double>(pixels());
     for (int64_t p = 0; p < pixels(); ++p) {
       const double gradient = task_.scale[c] / root * (incoming(p) - sum / count - normal(p) * products / count);
-      float& dst = at(task_.src_grad.view, p)[c];  // may be src itself
+      float& dst = at(task_.src_grad.view, p)[c];  // may be the memory of src
       dst = static_cast<float>(task_.src_grad.accumulate ? dst + gradient : gradient);
     }
   }

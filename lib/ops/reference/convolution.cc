@@ -10,7 +10,7 @@ class Convolution : public Operation {
  public:
   explicit Convolution(const ConvolutionTask& task) : task_(task) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     const Shape in = task_.src.shape, out = task_.dst.shape;
     for (int64_t n = 0; n < out.n; ++n)
       for (int64_t y = 0; y < out.h; ++y)
@@ -34,7 +34,7 @@ class Convolution : public Operation {
  private:
   int64_t taps() const { return task_.kernel * task_.kernel; }
 
-  // Calls visit(source row, source column, place in the kernel) for the taps of pixel (y, x) inside the image.
+  // Calls visit(source row, source column, place in the kernel) for each tap of pixel (y, x) that is inside the image.
   template <typename Visit>
   void each_tap(int64_t y, int64_t x, const Visit& visit) const {
     for (int i = 0; i < task_.kernel; ++i)

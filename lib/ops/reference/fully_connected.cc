@@ -8,7 +8,7 @@ class FullyConnected : public Operation {
  public:
   explicit FullyConnected(const FullyConnectedTask& task) : task_(task) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     for (int64_t n = 0; n < task_.n; ++n)
       for (int64_t o = 0; o < task_.o; ++o) {
         double sum = task_.bias[o];

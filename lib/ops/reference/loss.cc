@@ -15,10 +15,9 @@ class CrossEntropy : public Loss {
   BatchResult run(std::span<const int32_t> labels, float gradient_scale) override {
     for (const int32_t label : labels)
       if (label >= task_.classes)
-        throw UsageError({.what = "label " + std::to_string(label) + " where there are " +
-                                  std::to_string(task_.classes) + " classes",
-                          .where = "a batch",
-                          .hint = "the shards and the network must have the same classes"});
+        throw UsageError({"label " + std::to_string(label) + " is too large for a network with " +
+                              std::to_string(task_.classes) + " classes",
+                          "a batch", "use shards and a network with the same classes"});
     BatchResult result;
     for (int64_t n = 0; n < task_.n; ++n) {
       float* gradient = task_.logits_grad + n * task_.classes;

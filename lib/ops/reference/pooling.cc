@@ -8,7 +8,7 @@ class Pool : public Operation {
  public:
   explicit Pool(const PoolTask& task) : task_(task) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
       double sum = 0;
       float greatest = 0;
@@ -68,7 +68,7 @@ class GlobalPool : public Operation {
  public:
   explicit GlobalPool(const GlobalPoolTask& task) : task_(task), area_(task.src.shape.h * task.src.shape.w) {}
 
-  void forward(Phase /*pass*/) override {
+  void forward(Phase /*phase*/) override {
     const Shape& in = task_.src.shape;
     for (int64_t n = 0; n < in.n; ++n)
       for (int64_t c = 0; c < in.c; ++c) {
