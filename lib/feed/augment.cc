@@ -82,6 +82,7 @@ struct ResampleScratch {
 
 std::vector<std::string> crop_mode_names() {
   std::vector<std::string> names;
+  names.reserve(kCropModes.size());
   for (const CropMode* mode : kCropModes) names.emplace_back(mode->name);
   return names;
 }

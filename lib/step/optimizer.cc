@@ -21,6 +21,7 @@ constexpr std::array kOptimizers = {
 
 std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;
+  names.reserve(kOptimizers.size());
   for (const Row& row : kOptimizers) names.emplace_back(row.name);
   return names;
 }
