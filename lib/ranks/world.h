@@ -23,8 +23,7 @@ class World {
   int rank() const { return rank_; }
   bool is_root() const { return rank_ == 0; }
   int size() const { return size_; }
-  /// This rank's number among the ranks on this host, and how many they are.
-  int local_rank() const { return local_rank_; }
+  /// How many ranks run on this host.
   int local_size() const { return local_size_; }
 
   void barrier();
@@ -56,7 +55,7 @@ class World {
   [[noreturn]] void abort(int exit_code);
 
  private:
-  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_size_ = 1;
   bool mpi_ = false;
 };
 

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/text.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
@@ -94,7 +95,7 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
   if (plot.percent) script += "set format y '%g %%'\nset yrange [0:100]\n";
   // A curve with one point, or with equal values, has no range of its own: offsets give it one.
   script += "set autoscale xfix\nset offsets graph 0.02, graph 0.02, 0, 0\n";
-  std::string uses;
+  std::vector<std::string> uses;
   for (size_t c = 0; c < plot.curves.size(); ++c) {
     const Curve curve = thinned(plot.curves[c], kMaxPoints);
     std::string rows;
@@ -104,11 +105,11 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
     if (rows.empty()) continue;
     script += fmt::format("$curve{} << END\n{}END\n", c, rows);
     const bool dots = curve.points || std::count(rows.begin(), rows.end(), '\n') < 3;
-    uses += fmt::format("{}$curve{} using 1:2 with {} linecolor '{}' linewidth {} title '{}'", uses.empty() ? "" : ", ",
-                        c, dots ? "linespoints pointtype 7 pointsize 0.5" : "lines", kColours[c % kColours.size()],
-                        curve.secondary ? "1" : "1.8", curve.title);
+    uses.push_back(fmt::format("$curve{} using 1:2 with {} linecolor '{}' linewidth {} title '{}'", c,
+                               dots ? "linespoints pointtype 7 pointsize 0.5" : "lines", kColours[c % kColours.size()],
+                               curve.secondary ? "1" : "1.8", curve.title));
   }
-  return script + "plot " + uses + "\nunset output\n";
+  return script + "plot " + joined(uses) + "\nunset output\n";
 }
 
 /// The <svg> element only: the XML declaration before it is not allowed inside a page.
