@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What is too long for `make test`: random kills and random damage on a part of the demo's data.
-#   tests/campaign/run.sh [SIZE]      SIZE times as many rounds (1: about five minutes on two cores)
+#   tests/campaign/run.sh [SIZE]      SIZE times as many rounds (1: about four minutes on two cores)
 # SEED=N repeats a campaign: the seed is printed first. Ends with "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/../.."
