@@ -71,7 +71,7 @@ int run(int argc, char** argv) {
   const ClassChoice choice =
       chosen_classes(stage, settings.subset, settings.under, classes).value_or(all_classes(classes));
   const std::string about = fmt::format("{} after {} steps, predicting among {}", inference.info().network,
-                                        grouped(static_cast<uint64_t>(inference.info().step)), choice.title);
+                                        grouped(static_cast<uint64_t>(inference.info().batches_taken)), choice.title);
   if (stage.plan()) {
     fmt::print("would predict {} with {}; {}\n", counted(paths.size(), "image"), about, inference.memory_text(0));
     return kExitOk;

@@ -6,7 +6,6 @@
 
 #include "base/crc32c.h"
 #include "base/error.h"
-#include "base/schema.h"
 #include "hdf5/hdf5_file.h"
 
 namespace packhorse {
@@ -17,50 +16,81 @@ constexpr const char* kOlder =
 
 std::string crc_of(std::span<const float> values) { return crc32c_text(crc32c(std::as_bytes(values))); }
 
-void write_array(Hdf5Writer& file, const std::string& name, std::span<const float> values,
-                 const std::vector<int64_t>& shape) {
-  file.write(name, values, shape);
-  file.attribute(name, "crc32c", crc_of(values));
+/// A parameter's or a statistic's range of one array of the state, as the file has it.
+struct Stored {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::span<float> values;
+};
+
+void write_array(Hdf5Writer& file, const Stored& array) {
+  file.write(array.name, array.values, array.shape);
+  file.attribute(array.name, "crc32c", crc_of(array.values));
 }
 
-void read_array(const Hdf5Reader& file, const std::string& name, std::span<float> dst,
-                const std::vector<int64_t>& shape, const std::string& where) {
-  if (!file.has(name) || file.shape(name) != shape) {
-    throw Error({"the checkpoint has no array of the shape that the network needs", where + ": /" + name,
+void read_array(const Hdf5Reader& file, const Stored& array, const std::string& where) {
+  if (!file.has(array.name) || file.shape(array.name) != array.shape) {
+    throw Error({"the checkpoint has no array of the shape that the network needs", where + ": /" + array.name,
                  "train again: it was edited, or written by another version"});
   }
-  const std::vector<float> values = file.floats(name);
-  if (values.size() != dst.size() || file.text_attribute(name, "crc32c") != crc_of(values))
-    throw DamageError({"the array does not match its checksum", where + ": /" + name, kOlder});
-  std::copy(values.begin(), values.end(), dst.begin());
+  const std::vector<float> values = file.floats(array.name);
+  if (values.size() != array.values.size() || file.text_attribute(array.name, "crc32c") != crc_of(values))
+    throw DamageError({"the array does not match its checksum", where + ": /" + array.name, kOlder});
+  std::copy(values.begin(), values.end(), array.values.begin());
 }
 
-void check_lengths(const Graph& graph, size_t parameters, size_t statistics, size_t momentum) {
-  if (parameters != graph.parameter_count || statistics != graph.statistic_count ||
-      (momentum != 0 && momentum != graph.parameter_count))
-    throw Error({"the arrays do not have the lengths that the network needs", graph.name, ""});
+void check_lengths(const Graph& graph, std::span<const StateArray> state) {
+  for (const StateArray& array : state) {
+    const bool by_parameter = array.by == StateArray::By::parameter;
+    if (array.values.size() != (by_parameter ? graph.parameter_count : graph.statistic_count))
+      throw Error({"the array '" + array.name + "' does not have the length that the network needs", graph.name, ""});
+  }
 }
 
-std::vector<int64_t> shape_of(const Statistic& statistic) { return {static_cast<int64_t>(statistic.count)}; }
+std::vector<Stored> stored(const Graph& graph, const StateArray& array, const std::string& group) {
+  std::vector<Stored> all;
+  const auto add = [&](const auto& part, const std::vector<int64_t>& shape) {
+    all.push_back({group + "/" + part.name, shape, array.values.subspan(part.offset, part.count)});
+  };
+  if (array.by == StateArray::By::parameter) {
+    for (const Parameter& parameter : graph.parameters) add(parameter, parameter.shape);
+  } else {
+    for (const Statistic& statistic : graph.statistics) add(statistic, {static_cast<int64_t>(statistic.count)});
+  }
+  return all;
+}
+
+size_t schema_of(const Hdf5Reader& file, const std::string& where) {
+  return checkpoint_schema_number(file.has_attribute("", "schema") ? file.text_attribute("", "schema") : "", where);
+}
+
+void read_counters(const Hdf5Reader& file, size_t schema, CheckpointInfo& info) {
+  info.epoch = file.integer_attribute("", "epoch");
+  if (has_one_counter(schema)) {
+    info.batches_taken = info.updates_applied = file.integer_attribute("", "step");
+    return;
+  }
+  info.batches_taken = file.integer_attribute("", "batches_taken");
+  info.updates_applied = file.integer_attribute("", "updates_applied");
+  info.loss_scale = file.real_attribute("", "loss_scale");
+}
 
 CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
-  check_schema(file.has_attribute("", "schema") ? file.text_attribute("", "schema") : "", kCheckpointSchema,
-               "a checkpoint", where,
-               "give a file that packhorse-train wrote (checkpoints/step-....h5), or train again");
+  const size_t schema = schema_of(file, where);
   CheckpointInfo info;
   info.network = file.text_attribute("", "network");
   info.image_size = file.integer_attribute("", "image_size");
   info.classes = file.integer_attribute("", "classes");
   info.classes_crc32c = file.text_attribute("", "classes_crc32c");
   info.data_crc32c = file.text_attribute("", "data_crc32c");
-  info.epoch = file.integer_attribute("", "epoch");
-  info.step = file.integer_attribute("", "step");
+  read_counters(file, schema, info);
   try {
-    info.settings = Json::parse(file.text_attribute("", "settings"));
+    if (has_choices(schema)) info.choices = Json::parse(file.text_attribute("", "choices"));
+    info.settings = todays_settings(schema, Json::parse(file.text_attribute("", "settings")));
     info.results = Json::parse(file.text_attribute("", "results"));
   } catch (const Json::exception& error) {
     throw DamageError(
-        {std::string("the settings or results are not valid JSON (") + error.what() + ")", where, kOlder});
+        {std::string("the settings, results or choices are not valid JSON (") + error.what() + ")", where, kOlder});
   }
   return info;
 }
@@ -68,9 +98,8 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const Graph& graph,
-                     std::span<const float> parameters, std::span<const float> statistics,
-                     std::span<const float> momentum) {
-  check_lengths(graph, parameters.size(), statistics.size(), momentum.size());
+                     std::span<const StateArray> state) {
+  check_lengths(graph, state);
   Hdf5Writer file(path);
   file.attribute("", "schema", std::string(kCheckpointSchema));
   file.attribute("", "network", info.network);
@@ -79,19 +108,15 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "classes_crc32c", info.classes_crc32c);
   file.attribute("", "data_crc32c", info.data_crc32c);
   file.attribute("", "epoch", info.epoch);
-  file.attribute("", "step", info.step);
+  file.attribute("", "batches_taken", info.batches_taken);
+  file.attribute("", "updates_applied", info.updates_applied);
+  file.attribute("", "loss_scale", info.loss_scale);
+  file.attribute("", "choices", info.choices.dump());
   file.attribute("", "settings", info.settings.dump());
   file.attribute("", "results", info.results.dump());
-  for (const Parameter& parameter : graph.parameters) {
-    write_array(file, "parameters/" + parameter.name, parameters.subspan(parameter.offset, parameter.count),
-                parameter.shape);
-    if (momentum.empty()) continue;
-    write_array(file, "momentum/" + parameter.name, momentum.subspan(parameter.offset, parameter.count),
-                parameter.shape);
-  }
-  for (const Statistic& statistic : graph.statistics) {
-    write_array(file, "statistics/" + statistic.name, statistics.subspan(statistic.offset, statistic.count),
-                shape_of(statistic));
+  for (const StateArray& array : state) {
+    const std::string group = state_group(kCheckpointSchemas.size(), array.name);
+    for (const Stored& part : stored(graph, array, group)) write_array(file, part);
   }
   file.commit();
 }
@@ -101,9 +126,8 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return info_from(file, path.string());
 }
 
-void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<float> parameters,
-                     std::span<float> statistics, std::span<float> momentum) {
-  check_lengths(graph, parameters.size(), statistics.size(), momentum.size());
+void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateArray> state) {
+  check_lengths(graph, state);
   const Hdf5Reader file(path);
   const std::string where = path.string();
   const CheckpointInfo info = info_from(file, where);
@@ -112,16 +136,9 @@ void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std:
                      " classes, not for " + graph.name + " with " + std::to_string(graph.classes),
                  where, "use the network and the class table that it was trained with"});
   }
-  for (const Parameter& parameter : graph.parameters) {
-    read_array(file, "parameters/" + parameter.name, parameters.subspan(parameter.offset, parameter.count),
-               parameter.shape, where);
-    if (momentum.empty()) continue;
-    read_array(file, "momentum/" + parameter.name, momentum.subspan(parameter.offset, parameter.count), parameter.shape,
-               where);
-  }
-  for (const Statistic& statistic : graph.statistics) {
-    read_array(file, "statistics/" + statistic.name, statistics.subspan(statistic.offset, statistic.count),
-               shape_of(statistic), where);
+  const size_t schema = schema_of(file, where);
+  for (const StateArray& array : state) {
+    for (const Stored& part : stored(graph, array, state_group(schema, array.name))) read_array(file, part, where);
   }
 }
 

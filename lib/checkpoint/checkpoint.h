@@ -1,9 +1,11 @@
-// The whole state of training in one HDF5 file: weights, statistics, momentum, the step, and the network, data and
-// settings that they belong to.
+// The whole state of training in one HDF5 file: weights, statistics, the optimizer's arrays, the counters, and the
+// network, data and settings that they belong to.
 //
-// Layout: /parameters/NAME and /momentum/NAME (f32, the parameter's shape), /statistics/NAME (f32), root attributes
-// schema, network, image_size, classes, classes_crc32c, data_crc32c, epoch, step, settings and results (JSON). The file
-// is written under a temporary name in the same folder, flushed, then renamed.
+// Layout: /state/ARRAY/NAME, f32. ARRAY is `weights`, `statistics` or an array of the optimizer (`momentum`); NAME is a
+// parameter's or a statistic's, with its shape. Root attributes: schema, network, image_size, classes, classes_crc32c,
+// data_crc32c, epoch, batches_taken, updates_applied, loss_scale, and as JSON choices, settings and results. Older
+// schemas are read, too (checkpoint/schemas.h). The file is written under a temporary name in the same folder, flushed,
+// then renamed.
 // The CRC32C of each array is an attribute of its dataset: a damaged checkpoint is refused, never loaded.
 #pragma once
 
@@ -13,11 +15,10 @@
 #include <string>
 
 #include "base/json.h"
+#include "checkpoint/schemas.h"
 #include "net/graph.h"
 
 namespace packhorse {
-
-inline constexpr const char* kCheckpointSchema = "packhorse/checkpoint/2";
 
 struct CheckpointInfo {
   std::string network;
@@ -25,22 +26,31 @@ struct CheckpointInfo {
   std::string classes_crc32c;
   std::string data_crc32c;         ///< of the shards that it was trained on; empty if unknown
   int64_t epoch = 0;               ///< finished epochs
-  int64_t step = 0;                ///< finished steps, from the beginning of training
+  int64_t batches_taken = 0;       ///< since training began: sample order and learning rate follow it
+  int64_t updates_applied = 0;     ///< to the weights: fewer than batches_taken if updates were skipped
+  double loss_scale = 1;           ///< factor of the loss in the backward pass
+  Json choices = Json::object();   ///< made by measurement, by choice_key() (checkpoint/choices.h)
   Json settings = Json::object();  ///< the training stage's settings
   Json results = Json::object();   ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
 };
 
-void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const Graph& graph,
-                     std::span<const float> parameters, std::span<const float> statistics,
-                     std::span<const float> momentum);
+/// One array of the state: a flat array over the graph's parameters, or over its statistics.
+struct StateArray {
+  enum class By { parameter, statistic };
+  std::string name;         ///< "weights", "momentum", "statistics"
+  std::span<float> values;  ///< (Graph::parameter_count) or (Graph::statistic_count)
+  By by = By::parameter;
+};
 
-/// Reads only the attributes, which is fast. Throws a DamageError if the file is not a whole checkpoint, an Error if
-/// its schema is older or newer.
+void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const Graph& graph,
+                     std::span<const StateArray> state);
+
+/// Reads only the attributes, which is fast; those of an older schema come as today's. Throws a DamageError if the file
+/// is not a whole checkpoint, an Error if its schema is newer.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path);
 
-/// Fills the arrays (an empty momentum is skipped). Throws if the network, the shapes or the classes are not the
-/// graph's.
-void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<float> parameters,
-                     std::span<float> statistics, std::span<float> momentum);
+/// Fills the arrays of `state`; the file's other arrays are not read. Throws if the network, the shapes or the classes
+/// are not the graph's, or if the file lacks an array.
+void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateArray> state);
 
 }  // namespace packhorse

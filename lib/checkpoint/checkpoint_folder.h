@@ -1,4 +1,5 @@
-// The checkpoints of one run: `step-00001234.h5`, the last few of them, and `best.h5`.
+// The checkpoints of one run: `step-00001234.h5`, the last few of them, and `best.h5`. The number in the name is that
+// of the batches taken.
 //
 // Rule: a file with its final name is whole. Training continues from the newest checkpoint that is sound; a warning
 // names each damaged one, and the one before it is tried.

@@ -52,7 +52,7 @@ class EvaluationRun {
     count_images();
     Evaluation evaluation;
     evaluation.listed = shards_.records();
-    evaluation.step = inference_.info().step;
+    evaluation.step = inference_.info().batches_taken;
     evaluation.epoch = inference_.info().epoch;
     evaluation.samples = gather_samples();
     merge();

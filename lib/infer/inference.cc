@@ -1,6 +1,7 @@
 #include "infer/inference.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/core.h>
 
@@ -50,7 +51,9 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
 }
 
 void Inference::load() {
-  load_checkpoint(checkpoint_, executor_->graph(), executor_->parameters(), executor_->statistics(), {});
+  const std::array<StateArray, 2> state = {
+      {{"weights", executor_->parameters()}, {"statistics", executor_->statistics(), StateArray::By::statistic}}};
+  load_checkpoint(checkpoint_, executor_->graph(), state);
   executor_->parameters_changed();
 }
 
@@ -72,7 +75,7 @@ std::string Inference::memory_text(uint64_t feed_bytes) const {
   return fmt::format(
       "{} on {}, {}, after {} steps: {} parameters; memory per rank: activations {}, parameters {}, workspace {}, feed "
       "{}, total {}",
-      info_.network, executor_->backend(), precision_, grouped(static_cast<uint64_t>(info_.step)),
+      info_.network, executor_->backend(), precision_, grouped(static_cast<uint64_t>(info_.batches_taken)),
       grouped(executor_->graph().parameter_count), bytes(memory.activations), bytes(memory.parameters),
       bytes(memory.workspace), bytes(feed_bytes), bytes(all));
 }

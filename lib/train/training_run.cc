@@ -175,8 +175,8 @@ class TrainingRun {
     if (!names.empty()) {
       throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
     }
-    load_checkpoint(path, graph_, executor_.parameters(), executor_.statistics(), trainer_.momentum());
-    trainer_.set_steps(info.step);
+    load_checkpoint(path, graph_, state());
+    trainer_.set_steps(info.batches_taken);
     results_ = info.results;
     take_results();
   }
@@ -211,7 +211,7 @@ class TrainingRun {
     if (!fs::exists(folder_.best_path())) return -1;
     try {
       const CheckpointInfo info = read_checkpoint_info(folder_.best_path());
-      return info.step <= trainer_.steps() ? info.results.value("top1", -1.0) : -1;
+      return info.batches_taken <= trainer_.steps() ? info.results.value("top1", -1.0) : -1;
     } catch (const DamageError& error) {
       log_warning(std::string(error.what()) + "\n  the next validation replaces it");
       return -1;
@@ -365,11 +365,17 @@ class TrainingRun {
     info.classes = graph_.classes;
     info.classes_crc32c = job_.classes_crc32c;
     info.data_crc32c = job_.data_crc32c;
-    info.step = trainer_.steps();
-    info.epoch = info.step / steps_per_epoch();
+    info.batches_taken = info.updates_applied = trainer_.steps();
+    info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
     info.results = results_;
-    save_checkpoint(path, info, graph_, executor_.parameters(), executor_.statistics(), trainer_.momentum());
+    save_checkpoint(path, info, graph_, state());
+  }
+
+  std::vector<StateArray> state() {
+    return {{"weights", executor_.parameters()},
+            {"statistics", executor_.statistics(), StateArray::By::statistic},
+            {"momentum", trainer_.momentum()}};
   }
 
   TrainingSummary finish() {

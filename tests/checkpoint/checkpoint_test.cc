@@ -53,6 +53,9 @@ struct State {
     momentum[2] = std::bit_cast<float>(0x7fc12345u);
   }
   std::vector<float> parameters, statistics, momentum;
+  std::vector<StateArray> arrays() {
+    return {{"weights", parameters}, {"statistics", statistics, StateArray::By::statistic}, {"momentum", momentum}};
+  }
   bool same_bits(const State& other) const {
     const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
       return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
@@ -69,14 +72,17 @@ CheckpointInfo tiny_info() {
   info.classes_crc32c = "0123abcd";
   info.data_crc32c = "deadbeef";
   info.epoch = 2;
-  info.step = (int64_t{1} << 40) + 7;
+  info.batches_taken = (int64_t{1} << 40) + 7;
+  info.updates_applied = (int64_t{1} << 40) + 5;
+  info.loss_scale = 65536;
+  info.choices = {{"cpu | oneDNN 2.6 | conv 3x3 64 64", "winograd"}};
   info.settings = {{"lr", 0.1}, {"network", "tiny"}};
   info.results = {{"top1", 0.5}};
   return info;
 }
 
-void save(const std::filesystem::path& path, const CheckpointInfo& info, const State& state) {
-  save_checkpoint(path, info, tiny_graph(), state.parameters, state.statistics, state.momentum);
+void save(const std::filesystem::path& path, const CheckpointInfo& info, State state) {
+  save_checkpoint(path, info, tiny_graph(), state.arrays());
 }
 
 TEST(Checkpoint, KeepsEveryBit) {
@@ -91,15 +97,67 @@ TEST(Checkpoint, KeepsEveryBit) {
   EXPECT_EQ(info.classes_crc32c, "0123abcd");
   EXPECT_EQ(info.data_crc32c, "deadbeef");
   EXPECT_EQ(info.epoch, 2);
-  EXPECT_EQ(info.step, (int64_t{1} << 40) + 7);
+  EXPECT_EQ(info.batches_taken, (int64_t{1} << 40) + 7);
+  EXPECT_EQ(info.updates_applied, (int64_t{1} << 40) + 5);
+  EXPECT_EQ(info.loss_scale, 65536);
+  EXPECT_EQ(info.choices, tiny_info().choices);
   EXPECT_EQ(info.settings, tiny_info().settings);
   EXPECT_EQ(info.results, tiny_info().results);
   State read(graph, 2);
-  load_checkpoint(folder / "a.h5", graph, read.parameters, read.statistics, read.momentum);
+  load_checkpoint(folder / "a.h5", graph, read.arrays());
   EXPECT_TRUE(read.same_bits(written));
-  State without(graph, 3);
-  load_checkpoint(folder / "a.h5", graph, without.parameters, without.statistics, {});
-  EXPECT_EQ(std::memcmp(without.parameters.data(), written.parameters.data(), 4 * written.parameters.size()), 0);
+}
+
+TEST(Checkpoint, LoadsOnlyTheArraysThatAreAskedFor) {
+  const TempDir folder;
+  const Graph graph = tiny_graph();
+  State written(graph), read(graph, 3), expected(graph, 3);
+  const std::vector<StateArray> all = read.arrays(), written_arrays = written.arrays();
+  const std::span some = std::span(all).first(2);  // without momentum
+  save(folder / "a.h5", tiny_info(), written);
+  load_checkpoint(folder / "a.h5", graph, some);
+  expected.parameters = written.parameters;
+  expected.statistics = written.statistics;
+  EXPECT_TRUE(read.same_bits(expected));
+
+  save_checkpoint(folder / "b.h5", tiny_info(), graph, std::span(written_arrays).first(2));
+  EXPECT_NO_THROW(load_checkpoint(folder / "b.h5", graph, some));
+  EXPECT_THROW(load_checkpoint(folder / "b.h5", graph, all), Error) << "it has no momentum";
+}
+
+TEST(Checkpoint, StoresEachArrayBelowItsName) {
+  const TempDir folder;
+  State state(tiny_graph());
+  std::vector<float> second = state.momentum;
+  std::vector<StateArray> arrays = state.arrays();
+  arrays.push_back({"second_moment", second});  // an optimizer may bring any array
+  save_checkpoint(folder / "a.h5", tiny_info(), tiny_graph(), arrays);
+  const Hdf5Reader file(folder / "a.h5");
+  EXPECT_EQ(file.names(""), std::vector<std::string>{"state"});
+  EXPECT_EQ(file.names("state"), (std::vector<std::string>{"momentum", "second_moment", "statistics", "weights"}));
+  EXPECT_EQ(file.shape("state/weights/1/conv/weight"), (std::vector<int64_t>{4, 3, 3, 3}));
+  EXPECT_EQ(file.shape("state/second_moment/fc/weight"), (std::vector<int64_t>{3, 4}));
+  EXPECT_EQ(file.shape("state/statistics/1/bn/variance"), (std::vector<int64_t>{4}));
+  EXPECT_TRUE(file.has_attribute("state/second_moment/fc/weight", "crc32c"));
+  EXPECT_EQ(file.text_attribute("", "schema"), "packhorse/checkpoint/3");
+  EXPECT_EQ(file.attribute_names(""),
+            (std::vector<std::string>{"batches_taken", "choices", "classes", "classes_crc32c", "data_crc32c", "epoch",
+                                      "image_size", "loss_scale", "network", "results", "schema", "settings",
+                                      "updates_applied"}));
+}
+
+TEST(Checkpoint, AnArrayOfAnotherLengthIsRefused) {
+  const TempDir folder;
+  const Graph graph = tiny_graph();
+  State state(graph);
+  save(folder / "a.h5", tiny_info(), state);
+  for (const size_t which : {0, 1, 2}) {
+    std::vector<StateArray> arrays = state.arrays();
+    arrays[which].values = arrays[which].values.first(arrays[which].values.size() - 1);
+    EXPECT_THROW(load_checkpoint(folder / "a.h5", graph, arrays), Error) << arrays[which].name;
+    EXPECT_THROW(save_checkpoint(folder / "b.h5", tiny_info(), graph, arrays), Error) << arrays[which].name;
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "b.h5"));
 }
 
 TEST(Checkpoint, SameStateSameBytes) {
@@ -130,8 +188,7 @@ TEST(Checkpoint, EveryChangedByteIsDetected) {
     damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
     std::ofstream(folder / "b.h5", std::ios::binary) << damaged;
     State read(graph, 2);
-    EXPECT_THROW(load_checkpoint(folder / "b.h5", graph, read.parameters, read.statistics, read.momentum), DamageError)
-        << "byte " << at;
+    EXPECT_THROW(load_checkpoint(folder / "b.h5", graph, read.arrays()), DamageError) << "byte " << at;
   }
   for (const size_t length : {size_t{0}, size_t{100}, size_t{512}, sound.size() / 2, sound.size() - 1}) {
     std::ofstream(folder / "b.h5", std::ios::binary) << sound.substr(0, length);
@@ -146,14 +203,13 @@ TEST(Checkpoint, AnEditedArrayIsDetected) {
   save(folder / "a.h5", tiny_info(), State(graph));
   std::string bytes = read_text(folder / "a.h5").substr(512);  // without the user block
   State state(graph);
-  load_checkpoint(folder / "a.h5", graph, state.parameters, state.statistics, state.momentum);
+  load_checkpoint(folder / "a.h5", graph, state.arrays());
   const std::string array(reinterpret_cast<const char*>(state.parameters.data()), 108 * sizeof(float));
   const size_t at = bytes.find(array);
   ASSERT_NE(at, std::string::npos);
   bytes[at + 5] = static_cast<char>(bytes[at + 5] ^ 1);
   std::ofstream(folder / "d.h5", std::ios::binary) << bytes;
-  EXPECT_THROW(load_checkpoint(folder / "d.h5", graph, state.parameters, state.statistics, state.momentum),
-               DamageError);
+  EXPECT_THROW(load_checkpoint(folder / "d.h5", graph, state.arrays()), DamageError);
 }
 
 TEST(Checkpoint, RefusesACheckpointOfAnotherNetwork) {
@@ -161,9 +217,7 @@ TEST(Checkpoint, RefusesACheckpointOfAnotherNetwork) {
   Graph graph = tiny_graph();
   State state(graph);
   save(folder / "a.h5", tiny_info(), state);
-  const auto load = [&] {
-    load_checkpoint(folder / "a.h5", graph, state.parameters, state.statistics, state.momentum);
-  };
+  const auto load = [&] { load_checkpoint(folder / "a.h5", graph, state.arrays()); };
   EXPECT_NO_THROW(load());
   graph.name = "other";
   EXPECT_THROW(load(), Error);
@@ -189,6 +243,22 @@ TEST(Checkpoint, RefusesOtherFiles) {
   EXPECT_THROW(read_checkpoint_info(folder / "other.h5"), DamageError);
 }
 
+TEST(Checkpoint, RefusesANewerSchemaByNameAndNumber) {
+  const TempDir folder;
+  Hdf5Writer file(folder / "newer.h5");
+  file.attribute("", "schema", std::string("packhorse/checkpoint/99"));
+  file.commit();
+  try {
+    read_checkpoint_info(folder / "newer.h5");
+    ADD_FAILURE() << "it was read";
+  } catch (const DamageError&) {
+    ADD_FAILURE() << "an intact file of another version is no damage";
+  } catch (const Error& error) {
+    for (const char* word : {"packhorse/checkpoint/99", "a newer", kCheckpointSchema})
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
+}
+
 TEST(Checkpoint, FullDiskIsAnErrorAndLeavesNothing) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   const TempDir folder;
@@ -197,7 +267,7 @@ TEST(Checkpoint, FullDiskIsAnErrorAndLeavesNothing) {
   const std::string before = read_text(folder / "a.h5");
   std::filesystem::create_symlink("/dev/full", folder / "a.h5.part");
   CheckpointInfo info = tiny_info();
-  info.step = 8;
+  info.batches_taken = 8;
   EXPECT_THROW(save(folder / "a.h5", info, state), Error);
   EXPECT_EQ(read_text(folder / "a.h5"), before);
 }
@@ -206,7 +276,7 @@ class CheckpointFolderTest : public ::testing::Test {
  protected:
   void put(int64_t step) {
     CheckpointInfo info = tiny_info();
-    info.step = step;
+    info.batches_taken = step;
     save(checkpoints_.step_path(step), info, State(tiny_graph(), static_cast<uint64_t>(step)));
   }
   void damage(int64_t step) {
@@ -217,7 +287,8 @@ class CheckpointFolderTest : public ::testing::Test {
   /// The step that training would continue from; -1 for none.
   int64_t newest() {
     int64_t step = -1;
-    checkpoints_.load_newest([&](const std::filesystem::path& path) { step = read_checkpoint_info(path).step; });
+    checkpoints_.load_newest(
+        [&](const std::filesystem::path& path) { step = read_checkpoint_info(path).batches_taken; });
     return step;
   }
   TempDir folder_;

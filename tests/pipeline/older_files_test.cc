@@ -1,4 +1,5 @@
-// Files of another Packhorse: each is refused by its schema and with what to do, and is never misread.
+// Files of another Packhorse: each is refused by its schema and with what to do, and is never misread. (Only older
+// checkpoints are read: older_checkpoints_test.cc.)
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -55,15 +56,15 @@ TEST_F(OlderFiles, AStagesManifest) {
   }
 }
 
-TEST_F(OlderFiles, ACheckpointAmongTheRuns) {
+TEST_F(OlderFiles, ANewerCheckpointAmongTheRuns) {
   const fs::path pack = write_packed(project_ / "run", {}, {});
   const fs::path checkpoint = project_ / "run/train/checkpoints/step-00000003.h5";
   make_folder(checkpoint.parent_path());
   Hdf5Writer writer(checkpoint);
-  writer.attribute("", "schema", std::string("packhorse/checkpoint/1"));
+  writer.attribute("", "schema", std::string("packhorse/checkpoint/99"));
   writer.commit();
   refuses("train", {pack.string(), "--network", "inception-bn-small", "--image-size", "28", "--global-batch", "10"},
-          "packhorse/checkpoint/1", kCheckpointSchema, "train again");
+          "a newer Packhorse: its schema is packhorse/checkpoint/99", kCheckpointSchema, "train again");
   EXPECT_TRUE(fs::exists(checkpoint)) << "it must not be removed";
 }
 

@@ -76,7 +76,7 @@ TEST(EvaluationFile, WithoutHierarchyOrSamples) {
 TEST(EvaluationFile, AnotherFileIsRefused) {
   const TempDir folder;
   Hdf5Writer writer(folder / "other.h5");
-  writer.attribute("", "schema", std::string("packhorse/checkpoint/2"));
+  writer.attribute("", "schema", std::string("packhorse/checkpoint/3"));
   writer.commit();
   EXPECT_THROW(read_evaluation(folder / "other.h5"), DamageError);
 }
