@@ -4,7 +4,8 @@
 //
 // LEFT and RIGHT are folders; each FILE is a path in both. Every value of a file gets a logical name (a dataset's path,
 // "step 7 loss"), so the order in which a file stores its values does not matter:
-//   .h5      every dataset, and the attributes named ("all@top1"; "@step" is the root's), bit for bit
+//   .h5      every dataset, and the attributes named ("all@top1"; "@epoch" is the root's), bit for bit. Checkpoints of
+//            before schema 3 have today's names: their parameters/NAME is state/weights/NAME
 //   .jsonl   a journal: loss and top1 of every step and validation, because the rest of it is times
 //   .json    predictions: image, label, id and probability of every choice
 //   others   every byte
@@ -47,6 +48,15 @@ using Facts = std::map<std::string, Fact>;
 
 // ---- What a file says
 
+/// A dataset's name in a checkpoint of today.
+std::string todays_name(const std::string& name) {
+  static const std::map<std::string, std::string> kRenamed = {
+      {"parameters/", "state/weights/"}, {"momentum/", "state/momentum/"}, {"statistics/", "state/statistics/"}};
+  for (const auto& [before, now] : kRenamed)
+    if (name.starts_with(before)) return now + name.substr(before.size());
+  return name;
+}
+
 Fact read_dataset(const Hdf5Reader& file, const std::string& name) {
   const std::vector<int64_t> shape = file.shape(name);
   try {
@@ -56,7 +66,9 @@ Fact read_dataset(const Hdf5Reader& file, const std::string& name) {
   }
 }
 
+/// Before schema 3 of checkpoints, the batches taken were "step".
 Fact read_attribute(const Hdf5Reader& file, const std::string& object, const std::string& name) {
+  if (name == "batches_taken" && !file.has_attribute(object, name)) return read_attribute(file, object, "step");
   try {
     return {.texts = {file.text_attribute(object, name)}};
   } catch (const DamageError&) {
@@ -69,7 +81,10 @@ void read_below(const Hdf5Reader& file, const std::string& group, Facts& facts) 
   try {
     names = file.names(group);
   } catch (const DamageError&) {  // not a group
-    facts[group] = read_dataset(file, group);
+    const std::string name = todays_name(group);
+    if (!facts.emplace(name, read_dataset(file, group)).second) {
+      throw DamageError({"two arrays are the same one in today's names", name, "keep one of them"});
+    }
     return;
   }
   for (const std::string& name : names)

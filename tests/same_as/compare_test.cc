@@ -38,16 +38,29 @@ class Compare : public testing::Test {
   }
 
   /// One weight differs from side to side, and the order in which the arrays are written.
-  void write_checkpoint(const std::string& side, float weight, int64_t step = 26) const {
+  void write_checkpoint(const std::string& side, float weight, int64_t batches = 26) const {
     std::vector<float> weights(36, 0.5f);
     weights[7] = weight;
     Hdf5Writer file(folder_ / (side + "/step.h5"));
     const auto write = [&](const std::string& name) { file.write(name, weights, {4, 9}); };
-    write(side == "this" ? "momentum/3a/conv/weight" : "parameters/3a/conv/weight");
-    write(side == "this" ? "parameters/3a/conv/weight" : "momentum/3a/conv/weight");
+    write(side == "this" ? "state/momentum/3a/conv/weight" : "state/weights/3a/conv/weight");
+    write(side == "this" ? "state/weights/3a/conv/weight" : "state/momentum/3a/conv/weight");
     file.write("images", std::vector<int64_t>{1, int64_t{1} << 60}, {2});
     file.write("names", std::vector<std::string>{"shirt", "boot"});
-    file.attribute("", "step", step);
+    file.attribute("", "batches_taken", batches);
+    file.commit();
+  }
+  /// The arrays of a checkpoint under the names of before schema 3, or of today, with the value of one number in each.
+  void write_renamed(const std::string& side, bool older, float weight, float momentum, float mean, int64_t batches) {
+    Hdf5Writer file(folder_ / (side + "/step.h5"));
+    const std::string below = older ? "" : "state/";
+    const auto write = [&](const std::string& name, float value) {
+      file.write(below + name, std::vector<float>{value, 1}, {2});
+    };
+    write(older ? "parameters/fc/bias" : "weights/fc/bias", weight);
+    write("momentum/fc/bias", momentum);
+    write("statistics/1/bn/mean", mean);
+    file.attribute("", older ? "step" : "batches_taken", batches);
     file.commit();
   }
   void write_journal(const std::string& side, double loss, double seconds) const {
@@ -69,12 +82,13 @@ class Compare : public testing::Test {
 TEST_F(Compare, SeesTheLastBitOfOneFloatAndNamesItsArray) {
   write_checkpoint("this", 0.5f);
   write_checkpoint("that", 0.5f);
-  expect_same({"step.h5", "@step"});
+  expect_same({"step.h5", "@batches_taken"});
   write_checkpoint("that", std::nextafter(0.5f, 1.0f));
-  expect_differs({"step.h5"}, "step.h5: momentum/3a/conv/weight, first at element 7: 0.5 and 0.50000006 (and 1 more)");
+  expect_differs({"step.h5"},
+                 "step.h5: state/momentum/3a/conv/weight, first at element 7: 0.5 and 0.50000006 (and 1 more)");
   write_checkpoint("this", 0.0f);
   write_checkpoint("that", -0.0f);
-  expect_differs({"step.h5"}, "step.h5: momentum/3a/conv/weight, first at element 7: 0 and -0 (and 1 more)");
+  expect_differs({"step.h5"}, "step.h5: state/momentum/3a/conv/weight, first at element 7: 0 and -0 (and 1 more)");
 }
 
 TEST_F(Compare, SeesAnArrayThatOnlyOneSideHas) {
@@ -82,17 +96,46 @@ TEST_F(Compare, SeesAnArrayThatOnlyOneSideHas) {
   {
     const Hdf5Reader whole(folder_ / "this/step.h5");
     Hdf5Writer part(folder_ / "that/step.h5");
-    for (const char* name : {"images", "names", "parameters"}) copy_hdf5(whole, name, part, name);
+    for (const char* name : {"images", "names", "state/weights"}) copy_hdf5(whole, name, part, name);
     part.commit();
   }
-  expect_differs({"step.h5"}, "step.h5: momentum/3a/conv/weight, only the first has it");
+  expect_differs({"step.h5"}, "step.h5: state/momentum/3a/conv/weight, only the first has it");
 }
 
 TEST_F(Compare, SeesAnAttributeOnlyWhereItIsAskedFor) {
   write_checkpoint("this", 0.5f, 26);
   write_checkpoint("that", 0.5f, 27);
   expect_same({"step.h5"});
-  expect_differs({"step.h5", "@step"}, "step.h5: @step: 26 and 27");
+  expect_differs({"step.h5", "@batches_taken"}, "step.h5: @batches_taken: 26 and 27");
+}
+
+TEST_F(Compare, KnowsWhatOlderCheckpointsCallByAnotherName) {
+  const std::vector<std::string> files = {"step.h5", "@batches_taken"};
+  write_renamed("that", true, 2, 3, 4, 26);
+  write_renamed("this", false, 2, 3, 4, 26);
+  expect_same(files);
+  write_renamed("this", false, 2.5F, 3, 4, 26);
+  expect_differs(files, "step.h5: state/weights/fc/bias, first at element 0: 2.5 and 2");
+  write_renamed("this", false, 2, 3.5F, 4, 26);
+  expect_differs(files, "step.h5: state/momentum/fc/bias, first at element 0: 3.5 and 3");
+  write_renamed("this", false, 2, 3, 4.5F, 26);
+  expect_differs(files, "step.h5: state/statistics/1/bn/mean, first at element 0: 4.5 and 4");
+  write_renamed("this", false, 2, 3, 4, 27);
+  expect_differs(files, "step.h5: @batches_taken: 27 and 26");
+  write_renamed("this", true, 2, 3, 4, 26);
+  expect_same(files);  // two older ones
+}
+
+TEST_F(Compare, RefusesAFileInWhichTwoArraysHaveOneName) {
+  for (const char* side : {"this", "that"}) {
+    Hdf5Writer file(folder_ / (std::string(side) + "/step.h5"));
+    file.write("parameters/fc/bias", std::vector<float>{2}, {1});
+    file.write("state/weights/fc/bias", std::vector<float>{3}, {1});
+    file.commit();
+  }
+  const RunResult result = compare({"step.h5"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.out.find("two arrays"), std::string::npos) << result.all();
 }
 
 TEST_F(Compare, SeesIntegersThatADoubleCannotTellApartAndTexts) {

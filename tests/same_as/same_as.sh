@@ -143,7 +143,7 @@ for precision in f32 bf16; do
     out=train-$precision-$ranks
     both "$label" "$out" "$ranks" train pack/manifest.json --out "$out" --precision "$precision" --limit-steps 26 \
       '--log-interval|--log-steps' 1 --threads 1 '--workers|--feed-threads' 1 || continue
-    alike "$label, checkpoints" "$out/checkpoints/*.h5" @step @epoch
+    alike "$label, checkpoints" "$out/checkpoints/*.h5" @batches_taken @epoch
     alike "$label, journal" "$out/metrics.jsonl"
   done
 done
