@@ -1,3 +1,5 @@
+#include "comm/host_allreduce.h"
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -7,8 +9,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include "comm/allreduce.h"
 
 namespace packhorse {
 namespace {

@@ -54,7 +54,7 @@ void Inference::load() {
   const std::array<StateArray, 2> state = {
       {{"weights", executor_->parameters()}, {"statistics", executor_->statistics(), StateArray::By::statistic}}};
   load_checkpoint(checkpoint_, executor_->graph(), state);
-  executor_->parameters_changed();
+  executor_->refresh();
 }
 
 FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads) const {

@@ -25,13 +25,13 @@ GraphBuilder::GraphBuilder(std::string name, int64_t image_size, int64_t classes
   graph_.classes = classes;
 }
 
-int GraphBuilder::add_node(Node node) {
-  if (node.out.h < 1 || node.out.w < 1)
+int GraphBuilder::add_layer(Layer layer) {
+  if (layer.out.h < 1 || layer.out.w < 1)
     throw UsageError({"images of " + std::to_string(graph_.image_size) + " pixels are too small for " + graph_.name +
-                          ": no pixel is left at " + node.name,
+                          ": no pixel is left at " + layer.name,
                       "image size", "use larger images or a network for small ones (inception-bn-small)"});
-  graph_.nodes.push_back(std::move(node));
-  return static_cast<int>(graph_.nodes.size()) - 1;
+  graph_.layers.push_back(std::move(layer));
+  return static_cast<int>(graph_.layers.size()) - 1;
 }
 
 int GraphBuilder::add_parameter(const std::string& name, std::vector<int64_t> shape, Init init, bool decay) {
@@ -55,12 +55,12 @@ int GraphBuilder::add_statistic(const std::string& name, int64_t channels, float
 }
 
 int GraphBuilder::input() {
-  return add_node(
-      {.name = "input", .kind = NodeKind::input, .inputs = {}, .out = {1, graph_.image_size, graph_.image_size, 3}});
+  return add_layer(
+      {.name = "input", .kind = LayerKind::input, .inputs = {}, .out = {1, graph_.image_size, graph_.image_size, 3}});
 }
 
 std::vector<int> GraphBuilder::siblings(const std::vector<ConvBn>& layers) {
-  std::vector<Node> convs, norms;
+  std::vector<Layer> convs, norms;
   convs.reserve(layers.size());
   norms.reserve(layers.size());
   for (const ConvBn& layer : layers) {
@@ -68,33 +68,33 @@ std::vector<int> GraphBuilder::siblings(const std::vector<ConvBn>& layers) {
     const Shape out{1, convolved(in.h, layer.kernel, layer.stride, layer.pad),
                     convolved(in.w, layer.kernel, layer.stride, layer.pad), layer.out};
     convs.push_back({.name = layer.name + "/conv",
-                     .kind = NodeKind::convolution,
+                     .kind = LayerKind::convolution,
                      .inputs = {layer.src},
                      .out = out,
                      .kernel = layer.kernel,
                      .stride = layer.stride,
                      .pad = layer.pad});
     norms.push_back(
-        {.name = layer.name + "/bn", .kind = NodeKind::batch_norm, .inputs = {}, .out = out, .relu = layer.relu});
+        {.name = layer.name + "/bn", .kind = LayerKind::batch_norm, .inputs = {}, .out = out, .relu = layer.relu});
     convs.back().weight = add_parameter(convs.back().name + "/weight", {layer.out, in.c, layer.kernel, layer.kernel},
                                         Init::he_normal, true);
   }
-  for (Node& norm : norms) norm.weight = add_parameter(norm.name + "/scale", {norm.out.c}, Init::ones, false);
-  for (Node& norm : norms) norm.bias = add_parameter(norm.name + "/shift", {norm.out.c}, Init::zeros, false);
-  for (Node& norm : norms) norm.mean = add_statistic(norm.name + "/mean", norm.out.c, 0);
-  for (Node& norm : norms) norm.variance = add_statistic(norm.name + "/variance", norm.out.c, 1);
+  for (Layer& norm : norms) norm.weight = add_parameter(norm.name + "/scale", {norm.out.c}, Init::ones, false);
+  for (Layer& norm : norms) norm.bias = add_parameter(norm.name + "/shift", {norm.out.c}, Init::zeros, false);
+  for (Layer& norm : norms) norm.mean = add_statistic(norm.name + "/mean", norm.out.c, 0);
+  for (Layer& norm : norms) norm.variance = add_statistic(norm.name + "/variance", norm.out.c, 1);
   std::vector<int> results;
   results.reserve(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
-    norms[i].inputs = {add_node(std::move(convs[i]))};
-    results.push_back(add_node(std::move(norms[i])));
+    norms[i].inputs = {add_layer(std::move(convs[i]))};
+    results.push_back(add_layer(std::move(norms[i])));
   }
   return results;
 }
 
-int GraphBuilder::pool(NodeKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil) {
+int GraphBuilder::pool(LayerKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil) {
   const Shape in = shape(src);
-  return add_node({.name = name,
+  return add_layer({.name = name,
                    .kind = kind,
                    .inputs = {src},
                    .out = {1, pooled(in.h, kernel, stride, pad, ceil), pooled(in.w, kernel, stride, pad, ceil), in.c},
@@ -115,21 +115,21 @@ int GraphBuilder::concat(const std::string& name, std::vector<int> inputs) {
                         "use an image size that halves evenly (a multiple of 32, or of 4 for inception-bn-small)"});
     out.c += shape(input).c;
   }
-  return add_node({.name = name, .kind = NodeKind::concat, .inputs = std::move(inputs), .out = out});
+  return add_layer({.name = name, .kind = LayerKind::concat, .inputs = std::move(inputs), .out = out});
 }
 
 int GraphBuilder::add_relu(const std::string& name, int a, int b) {
-  return add_node({.name = name, .kind = NodeKind::add, .inputs = {a, b}, .out = shape(a), .relu = true});
+  return add_layer({.name = name, .kind = LayerKind::add, .inputs = {a, b}, .out = shape(a), .relu = true});
 }
 
 int GraphBuilder::classifier(int src) {
   const int64_t channels = shape(src).c, classes = graph_.classes;
   const int pooled =
-      add_node({.name = "pool", .kind = NodeKind::global_average_pool, .inputs = {src}, .out = {1, 1, 1, channels}});
+      add_layer({.name = "pool", .kind = LayerKind::global_average_pool, .inputs = {src}, .out = {1, 1, 1, channels}});
   const int weight = add_parameter("fc/weight", {classes, channels}, Init::xavier_uniform, true);
   const int bias = add_parameter("fc/bias", {classes}, Init::zeros, false);
-  return add_node({.name = "fc",
-                   .kind = NodeKind::fully_connected,
+  return add_layer({.name = "fc",
+                   .kind = LayerKind::fully_connected,
                    .inputs = {pooled},
                    .out = {1, 1, 1, classes},
                    .weight = weight,

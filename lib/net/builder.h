@@ -1,4 +1,4 @@
-// Builds a graph node by node: computes shapes and lays out parameters.
+// Builds a graph layer by layer: computes shapes and lays out parameters.
 //
 // Layout: parameters are in forward order. Siblings (convolutions built together) have their weights next to each
 // other, then their scales, then their shifts, so that an executor can run them as one wider convolution.
@@ -13,7 +13,7 @@ namespace packhorse {
 
 /// A convolution, its batch norm and, normally, a ReLU.
 struct ConvBn {
-  std::string name;  ///< nodes NAME/conv and NAME/bn
+  std::string name;  ///< layers NAME/conv and NAME/bn
   int src = 0;
   int64_t out = 0;  ///< channels
   int kernel = 1, stride = 1, pad = 0;
@@ -24,12 +24,12 @@ class GraphBuilder {
  public:
   GraphBuilder(std::string name, int64_t image_size, int64_t classes);
 
-  /// Each returns the number of the node that holds the result.
+  /// Each returns the number of the layer that holds the result.
   int input();
   int conv_bn(const ConvBn& layer) { return siblings({layer}).front(); }
   std::vector<int> siblings(const std::vector<ConvBn>& layers);
   /// `kind` is max_pool or average_pool; averages divide by kernel² also at the borders.
-  int pool(NodeKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil = false);
+  int pool(LayerKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil = false);
   int concat(const std::string& name, std::vector<int> inputs);
   int add_relu(const std::string& name, int a, int b);
   /// Global average pool, then one fully connected layer to the classes.
@@ -38,8 +38,8 @@ class GraphBuilder {
   Graph finish() { return std::move(graph_); }
 
  private:
-  const Shape& shape(int node) const { return graph_.nodes[static_cast<size_t>(node)].out; }
-  int add_node(Node node);
+  const Shape& shape(int layer) const { return graph_.layers[static_cast<size_t>(layer)].out; }
+  int add_layer(Layer layer);
   int add_parameter(const std::string& name, std::vector<int64_t> shape, Init init, bool decay);
   int add_statistic(const std::string& name, int64_t channels, float start);
 

@@ -1,4 +1,4 @@
-// A network as data: its operations, their inputs and its parameters. No memory, no kernels.
+// A network as data: its layers, their inputs and its parameters. No memory, no kernels.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct Statistic {
   float start = 0;  ///< 0 for means, 1 for variances
 };
 
-enum class NodeKind {
+enum class LayerKind {
   input,
   convolution,
   batch_norm,
@@ -41,11 +41,11 @@ enum class NodeKind {
   fully_connected
 };
 
-/// One operation. Shapes are of one image (n = 1).
-struct Node {
+/// One layer. Shapes are of one image (n = 1).
+struct Layer {
   std::string name;
-  NodeKind kind = NodeKind::input;
-  std::vector<int> inputs;  ///< numbers of earlier nodes
+  LayerKind kind = LayerKind::input;
+  std::vector<int> inputs;  ///< numbers of earlier layers
   Shape out;
   int kernel = 1, stride = 1, pad = 0;
   bool ceil = false;             ///< pooling: output size rounded up
@@ -58,7 +58,7 @@ struct Graph {
   std::string name;
   int64_t image_size = 0;  ///< pixels on a side of the input
   int64_t classes = 0;
-  std::vector<Node> nodes;  ///< in order of computation; the last gives the logits
+  std::vector<Layer> layers;  ///< in order of computation; the last gives the logits
   std::vector<Parameter> parameters;
   std::vector<Statistic> statistics;
   size_t parameter_count = 0, statistic_count = 0;  ///< lengths of the flat arrays

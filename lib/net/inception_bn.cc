@@ -14,7 +14,7 @@ namespace {
 struct Block {
   const char* name;
   int64_t a, b, c, d, e;
-  NodeKind pool;
+  LayerKind pool;
   int64_t f;
 };
 
@@ -35,7 +35,7 @@ int block_a(GraphBuilder& net, int src, const Block& w) {
 
 int block_b(GraphBuilder& net, int src, const Block& w) {
   const std::string name = w.name;
-  const int pool = net.pool(NodeKind::max_pool, name + "/pool", src, 3, 2, 0, true);
+  const int pool = net.pool(LayerKind::max_pool, name + "/pool", src, 3, 2, 0, true);
   const auto reduced = net.siblings({{.name = name + "/3x3_reduce", .src = src, .out = w.b},
                                      {.name = name + "/double3x3_reduce", .src = src, .out = w.d}});
   const int three =
@@ -54,13 +54,13 @@ int blocks(GraphBuilder& net, int src, std::span<const Block> table) {
 // The stem for images of ImageNet's size: reduces 224 pixels to 28.
 int large_stem(GraphBuilder& net, int64_t conv1, int64_t reduce, int64_t conv2) {
   int x = net.conv_bn({.name = "conv1", .src = net.input(), .out = conv1, .kernel = 7, .stride = 2, .pad = 3});
-  x = net.pool(NodeKind::max_pool, "pool1", x, 3, 2, 0, true);
+  x = net.pool(LayerKind::max_pool, "pool1", x, 3, 2, 0, true);
   x = net.conv_bn({.name = "conv2_reduce", .src = x, .out = reduce});
   x = net.conv_bn({.name = "conv2", .src = x, .out = conv2, .kernel = 3, .pad = 1});
-  return net.pool(NodeKind::max_pool, "pool2", x, 3, 2, 0, true);
+  return net.pool(LayerKind::max_pool, "pool2", x, 3, 2, 0, true);
 }
 
-constexpr NodeKind kAvg = NodeKind::average_pool, kMax = NodeKind::max_pool;
+constexpr LayerKind kAvg = LayerKind::average_pool, kMax = LayerKind::max_pool;
 
 constexpr std::array k21k = {
     Block{"3a", 96, 96, 96, 96, 144, kAvg, 48},      Block{"3b", 96, 96, 144, 96, 144, kAvg, 96},

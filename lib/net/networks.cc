@@ -48,10 +48,10 @@ Graph make_network(const std::string& name, int64_t image_size, int64_t classes)
 
 int64_t Graph::macs() const {
   int64_t sum = 0;
-  for (const Node& node : nodes) {
-    if (node.kind != NodeKind::convolution && node.kind != NodeKind::fully_connected) continue;
-    const int64_t channels_in = nodes[static_cast<size_t>(node.inputs.front())].out.c;
-    sum += node.out.count() * channels_in * node.kernel * node.kernel;
+  for (const Layer& layer : layers) {
+    if (layer.kind != LayerKind::convolution && layer.kind != LayerKind::fully_connected) continue;
+    const int64_t channels_in = layers[static_cast<size_t>(layer.inputs.front())].out.c;
+    sum += layer.out.count() * channels_in * layer.kernel * layer.kernel;
   }
   return sum;
 }

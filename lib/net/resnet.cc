@@ -23,7 +23,7 @@ int bottleneck(GraphBuilder& net, const std::string& name, int src, int64_t widt
 Graph resnet_50(int64_t image_size, int64_t classes) {
   GraphBuilder net("resnet-50", image_size, classes);
   int x = net.conv_bn({.name = "conv1", .src = net.input(), .out = 64, .kernel = 7, .stride = 2, .pad = 3});
-  x = net.pool(NodeKind::max_pool, "pool1", x, 3, 2, 1);
+  x = net.pool(LayerKind::max_pool, "pool1", x, 3, 2, 1);
   constexpr std::array kDepths = {3, 4, 6, 3};
   int64_t width = 64;
   for (int stage = 0; stage < 4; ++stage, width *= 2)

@@ -15,11 +15,9 @@ namespace {
 struct Entry {
   std::string_view name;
   std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
-  bool merges_siblings;
 };
 
-constexpr std::array kBackends = {Entry{"cpu", cpu::make_backend, true},
-                                  Entry{"reference", reference::make_backend, false}};
+constexpr std::array kBackends = {Entry{"cpu", cpu::make_backend}, Entry{"reference", reference::make_backend}};
 
 const Entry& entry(const std::string& name) {
   for (const Entry& candidate : kBackends)
@@ -39,7 +37,5 @@ std::vector<std::string> backend_names() {
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training) {
   return entry(name).make(dtype, threads, training);
 }
-
-bool merges_siblings(const std::string& name) { return entry(name).merges_siblings; }
 
 }  // namespace packhorse

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/ops.h"
+#include "ops/backend.h"
 #include "tensor/types.h"
 
 namespace packhorse {
@@ -14,10 +14,8 @@ namespace packhorse {
 /// build adds "cuda".
 std::vector<std::string> backend_names();
 
-/// Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype` on this machine.
+/// An empty name: the first. Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype`
+/// on this machine.
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training);
-
-/// True if the backend runs sibling convolutions faster as one.
-bool merges_siblings(const std::string& name);
 
 }  // namespace packhorse

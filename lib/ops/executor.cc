@@ -1,81 +1,39 @@
 #include "ops/executor.h"
 
 #include <algorithm>
-#include <cstddef>
 #include <iterator>
 #include <utility>
 
 #include "base/error.h"
-#include "base/stopwatch.h"
-#include "device/array.h"
 #include "ops/backends.h"
-#include "ops/memory_plan.h"
-#include "ops/schedule.h"
+#include "ops/backward.h"
+#include "ops/optimizers.h"
 
 namespace packhorse {
 
-struct Executor::Impl {
-  Impl(Graph network, ExecutorOptions settings);
-  void make_operations();
-  std::unique_ptr<Operation> make_operation(size_t t);
-  void plan_readiness();
-  void check_pixels(std::span<const uint8_t> pixels, bool fewer) const;
-
-  const Tensor& tensor(int number) const { return schedule.tensors[static_cast<size_t>(number)]; }
-  View view(int number, const std::vector<int>& buffers);
-  View activation(int number) { return view(number, plan.activation); }
-  View gradient(int number) { return options.training ? view(number, plan.gradient) : View{}; }
-  Gradient source_gradient(size_t t, size_t i);
-  float* parameter(int number) { return parameters.data() + graph.parameters[static_cast<size_t>(number)].offset; }
-  float* parameter_gradient(int number) {
-    return options.training ? gradients.data() + graph.parameters[static_cast<size_t>(number)].offset : nullptr;
-  }
-  float* statistic(DeviceArray<float>& array, int number) {
-    return array.data() == nullptr ? nullptr : array.data() + graph.statistics[static_cast<size_t>(number)].offset;
-  }
-
-  Graph graph;
-  ExecutorOptions options;
-  Schedule schedule;
-  MemoryPlan plan;
-  std::unique_ptr<Backend> backend;
-  DeviceArray<std::byte> arena;
-  DeviceArray<float> parameters, gradients, statistics, batch_statistics;
-  DeviceArray<float> features, features_grad;  // (N, C)
-  DeviceArray<float> logits, logits_grad;      // (N, classes)
-  std::unique_ptr<Input> input;
-  std::unique_ptr<Loss> loss;
-  std::vector<std::unique_ptr<Operation>> operations;  // by task
-  std::vector<TaskTime> times;                         // by task
-  std::vector<size_t> ready_from;                      // by task: gradients from here on are final after its backward
-};
-
 namespace {
 
-// Runs `work` and, if `measure`, adds the time it took to `seconds`.
-template <typename Work>
-void timed(bool measure, double& seconds, const Work& work) {
-  if (!measure) return work();
-  const Stopwatch clock;
-  work();
-  seconds += clock.seconds();
+StepOptions step_options(const ExecutorOptions& options) {
+  StepOptions step;
+  step.forward.batch = options.batch;
+  step.forward.dtype = options.dtype;
+  std::copy(std::begin(options.mean), std::end(options.mean), step.forward.mean);
+  std::copy(std::begin(options.scale), std::end(options.scale), step.forward.scale);
+  step.recompute = options.recompute;
+  step.label_smoothing = options.label_smoothing;
+  step.statistics_momentum = options.statistics_momentum;
+  step.optimizer = options.optimizer;
+  step.momentum = options.momentum;
+  step.weight_decay = options.weight_decay;
+  step.ranks = options.ranks;
+  return step;
 }
 
-int64_t count_of(const Graph& graph, NodeKind kind) {
-  return std::count_if(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) { return node.kind == kind; });
+std::vector<Rewrite> algebraic(const Backend& backend, const ExecutorOptions& options) {
+  return options.merge_siblings ? backend.algebraic() : std::vector<Rewrite>{};
 }
 
-void check(const Graph& graph, const ExecutorOptions& options) {
-  const auto refuse = [&](const std::string& what) {
-    throw Error({what, graph.name, "use a network that make_network() builds"});
-  };
-  if (graph.nodes.empty() || graph.nodes.back().kind != NodeKind::fully_connected)
-    refuse("a network must end in a fully connected layer that gives the logits");
-  if (count_of(graph, NodeKind::input) != 1 || count_of(graph, NodeKind::fully_connected) != 1 ||
-      count_of(graph, NodeKind::global_average_pool) != 1)
-    refuse("a network must have one input, one global average pool and one fully connected layer");
-  const Node& pool = graph.nodes[static_cast<size_t>(graph.nodes.back().inputs.front())];
-  if (pool.kind != NodeKind::global_average_pool) refuse("the fully connected layer must read the global average pool");
+void check(const ExecutorOptions& options) {
   if (options.batch < 1)
     throw UsageError({"a batch needs at least one image, not " + std::to_string(options.batch), "batch",
                       "give a batch of 1 or more"});
@@ -84,250 +42,166 @@ void check(const Graph& graph, const ExecutorOptions& options) {
         {"the network needs at least one thread, not " + std::to_string(options.threads), "threads", "give 1 or more"});
 }
 
+CompiledProgram compile_step(const Graph& graph, const ExecutorOptions& options, Backend& backend, Program& refresh) {
+  return compile(training_step(graph, step_options(options), algebraic(backend, options)), backend, refresh);
+}
+
+CompiledProgram compile_inference(const Graph& graph, const ExecutorOptions& options, Backend& backend,
+                                  Program& refresh) {
+  return compile(inference_program(graph, step_options(options).forward, algebraic(backend, options)), backend,
+                 refresh);
+}
+
+// Bytes of states by the program's own account.
+uint64_t state_bytes(const Program& program, const std::vector<std::string>& names, bool among) {
+  uint64_t sum = 0;
+  for (size_t v = 0; v < program.values.size(); ++v) {
+    const Value& value = program.values[v];
+    if (value.storage != Storage::state || program.first_version(value.state) != static_cast<int>(v)) continue;
+    const bool named = std::find(names.begin(), names.end(), value.state) != names.end();
+    if (named == among) sum += value.bytes();
+  }
+  return sum;
+}
+
 }  // namespace
 
-Executor::Impl::Impl(Graph network, ExecutorOptions settings)
-    : graph(std::move(network)), options(std::move(settings)) {
-  check(graph, options);
-  if (options.backend.empty()) options.backend = backend_names().front();
+CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options) {
+  check(options);
+  Program refresh;
+  const auto backend = make_backend(options.backend, options.dtype, options.threads, true);
+  return compile_step(graph, options, *backend, refresh);
+}
+
+MemoryReport memory_report(const CompiledProgram& step, const std::string& optimizer) {
+  const std::vector<std::string>& arrays = optimizer_named(optimizer).states;
+  return {.activations = step.plan.bytes - step.workspace_bytes,
+          .activations_unplanned = step.plan.unplanned_bytes,
+          .workspace = step.workspace_bytes,
+          .parameters = state_bytes(step.program, arrays, false),
+          .optimizer = state_bytes(step.program, arrays, true)};
+}
+
+struct Executor::Impl {
+  Impl(Graph network, ExecutorOptions settings, Allreduce* lane, const std::vector<Graph>& also_infer);
+  void check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const;
+  void check_labels(std::span<const int32_t> labels) const;
+
+  Graph graph;
+  ExecutorOptions options;
+  std::unique_ptr<Backend> backend;
+  States states;
+  DeviceArray<std::byte> slab;
+  std::unique_ptr<BoundProgram> training, refresh;
+  std::vector<std::unique_ptr<BoundProgram>> inference;  // by size
+  const BoundProgram* last = nullptr;                    // the program that ran last
+};
+
+Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* lane, const std::vector<Graph>& also_infer)
+    : graph(std::move(network)), options(std::move(settings)), states(host_device()) {
+  check(options);
   backend = make_backend(options.backend, options.dtype, options.threads, options.training);
-  schedule = make_schedule(graph, options.merge_siblings && merges_siblings(options.backend));
-  plan = plan_memory(
-      schedule,
-      {.batch = options.batch, .dtype = options.dtype, .training = options.training, .recompute = options.recompute});
-  const auto pooled =
-      static_cast<size_t>(options.batch * graph.nodes[static_cast<size_t>(graph.nodes.back().inputs.front())].out.c);
-  const auto scores = static_cast<size_t>(options.batch * graph.classes);
-  const Device device = host_device();
-  arena = DeviceArray<std::byte>(device, plan.bytes);
-  parameters = DeviceArray<float>(device, graph.parameter_count);
-  statistics = DeviceArray<float>(device, graph.statistic_count);
-  features = DeviceArray<float>(device, pooled);
-  logits = DeviceArray<float>(device, scores);
-  if (options.training) {
-    gradients = DeviceArray<float>(device, graph.parameter_count);
-    batch_statistics = DeviceArray<float>(device, graph.statistic_count);
-    features_grad = DeviceArray<float>(device, pooled);
-    logits_grad = DeviceArray<float>(device, scores);
+  Program copies{.name = "refresh"};
+  std::vector<CompiledProgram> compiled;
+  if (options.training) compiled.push_back(compile_step(graph, options, *backend, copies));
+  compiled.push_back(compile_inference(graph, options, *backend, copies));
+  for (const Graph& other : also_infer) compiled.push_back(compile_inference(other, options, *backend, copies));
+  Program none;
+  compiled.push_back(compile(std::move(copies), *backend, none));
+  uint64_t bytes = 0;
+  for (const CompiledProgram& one : compiled) {
+    states.add(one.program);
+    bytes = std::max(bytes, one.plan.bytes);
   }
-  make_operations();
-  if (options.training) plan_readiness();
-}
-
-View Executor::Impl::view(int number, const std::vector<int>& buffers) {
-  const Tensor& t = tensor(number);
-  const Shape& whole = schedule.buffers[static_cast<size_t>(t.buffer)];
-  const int planned = buffers[static_cast<size_t>(t.buffer)];
-  View result{.data = nullptr,
-              .shape = {options.batch, t.shape.h, t.shape.w, t.shape.c},
-              .pixel_stride = whole.c,
-              .dtype = options.dtype};
-  if (planned >= 0)
-    result.data = arena.data() + plan.buffers[static_cast<size_t>(planned)].offset +
-                  static_cast<uint64_t>(t.channel) * size_of(options.dtype);
-  return result;
-}
-
-Gradient Executor::Impl::source_gradient(size_t t, size_t i) {
-  if (!options.training) return {};
-  const Write write = plan.source_write[t][i];
-  if (write == Write::none) return {};
-  return {.view = gradient(schedule.tasks[t].src[i]), .accumulate = write == Write::accumulate};
-}
-
-std::unique_ptr<Operation> Executor::Impl::make_operation(size_t t) {
-  const Task& task = schedule.tasks[t];
-  const int src = task.src.front();
-  switch (task.kind) {
-    case NodeKind::convolution:
-      return backend->make(ConvolutionTask{.name = task.name,
-                                           .src = activation(src),
-                                           .dst = activation(task.dst),
-                                           .src_grad = source_gradient(t, 0),
-                                           .dst_grad = gradient(task.dst),
-                                           .kernel = task.kernel,
-                                           .stride = task.stride,
-                                           .pad = task.pad,
-                                           .weight = parameter(task.weight),
-                                           .weight_grad = parameter_gradient(task.weight)});
-    case NodeKind::batch_norm:
-      return backend->make(BatchNormTask{.src = activation(src),
-                                         .dst = activation(task.dst),
-                                         .src_grad = source_gradient(t, 0),
-                                         .dst_grad = gradient(task.dst),
-                                         .relu = task.relu,
-                                         .scale = parameter(task.weight),
-                                         .shift = parameter(task.bias),
-                                         .scale_grad = parameter_gradient(task.weight),
-                                         .shift_grad = parameter_gradient(task.bias),
-                                         .running_mean = statistic(statistics, task.mean),
-                                         .running_variance = statistic(statistics, task.variance),
-                                         .batch_mean = statistic(batch_statistics, task.mean),
-                                         .batch_variance = statistic(batch_statistics, task.variance)});
-    case NodeKind::add:
-      return backend->make(AddTask{.a = activation(src),
-                                   .b = activation(task.src[1]),
-                                   .dst = activation(task.dst),
-                                   .a_grad = source_gradient(t, 0),
-                                   .b_grad = source_gradient(t, 1),
-                                   .dst_grad = gradient(task.dst),
-                                   .relu = task.relu});
-    case NodeKind::max_pool:
-    case NodeKind::average_pool: {
-      uint8_t* argmax = nullptr;
-      if (plan.argmax[t] >= 0)
-        argmax = reinterpret_cast<uint8_t*>(arena.data() + plan.buffers[static_cast<size_t>(plan.argmax[t])].offset);
-      return backend->make(PoolTask{.maximum = task.kind == NodeKind::max_pool,
-                                    .kernel = task.kernel,
-                                    .stride = task.stride,
-                                    .pad = task.pad,
-                                    .src = activation(src),
-                                    .dst = activation(task.dst),
-                                    .src_grad = source_gradient(t, 0),
-                                    .dst_grad = gradient(task.dst),
-                                    .argmax = argmax});
-    }
-    case NodeKind::global_average_pool:
-      return backend->make(GlobalPoolTask{.src = activation(src),
-                                          .src_grad = source_gradient(t, 0),
-                                          .dst = features.data(),
-                                          .dst_grad = features_grad.data()});
-    case NodeKind::fully_connected:
-      return backend->make(FullyConnectedTask{.name = task.name,
-                                              .dtype = options.dtype,
-                                              .n = options.batch,
-                                              .c = tensor(src).shape.c,
-                                              .o = graph.classes,
-                                              .src = features.data(),
-                                              .src_grad = features_grad.data(),
-                                              .dst = logits.data(),
-                                              .dst_grad = logits_grad.data(),
-                                              .weight = parameter(task.weight),
-                                              .bias = parameter(task.bias),
-                                              .weight_grad = parameter_gradient(task.weight),
-                                              .bias_grad = parameter_gradient(task.bias)});
-    case NodeKind::input:
-    case NodeKind::concat:
-      break;
+  slab = DeviceArray<std::byte>(host_device(), bytes);
+  for (size_t i = 0; i < compiled.size(); ++i) {
+    auto bound =
+        std::make_unique<BoundProgram>(std::move(compiled[i]), *backend, states, slab.data(), lane, options.profile);
+    if (i == 0 && options.training)
+      training = std::move(bound);
+    else if (i + 1 == compiled.size())
+      refresh = std::move(bound);
+    else
+      inference.push_back(std::move(bound));
   }
-  throw Error({"a node of this kind cannot be a task", task.name, ""});
+  last = inference.front().get();
 }
 
-void Executor::Impl::make_operations() {
-  operations.reserve(schedule.tasks.size());
-  times.reserve(schedule.tasks.size());
-  for (size_t t = 0; t < schedule.tasks.size(); ++t) {
-    operations.push_back(make_operation(t));
-    times.push_back({.name = schedule.tasks[t].name, .kind = schedule.tasks[t].kind});
-  }
-  InputTask first{.dst = activation(schedule.input)};
-  std::copy(std::begin(options.mean), std::end(options.mean), first.mean.begin());
-  std::copy(std::begin(options.scale), std::end(options.scale), first.scale.begin());
-  input = backend->make(first);
-  if (options.training)
-    loss = backend->make(LossTask{.n = options.batch,
-                                  .classes = graph.classes,
-                                  .label_smoothing = options.label_smoothing,
-                                  .logits = logits.data(),
-                                  .logits_grad = logits_grad.data()});
-  backend->ready();
-}
-
-// Backward runs from the last task to the first. Final is everything after the last parameter that an earlier task
-// still has to complete.
-void Executor::Impl::plan_readiness() {
-  ready_from.resize(schedule.tasks.size());
-  size_t open = 0;
-  for (size_t t = 0; t < schedule.tasks.size(); ++t) {
-    ready_from[t] = open;
-    for (const int p : schedule.tasks[t].parameters) {
-      const Parameter& parameter_done = graph.parameters[static_cast<size_t>(p)];
-      open = std::max(open, parameter_done.offset + parameter_done.count);
-    }
-  }
-}
-
-void Executor::Impl::check_pixels(std::span<const uint8_t> pixels, bool fewer) const {
-  const auto image = static_cast<size_t>(graph.image_size * graph.image_size * 3);
-  const size_t batch = static_cast<size_t>(options.batch) * image;
+void Executor::Impl::check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const {
+  const Program& known = program.compiled().program;
+  const Value& value = known.value(value_named(known, "pixels"));
+  const auto batch = static_cast<size_t>(value.shape.count()), image = batch / static_cast<size_t>(value.shape.n);
   if (pixels.size() == batch || (fewer && pixels.size() < batch && pixels.size() % image == 0)) return;
   throw UsageError({"a batch has " + std::to_string(pixels.size()) + " bytes of pixels, not " + std::to_string(batch),
                     graph.name, "fill the batch to the size that the executor was made for"});
 }
 
-Executor::Executor(const Graph& graph, const ExecutorOptions& options)
-    : impl_(std::make_unique<Impl>(graph, options)) {}
+void Executor::Impl::check_labels(std::span<const int32_t> labels) const {
+  if (labels.size() != static_cast<size_t>(options.batch))
+    throw UsageError({"a batch has " + std::to_string(labels.size()) + " labels, not " + std::to_string(options.batch),
+                      graph.name, "give one label per image, -1 for none"});
+  for (const int32_t label : labels)
+    if (label >= graph.classes)
+      throw UsageError({"label " + std::to_string(label) + " is too large for a network with " +
+                            std::to_string(graph.classes) + " classes",
+                        "a batch", "use shards and a network with the same classes"});
+}
+
+Executor::Executor(const Graph& graph, const ExecutorOptions& options, Allreduce* sums,
+                   const std::vector<Graph>& also_infer)
+    : impl_(std::make_unique<Impl>(graph, options, sums, also_infer)) {}
 Executor::~Executor() = default;
 
 const Graph& Executor::graph() const { return impl_->graph; }
 std::string Executor::backend() const { return impl_->backend->name(); }
+const Program& Executor::training_program() const { return impl_->training->compiled().program; }
+const Program& Executor::inference_program() const { return impl_->inference.front()->compiled().program; }
 
 MemoryReport Executor::memory() const {
-  const Impl& m = *impl_;
-  const uint64_t small = m.features.bytes() + m.features_grad.bytes() + m.logits.bytes() + m.logits_grad.bytes();
-  return {.activations = m.plan.bytes + small,
-          .activations_unplanned = m.plan.unplanned_bytes + small,
-          .parameters = m.parameters.bytes() + m.gradients.bytes() + m.statistics.bytes() + m.batch_statistics.bytes() +
-                        m.backend->packed_bytes(),
-          .workspace = m.backend->workspace_bytes()};
+  const BoundProgram& largest = impl_->training != nullptr ? *impl_->training : *impl_->inference.front();
+  MemoryReport report = memory_report(largest.compiled(), impl_->options.optimizer);
+  report.parameters = impl_->states.bytes() - report.optimizer;
+  return report;
 }
 
-std::span<float> Executor::parameters() { return impl_->parameters.span(); }
-std::span<float> Executor::gradients() { return impl_->gradients.span(); }
-std::span<float> Executor::statistics() { return impl_->statistics.span(); }
-std::span<float> Executor::batch_statistics() { return impl_->batch_statistics.span(); }
-std::span<const float> Executor::features() { return impl_->features.span(); }
-std::span<const TaskTime> Executor::times() const { return impl_->times; }
-std::span<const float> Executor::logits() { return impl_->logits.span(); }
+std::span<float> Executor::state(const std::string& name) {
+  return {reinterpret_cast<float*>(impl_->states.address(name)), impl_->states.bytes(name) / sizeof(float)};
+}
 
-void Executor::parameters_changed() {
+void Executor::refresh() {
   impl_->backend->enter();
-  for (const auto& operation : impl_->operations) operation->parameters_changed();
+  impl_->refresh->run({});
 }
 
-BatchResult Executor::step(std::span<const uint8_t> pixels, std::span<const int32_t> labels, float gradient_scale,
-                           const std::function<void(size_t first)>& ready) {
+StepReport Executor::step(StepCall call) {
   Impl& m = *impl_;
-  if (!m.options.training)
+  if (m.training == nullptr)
     throw UsageError(
         {"an executor made for inference cannot run a training step", m.graph.name, "make it with training = true"});
-  m.check_pixels(pixels, false);
-  if (labels.size() != static_cast<size_t>(m.options.batch))
-    throw UsageError(
-        {"a batch has " + std::to_string(labels.size()) + " labels, not " + std::to_string(m.options.batch),
-         m.graph.name, "give one label per image, -1 for none"});
+  m.check_pixels(*m.training, call.pixels, false);
+  m.check_labels(call.labels);
+  StepReport report;
+  call.report = &report;
   m.backend->enter();
-  m.input->run(pixels);
-  const bool measure = m.options.profile;
-  for (size_t t = 0; t < m.operations.size(); ++t)
-    timed(measure, m.times[t].forward, [&] { m.operations[t]->forward(Phase::training); });
-  const BatchResult result = m.loss->run(labels, gradient_scale);
-  size_t reported = m.gradients.size();
-  for (size_t t = m.operations.size(); t-- > 0;) {
-    for (const int recomputed : m.plan.recompute[t]) {
-      const auto a = static_cast<size_t>(recomputed);
-      timed(measure, m.times[a].backward, [&] { m.operations[a]->recompute(); });
-    }
-    timed(measure, m.times[t].backward, [&] { m.operations[t]->backward(); });
-    if (ready && m.ready_from[t] < reported) ready(reported = m.ready_from[t]);
-  }
-  return result;
+  m.training->run(call);
+  m.last = m.training.get();
+  return report;
 }
 
-void Executor::update_statistics(float batch_scale) {
-  const std::span<float> running = statistics();
-  const std::span<const float> batch = batch_statistics();
-  const float keep = impl_->options.statistics_momentum, take = (1 - keep) * batch_scale;
-  for (size_t i = 0; i < batch.size(); ++i) running[i] = keep * running[i] + take * batch[i];
-}
-
-std::span<const float> Executor::infer(std::span<const uint8_t> pixels) {
+std::span<const float> Executor::infer(std::span<const uint8_t> pixels, size_t size) {
   Impl& m = *impl_;
-  m.check_pixels(pixels, true);
+  BoundProgram& program = *m.inference.at(size);
+  m.check_pixels(program, pixels, true);
   m.backend->enter();
-  m.input->run(pixels);
-  for (const auto& operation : m.operations) operation->forward(Phase::inference);
-  return m.logits.span();
+  program.run({.pixels = pixels});
+  m.last = &program;
+  return logits();
+}
+
+std::span<const float> Executor::features() { return impl_->last->floats("features"); }
+std::span<const float> Executor::logits() { return impl_->last->floats("logits"); }
+std::span<const NodeTime> Executor::times() const {
+  return impl_->training != nullptr ? impl_->training->times() : impl_->inference.front()->times();
 }
 
 }  // namespace packhorse

@@ -1,222 +1,183 @@
 #include "ops/memory_plan.h"
 
 #include <algorithm>
-#include <limits>
+#include <map>
 #include <numeric>
 #include <utility>
+
+#include "ops/order.h"
 
 namespace packhorse {
 
 namespace {
 
-// One page, so that buffers share neither pages nor cache lines.
-constexpr uint64_t kAlignment = 4096;
+// Large values begin on a page, so that they share neither pages nor cache lines; small ones only keep off each other's
+// cache lines.
+constexpr uint64_t kPage = 4096, kLine = 64, kSmall = 4 * kPage;
 
-bool overlap(const PlannedBuffer& a, const PlannedBuffer& b) {
-  for (const Lifetime& x : a.lifetimes)
-    for (const Lifetime& y : b.lifetimes)
-      if (x.first <= y.last && y.first <= x.last) return true;
-  return false;
-}
-
-void extend(Lifetime& lifetime, int time) {
-  lifetime.first = std::min(lifetime.first, time);
-  lifetime.last = std::max(lifetime.last, time);
-}
-
-constexpr Lifetime kNever{std::numeric_limits<int>::max(), -1};
+struct Access {
+  int node = 0;
+  Operand operand;
+  bool write = false;
+};
 
 class Planner {
  public:
-  Planner(const Schedule& schedule, const PlanOptions& options)
-      : schedule_(schedule), options_(options), tasks_(static_cast<int>(schedule.tasks.size())) {}
+  Planner(const Program& program, const Order& order, const std::function<bool(int)>& counted)
+      : program_(program), order_(order), accesses_(program.values.size()), place_(program.values.size(), -1) {
+    for (size_t n = 0; n < program.nodes.size(); ++n) {
+      for (const Operand& operand : program.nodes[n].reads) note(n, operand, false, counted);
+      for (const Operand& operand : program.nodes[n].writes) note(n, operand, true, counted);
+    }
+  }
 
   MemoryPlan run() {
-    plan_.source_write.resize(schedule_.tasks.size());
-    plan_.recompute.resize(schedule_.tasks.size());
-    plan_.argmax.assign(schedule_.tasks.size(), -1);
-    plan_.gradient.assign(schedule_.buffers.size(), -1);
-    plan_activations();
-    if (options_.training) {
-      plan_source_writes();
-      plan_gradients();
-      plan_argmax();
+    share_in_place();
+    MemoryPlan plan;
+    plan.shares_with = place_;
+    plan.offset.assign(place_.size(), -1);
+    std::vector<Block> blocks;
+    std::vector<int> block_of(place_.size(), -1);
+    for (size_t v = 0; v < place_.size(); ++v) {
+      if (place_[v] < 0) continue;
+      const uint64_t bytes = program_.values[v].bytes();
+      plan.unplanned_bytes += bytes;
+      if (place_[v] != static_cast<int>(v)) continue;
+      block_of[v] = static_cast<int>(blocks.size());
+      blocks.push_back({.bytes = bytes, .alignment = bytes < kSmall ? kLine : kPage});
+      lifetimes_.push_back(lifetime(static_cast<int>(v)));
     }
-    plan_.unplanned_bytes +=
-        std::accumulate(plan_.buffers.begin(), plan_.buffers.end(), uint64_t{0},
-                        [](uint64_t sum, const PlannedBuffer& buffer) { return sum + buffer.bytes; });
-    plan_.bytes = place(plan_.buffers, kAlignment);
-    return std::move(plan_);
+    plan.bytes = place(blocks, [&](size_t a, size_t b) {
+      return !ends_before(lifetimes_[a], lifetimes_[b]) && !ends_before(lifetimes_[b], lifetimes_[a]);
+    });
+    for (size_t v = 0; v < place_.size(); ++v)
+      if (place_[v] >= 0)
+        plan.offset[v] =
+            static_cast<int64_t>(blocks[static_cast<size_t>(block_of[static_cast<size_t>(place_[v])])].offset);
+    return plan;
   }
 
  private:
-  const Task& task(int t) const { return schedule_.tasks[static_cast<size_t>(t)]; }
-  const Tensor& tensor(int number) const { return schedule_.tensors[static_cast<size_t>(number)]; }
-  int forward_time(int t) const { return t + 1; }
-  int backward_time(int t) const { return 2 * tasks_ + 1 - t; }
+  // The nodes that touch a place, and those that come after all of them.
+  struct Lifetime {
+    std::vector<uint64_t> touched, after;
+  };
 
-  // Global pooling and the fully connected layer write to small f32 arrays that the executor owns.
-  static bool in_arena(const Task& t) {
-    return t.kind != NodeKind::global_average_pool && t.kind != NodeKind::fully_connected;
+  void note(size_t node, const Operand& operand, bool write, const std::function<bool(int)>& counted) {
+    const Value& value = program_.value(operand);
+    if (value.storage != Storage::slab || (counted && !counted(operand.value))) return;
+    accesses_[static_cast<size_t>(operand.value)].push_back({static_cast<int>(node), operand, write});
+    place_[static_cast<size_t>(operand.value)] = operand.value;
   }
 
-  // Values that backward reads. Batch norm needs no result for its ReLU: it recomputes the sign from its source.
-  static bool reads_source_in_backward(const Task& t) {
-    return t.kind == NodeKind::convolution || t.kind == NodeKind::batch_norm;
-  }
-  static bool reads_result_in_backward(const Task& t) { return t.kind == NodeKind::add && t.relu; }
-
-  uint64_t bytes_of(size_t buffer, uint64_t element) const {
-    return static_cast<uint64_t>(schedule_.buffers[buffer].count() * options_.batch) * element;
+  void share_in_place() {
+    for (const Node& node : program_.nodes)
+      for (const InPlace& permission : node.in_place) {
+        const Operand &result = node.at(permission.result), &operand = node.at(permission.operand);
+        if (fits(result, operand) && nobody_loses(operand.value, result.value)) join(operand.value, result.value);
+      }
   }
 
-  int add(std::string name, uint64_t bytes, std::vector<Lifetime> lifetimes) {
-    plan_.buffers.push_back({.name = std::move(name), .bytes = bytes, .lifetimes = std::move(lifetimes)});
-    return static_cast<int>(plan_.buffers.size()) - 1;
+  bool fits(const Operand& result, const Operand& operand) const {
+    const Value &to = program_.value(result), &from = program_.value(operand);
+    const int a = place_[static_cast<size_t>(result.value)], b = place_[static_cast<size_t>(operand.value)];
+    return a >= 0 && b >= 0 && a != b && to.shape == from.shape && to.dtype == from.dtype && to.layout.empty() &&
+           from.layout.empty();
   }
 
-  // True if only batch norms write to the buffer, because they can recompute it.
-  bool can_recompute(int buffer) const {
-    bool written = false;
-    for (const Task& t : schedule_.tasks) {
-      if (!in_arena(t) || tensor(t.dst).buffer != buffer) continue;
-      if (t.kind != NodeKind::batch_norm) return false;
-      written = true;
+  // True if nobody needs what is at the place of `old` when the values at the place of `next` are written over it.
+  bool nobody_loses(int old, int next) const {
+    for (const int x : members(old)) {
+      if (program_.value(x).output) return false;
+      for (const int y : members(next))
+        for (const Access& write : accesses_[static_cast<size_t>(y)])
+          for (const Access& use : accesses_[static_cast<size_t>(x)])
+            if (write.write && !may_overwrite(write, use)) return false;
     }
-    return written;
+    return true;
   }
 
-  void plan_activations() {
-    for (size_t b = 0; b < schedule_.buffers.size(); ++b) {
-      const int buffer = static_cast<int>(b);
-      Lifetime forward = kNever, backward = kNever;
-      if (tensor(schedule_.input).buffer == buffer) extend(forward, 0);
-      int last_reader = -1;  // its backward runs first
-      for (int t = 0; t < tasks_; ++t) {
-        const bool writes = in_arena(task(t)) && tensor(task(t).dst).buffer == buffer;
-        bool reads = false;
-        if (task(t).kind != NodeKind::fully_connected)
-          for (const int src : task(t).src) reads |= tensor(src).buffer == buffer;
-        if (reads || writes) extend(forward, forward_time(t));
-        if (!options_.training) continue;
-        if ((reads && reads_source_in_backward(task(t))) || (writes && reads_result_in_backward(task(t)))) {
-          extend(backward, backward_time(t));
-          last_reader = t;
-        }
-      }
-      if (forward.last < 0) {
-        plan_.activation.push_back(-1);
-        continue;
-      }
-      std::vector<Lifetime> lifetimes = {forward};
-      if (backward.last >= 0 && options_.recompute && can_recompute(buffer)) {
-        lifetimes.push_back(backward);
-        for (int t = 0; t < tasks_; ++t)
-          if (in_arena(task(t)) && tensor(task(t).dst).buffer == buffer)
-            plan_.recompute[static_cast<size_t>(last_reader)].push_back(t);
-      } else if (backward.last >= 0) {
-        lifetimes.front().last = backward.last;
-      }
-      plan_.activation.push_back(
-          add("activation " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), lifetimes));
-    }
+  bool may_overwrite(const Access& write, const Access& use) const {
+    const Operand &a = write.operand, &b = use.operand;
+    const bool apart = a.first >= b.first + b.count || b.first >= a.first + a.count;
+    if (apart || order_.before(use.node, write.node)) return true;
+    return use.node == write.node && !use.write && a.first == b.first && a.count == b.count &&
+           permits(program_.nodes[static_cast<size_t>(use.node)], a, b);
   }
 
-  // Backward visits the readers of a tensor from the last to the first: the first visited assigns, the others add.
-  void plan_source_writes() {
-    std::vector<bool> written(schedule_.tensors.size(), false);
-    for (int t = tasks_ - 1; t >= 0; --t)
-      for (const int src : task(t).src) {
-        Write write = Write::none;
-        if (src != schedule_.input) {
-          write = written[static_cast<size_t>(src)] ? Write::accumulate : Write::assign;
-          written[static_cast<size_t>(src)] = true;
-        }
-        plan_.source_write[static_cast<size_t>(t)].push_back(write);
-      }
+  static bool permits(const Node& node, const Operand& result, const Operand& operand) {
+    return std::any_of(node.in_place.begin(), node.in_place.end(), [&](const InPlace& permission) {
+      return permission.result == result.role && permission.operand == operand.role;
+    });
   }
 
-  // The gradient of a batch norm's source can use the memory of the source if nothing else reads these values in
-  // backward: the last loop of batch norm's backward reads a value and writes its gradient to the same place.
-  bool gradient_in_place(int buffer) const {
-    bool normalised = false;
-    for (int t = 0; t < tasks_; ++t) {
-      if (in_arena(task(t)) && tensor(task(t).dst).buffer == buffer && reads_result_in_backward(task(t))) return false;
-      for (size_t i = 0; i < task(t).src.size(); ++i) {
-        if (task(t).kind == NodeKind::fully_connected || tensor(task(t).src[i]).buffer != buffer) continue;
-        if (plan_.source_write[static_cast<size_t>(t)][i] != Write::assign) return false;
-        if (task(t).kind != NodeKind::batch_norm && task(t).kind != NodeKind::average_pool) return false;
-        normalised |= task(t).kind == NodeKind::batch_norm;
+  std::vector<int> members(int value) const {
+    std::vector<int> found;
+    for (size_t v = 0; v < place_.size(); ++v)
+      if (place_[v] >= 0 && place_[v] == place_[static_cast<size_t>(value)]) found.push_back(static_cast<int>(v));
+    return found;
+  }
+
+  void join(int a, int b) {
+    const int to = std::min(place_[static_cast<size_t>(a)], place_[static_cast<size_t>(b)]);
+    for (const int from : {a, b})
+      for (const int v : members(from)) place_[static_cast<size_t>(v)] = to;
+  }
+
+  Lifetime lifetime(int value) const {
+    const size_t words = order_.words();
+    Lifetime result{std::vector<uint64_t>(words, 0), std::vector<uint64_t>(words, ~uint64_t{0})};
+    for (const int v : members(value)) {
+      if (program_.value(v).output) result.after.assign(words, 0);
+      for (const Access& access : accesses_[static_cast<size_t>(v)]) {
+        result.touched[static_cast<size_t>(access.node) / 64] |= uint64_t{1} << (access.node % 64);
+        for (size_t w = 0; w < words; ++w) result.after[w] &= order_.after(access.node)[w];
       }
     }
-    return normalised;
+    return result;
   }
 
-  void plan_gradients() {
-    for (size_t b = 0; b < schedule_.buffers.size(); ++b) {
-      const int buffer = static_cast<int>(b);
-      if (plan_.activation[b] < 0 || tensor(schedule_.input).buffer == buffer) continue;
-      Lifetime lifetime = kNever;
-      for (int t = 0; t < tasks_; ++t) {
-        const bool writes = in_arena(task(t)) && tensor(task(t).dst).buffer == buffer;
-        bool reads = false;
-        if (task(t).kind != NodeKind::fully_connected)
-          for (const int src : task(t).src) reads |= tensor(src).buffer == buffer;
-        if (reads || writes) extend(lifetime, backward_time(t));
-      }
-      if (gradient_in_place(buffer)) {
-        Lifetime& whole = plan_.buffers[static_cast<size_t>(plan_.activation[b])].lifetimes.front();
-        whole.last = std::max(whole.last, lifetime.last);
-        plan_.gradient[b] = plan_.activation[b];
-        plan_.unplanned_bytes += bytes_of(b, size_of(options_.dtype));
-      } else {
-        plan_.gradient[b] = add("gradient " + std::to_string(b), bytes_of(b, size_of(options_.dtype)), {lifetime});
-      }
-    }
+  static bool ends_before(const Lifetime& a, const Lifetime& b) {
+    for (size_t w = 0; w < a.after.size(); ++w)
+      if ((b.touched[w] & ~a.after[w]) != 0) return false;
+    return true;
   }
 
-  void plan_argmax() {
-    for (int t = 0; t < tasks_; ++t)
-      if (task(t).kind == NodeKind::max_pool)
-        plan_.argmax[static_cast<size_t>(t)] =
-            add("argmax of " + task(t).name, static_cast<uint64_t>(tensor(task(t).dst).shape.count() * options_.batch),
-                {{forward_time(t), backward_time(t)}});
-  }
-
-  const Schedule& schedule_;
-  const PlanOptions options_;
-  const int tasks_;
-  MemoryPlan plan_;
+  const Program& program_;
+  const Order& order_;
+  std::vector<std::vector<Access>> accesses_;  // by value
+  std::vector<int> place_;                     // by value: the first value at its place, or -1
+  std::vector<Lifetime> lifetimes_;            // by block
 };
 
 }  // namespace
 
-uint64_t place(std::vector<PlannedBuffer>& buffers, uint64_t alignment) {
-  std::vector<size_t> order(buffers.size());
+MemoryPlan plan_memory(const Program& program, const Order& order, const std::function<bool(int)>& counted) {
+  return Planner(program, order, counted).run();
+}
+
+uint64_t place(std::vector<Block>& blocks, const std::function<bool(size_t, size_t)>& conflict) {
+  std::vector<size_t> order(blocks.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers[a].bytes > buffers[b].bytes; });
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
   std::vector<size_t> placed;  // in order of offset
   uint64_t total = 0;
   for (const size_t index : order) {
-    PlannedBuffer& buffer = buffers[index];
+    Block& block = blocks[index];
     uint64_t offset = 0;
     for (const size_t other : placed) {
-      if (!overlap(buffer, buffers[other])) continue;
-      if (offset + buffer.bytes <= buffers[other].offset) break;
-      const uint64_t end = buffers[other].offset + buffers[other].bytes;
-      offset = std::max(offset, (end + alignment - 1) / alignment * alignment);
+      if (!conflict(index, other)) continue;
+      if (offset + block.bytes <= blocks[other].offset) break;
+      const uint64_t end = blocks[other].offset + blocks[other].bytes;
+      offset = std::max(offset, (end + block.alignment - 1) / block.alignment * block.alignment);
     }
-    buffer.offset = offset;
-    total = std::max(total, offset + buffer.bytes);
+    block.offset = offset;
+    total = std::max(total, offset + block.bytes);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), index,
-                                   [&](size_t a, size_t b) { return buffers[a].offset < buffers[b].offset; }),
+                                   [&](size_t a, size_t b) { return blocks[a].offset < blocks[b].offset; }),
                   index);
   }
   return total;
-}
-
-MemoryPlan plan_memory(const Schedule& schedule, const PlanOptions& options) {
-  return Planner(schedule, options).run();
 }
 
 }  // namespace packhorse

@@ -1,53 +1,37 @@
-// Gives every activation and every gradient its place in one arena, before the first step.
+// Gives every value of a program its place in one slab, before the first step.
 //
-// The lifetime of a buffer runs from the first task that writes it to the last task that reads it; buffers whose
-// lifetimes do not overlap share bytes. Time counts tasks: the input is at 0, task t runs forward at t + 1, then comes
-// the loss, then backward from the last task to the first.
+// Rule: two values share bytes only if whoever touches the one is ordered before whoever touches the other already. The
+// plan adds no order of its own.
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
 #include <vector>
 
-#include "ops/schedule.h"
-#include "tensor/types.h"
+#include "ops/program.h"
 
 namespace packhorse {
 
-struct Lifetime {
-  int first = 0, last = 0;  ///< inclusive
+class Order;
+
+struct MemoryPlan {
+  std::vector<int64_t> offset;   ///< by value: where it begins in the slab; -1 if it is not there
+  std::vector<int> shares_with;  ///< by value: the first value at the same place (in place), often itself; -1 as above
+  uint64_t bytes = 0;
+  uint64_t unplanned_bytes = 0;  ///< the same if every value had bytes of its own
 };
 
-struct PlannedBuffer {
-  std::string name;
-  uint64_t bytes = 0;
-  std::vector<Lifetime> lifetimes;
+/// Values (by number) for which `counted` is false take no bytes (to ask what the others need).
+MemoryPlan plan_memory(const Program& program, const Order& order, const std::function<bool(int)>& counted = nullptr);
+
+/// A block of memory to be placed.
+struct Block {
+  uint64_t bytes = 0, alignment = 64;
   uint64_t offset = 0;
 };
 
-struct PlanOptions {
-  int64_t batch = 1;
-  Dtype dtype = Dtype::f32;
-  bool training = true;
-  bool recompute = false;
-};
-
-/// What a task's backward does to the gradient of one of its sources.
-enum class Write { none, assign, accumulate };
-
-struct MemoryPlan {
-  std::vector<PlannedBuffer> buffers;
-  std::vector<int> activation, gradient;         ///< buffer, by buffer of the schedule; -1: none
-  std::vector<int> argmax;                       ///< by task: buffer of a max pool's argmax, or -1
-  std::vector<std::vector<Write>> source_write;  ///< by task and source
-  std::vector<std::vector<int>> recompute;       ///< by task: the tasks to recompute before its backward
-  uint64_t bytes = 0, unplanned_bytes = 0;
-};
-
-MemoryPlan plan_memory(const Schedule& schedule, const PlanOptions& options);
-
-/// Gives each buffer, the largest first, the lowest offset at which it shares no byte with a buffer of an overlapping
-/// lifetime. Offsets are multiples of `alignment`. Returns the bytes needed.
-uint64_t place(std::vector<PlannedBuffer>& buffers, uint64_t alignment);
+/// Gives each block, the largest first, the lowest offset at which it shares no byte with a block that `conflict`
+/// names. Returns the bytes needed.
+uint64_t place(std::vector<Block>& blocks, const std::function<bool(size_t, size_t)>& conflict);
 
 }  // namespace packhorse

@@ -11,10 +11,17 @@
 
 namespace packhorse {
 
-enum class Dtype { f32, bf16 };
+/// Activations are f32 or bf16; f64, i32 and u8 are for sums, labels and places.
+enum class Dtype { f32, bf16, f64, i32, u8 };
 
-constexpr size_t size_of(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 2; }
-inline std::string name_of(Dtype dtype) { return dtype == Dtype::f32 ? "f32" : "bf16"; }
+constexpr size_t size_of(Dtype dtype) {
+  constexpr size_t kSizes[] = {4, 2, 8, 4, 1};
+  return kSizes[static_cast<size_t>(dtype)];
+}
+inline std::string name_of(Dtype dtype) {
+  constexpr const char* kNames[] = {"f32", "bf16", "f64", "i32", "u8"};
+  return kNames[static_cast<size_t>(dtype)];
+}
 
 /// The upper half of an f32; rounds to nearest, ties to even; NaN stays NaN.
 struct Bf16 {
@@ -28,7 +35,7 @@ struct Bf16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
-/// Shape of an activation, (N, H, W, C).
+/// Shape of an activation, (N, H, W, C). An array without pixels is (1, 1, 1, length).
 struct Shape {
   int64_t n = 0, h = 0, w = 0, c = 0;
   int64_t pixels() const { return n * h * w; }

@@ -4,7 +4,8 @@
 
 #include "base/text.h"
 #include "ops/backends.h"
-#include "ops/memory_plan.h"
+#include "ops/executor.h"
+#include "ops/nodes.h"
 #include "train/training_run.h"
 
 namespace packhorse {
@@ -16,8 +17,23 @@ constexpr double macs_per_core(Dtype dtype) { return dtype == Dtype::bf16 ? 90e9
 /// The backward pass computes two products (gradients with weights, and with activations) for each one of the forward
 /// pass.
 constexpr double kTrainingFactor = 3;
-/// Arrays of the size of the parameters: parameters, gradients, momentum, and the backend's packed copies.
-constexpr uint64_t kCopies = 4;
+
+/// A line for each forward node that has weights, and for each pool.
+std::string layer_table(const Program& program) {
+  std::string table = fmt::format("{:<16} {:>14} {:>12} {:>8}  {}", "node", "output", "weights", "MMAC", "layer");
+  for (const Node& node : program.nodes) {
+    const Operand* weight = node.find("weight");
+    const bool pool = node.is(kMaxPool) || node.is(kAveragePool) || node.is(kGlobalPool);
+    if (node.pass != Pass::forward || (weight == nullptr && !pool)) continue;
+    const Shape shape = program.shape(node.at("dst"));
+    const double macs = static_cast<double>(macs_of(program, node)) / static_cast<double>(shape.n);
+    table += fmt::format("\n{:<16} {:>14} {:>12} {:>8}  {}", node.kind->name,
+                         fmt::format("{}x{}x{}", shape.h, shape.w, shape.c),
+                         weight == nullptr ? "" : grouped(static_cast<uint64_t>(weight->count)),
+                         weight == nullptr ? "" : fmt::format("{:.1f}", macs * 1e-6), node.name);
+  }
+  return table;
+}
 
 }  // namespace
 
@@ -26,10 +42,10 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
   BatchPlan plan{training_records, static_cast<uint64_t>(settings.global_batch), ranks, 0};
   plan.check(true);
   const Graph graph = make_network(settings.network, settings.image_size, job.classes);
-  const ExecutorOptions options = settings.executor(static_cast<int64_t>(plan.rank_batch()), job.threads);
+  const ExecutorOptions options = settings.executor(plan, job.threads);
   const std::string backend = options.backend.empty() ? backend_names().front() : options.backend;
-  const MemoryPlan memory = plan_memory(make_schedule(graph, merges_siblings(backend)),
-                                        {options.batch, options.dtype, true, options.recompute});
+  const CompiledProgram step = plan_step(graph, options);
+  const MemoryReport memory = memory_report(step, options.optimizer);
 
   const auto per_epoch = static_cast<int64_t>(plan.training_steps());
   const int64_t steps = settings.last_step(per_epoch);
@@ -47,18 +63,20 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
       "would train {} ({} parameters, {:.2f} GMAC per image) on {} images of {} classes and validate on {} images\n"
       "steps     {} ({} per epoch, {} epochs; global batch {}: {} images on each of {})\n"
       "dropped   {} images per epoch that do not fill a global batch; different ones in each epoch\n"
-      "memory    per rank: activations {} ({} if no buffers were shared), parameters, gradients and momentum {}, "
+      "memory    per rank: activations {} ({} if no buffers were shared), workspace {}, parameters {}, optimizer {}, "
       "feed {}\n"
       "disk      {} for checkpoints (the last {} and the best) in {}\n"
       "time      about {} on {} with {} each ({}, {}), if each thread reaches {:.0f} GMAC/s; an estimate, not measured "
-      "on this machine",
+      "on this machine\n{}",
       graph.name, grouped(graph.parameter_count), static_cast<double>(graph.macs()) * 1e-9, grouped(training_records),
       grouped(static_cast<uint64_t>(job.classes)), grouped(validation_records), grouped(static_cast<uint64_t>(steps)),
       grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(),
-      counted(static_cast<uint64_t>(ranks), "rank"), plan.dropped(), bytes(memory.bytes), bytes(memory.unplanned_bytes),
-      bytes(kCopies * arrays), bytes(feed), bytes(checkpoints), job.checkpoints_kept,
-      (job.folder / "checkpoints").string(), duration_text(seconds), counted(static_cast<uint64_t>(ranks), "rank"),
-      counted(static_cast<uint64_t>(job.threads), "thread"), backend, settings.precision, speed * 1e-9);
+      counted(static_cast<uint64_t>(ranks), "rank"), plan.dropped(), bytes(memory.activations),
+      bytes(memory.activations_unplanned), bytes(memory.workspace), bytes(memory.parameters), bytes(memory.optimizer),
+      bytes(feed), bytes(checkpoints), job.checkpoints_kept, (job.folder / "checkpoints").string(),
+      duration_text(seconds), counted(static_cast<uint64_t>(ranks), "rank"),
+      counted(static_cast<uint64_t>(job.threads), "thread"), backend, settings.precision, speed * 1e-9,
+      layer_table(step.program));
 }
 
 }  // namespace packhorse

@@ -15,8 +15,10 @@
 #include "base/version.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_folder.h"
-#include "comm/allreduce.h"
+#include "comm/host_allreduce.h"
 #include "metrics/journal.h"
+#include "ops/optimizers.h"
+#include "step/trainer.h"
 #include "train/stop_request.h"
 #include "train/validation.h"
 
@@ -59,9 +61,9 @@ class TrainingRun {
         validation_(validation),
         plan_(plan_over(training.records())),
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
-        executor_(graph_, job.settings.executor(static_cast<int64_t>(plan_.rank_batch()), job.threads)),
         allreduce_(make_host_allreduce(world)),
-        trainer_(executor_, *allreduce_, trainer_options()),
+        executor_(graph_, job.settings.executor(plan_, job.threads), allreduce_.get()),
+        trainer_(executor_, trainer_options()),
         folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
   }
@@ -73,7 +75,7 @@ class TrainingRun {
     Progress progress("train", "images", remaining_images());
     Stopwatch clock;
     while (trainer_.steps() < last_step_ && !summary_.stopped) {
-      const StepReport step = one_step(feed, clock);
+      const TrainedStep step = one_step(feed, clock);
       progress.add(job_.settings.global_batch);
       progress.note(
           fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, top1_text()));
@@ -102,9 +104,6 @@ class TrainingRun {
   TrainerOptions trainer_options() const {
     TrainerOptions options;
     options.schedule = job_.settings.learning_rate(steps_per_epoch());
-    options.optimizer = job_.settings.optimizer;
-    options.optimizer_options = {static_cast<float>(job_.settings.momentum),
-                                 static_cast<float>(job_.settings.weight_decay), job_.threads};
     options.global_batch = plan_.global_batch;
     return options;
   }
@@ -119,17 +118,17 @@ class TrainingRun {
   void report_memory() const {
     const MemoryReport memory = executor_.memory();
     const uint64_t feed = Feed::memory_bytes(feed_options()) + training_.index_bytes();
-    const uint64_t optimizer = graph_.parameter_count * sizeof(float);
     log_info(fmt::format(
         "{} on {}: {} parameters, {} per image; memory per rank: activations {} ({} if no buffers were shared), "
-        "parameters {}, momentum {}, workspace {}, feed {}, total {}",
+        "parameters {}, optimizer {}, workspace {}, feed {}, total {}",
         graph_.name, executor_.backend(), grouped(graph_.parameter_count),
         fmt::format("{:.2f} GMAC", static_cast<double>(graph_.macs()) * 1e-9),
         bytes_text(static_cast<double>(memory.activations)),
         bytes_text(static_cast<double>(memory.activations_unplanned)),
-        bytes_text(static_cast<double>(memory.parameters)), bytes_text(static_cast<double>(optimizer)),
+        bytes_text(static_cast<double>(memory.parameters)), bytes_text(static_cast<double>(memory.optimizer)),
         bytes_text(static_cast<double>(memory.workspace)), bytes_text(static_cast<double>(feed)),
-        bytes_text(static_cast<double>(memory.activations + memory.parameters + optimizer + memory.workspace + feed))));
+        bytes_text(
+            static_cast<double>(memory.activations + memory.parameters + memory.optimizer + memory.workspace + feed))));
     if (plan_.dropped() > 0) {
       log_info(fmt::format(
           "{} steps per epoch; drops {} images per epoch that do not fill a global batch, different ones each time",
@@ -153,11 +152,10 @@ class TrainingRun {
     from = world_.broadcast(from);
     if (from.empty()) {
       initialise(graph_, job_.settings.seed, executor_.parameters().data(), executor_.statistics().data());
-      std::fill(trainer_.momentum().begin(), trainer_.momentum().end(), 0.0f);
     } else if (!is_root()) {
       load(from);
     }
-    executor_.parameters_changed();
+    executor_.refresh();
     if (is_root()) open_journal(from);
     since_checkpoint_.lap();
   }
@@ -176,7 +174,9 @@ class TrainingRun {
       throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
     }
     load_checkpoint(path, graph_, state());
-    trainer_.set_steps(info.batches_taken);
+    trainer_.resume(info.batches_taken, info.updates_applied);
+    loss_scale_ = info.loss_scale;
+    choices_ = info.choices;
     results_ = info.results;
     take_results();
   }
@@ -220,14 +220,14 @@ class TrainingRun {
 
   // ---- Steps
 
-  StepReport one_step(Feed& feed, Stopwatch& clock) {
+  TrainedStep one_step(Feed& feed, Stopwatch& clock) {
     const double waited = feed.waited_seconds();
     const Batch* batch = feed.next();
     if (batch == nullptr) throw Error({"the feed ended before the last training step", job_.folder.string(), ""});
     StepRequests own;
     own.stop = stop_.requested();
     own.checkpoint = is_root() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
-    const StepReport report = take_step(*batch, own);
+    const TrainedStep report = take_step(*batch, own);
     const RunningTotals totals{.steps = 1,
                                .images = report.counted,
                                .top1 = report.top1,
@@ -249,7 +249,7 @@ class TrainingRun {
     return static_cast<double>(std::count(seen_.begin(), seen_.end(), true));
   }
 
-  StepReport take_step(const Batch& batch, StepRequests own) {
+  TrainedStep take_step(const Batch& batch, StepRequests own) {
     try {
       return trainer_.step(batch, own);
     } catch (const Error& error) {
@@ -259,7 +259,7 @@ class TrainingRun {
     }
   }
 
-  void after_step(const StepReport& step) {
+  void after_step(const TrainedStep& step) {
     const bool epoch_ends = step.step % steps_per_epoch() == 0;
     const bool last = step.step == last_step_;
     if (epoch_ends || last || step.step % job_.log_interval == 0) log_step(step);
@@ -280,7 +280,7 @@ class TrainingRun {
     if (journal_ != nullptr) journal_->append(line);
   }
 
-  void log_step(const StepReport& step) {
+  void log_step(const TrainedStep& step) {
     log_line({{"kind", "step"},
               {"time", unix_seconds()},
               {"step", step.step},
@@ -297,7 +297,7 @@ class TrainingRun {
     since_log_ = {};
   }
 
-  void log_epoch(const StepReport& step) {
+  void log_epoch(const TrainedStep& step) {
     log_line({{"kind", "epoch"},
               {"time", unix_seconds()},
               {"step", step.step},
@@ -365,7 +365,10 @@ class TrainingRun {
     info.classes = graph_.classes;
     info.classes_crc32c = job_.classes_crc32c;
     info.data_crc32c = job_.data_crc32c;
-    info.batches_taken = info.updates_applied = trainer_.steps();
+    info.batches_taken = trainer_.steps();
+    info.updates_applied = trainer_.updates();
+    info.loss_scale = loss_scale_;
+    info.choices = choices_;
     info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
     info.results = results_;
@@ -373,9 +376,11 @@ class TrainingRun {
   }
 
   std::vector<StateArray> state() {
-    return {{"weights", executor_.parameters()},
-            {"statistics", executor_.statistics(), StateArray::By::statistic},
-            {"momentum", trainer_.momentum()}};
+    std::vector<StateArray> arrays = {{"weights", executor_.parameters()},
+                                      {"statistics", executor_.statistics(), StateArray::By::statistic}};
+    for (const std::string& name : optimizer_named(job_.settings.optimizer).states)
+      arrays.push_back({name, executor_.state(name)});
+    return arrays;
   }
 
   TrainingSummary finish() {
@@ -403,12 +408,14 @@ class TrainingRun {
   StopRequest stop_;
   BatchPlan plan_;
   Graph graph_;
-  Executor executor_;
   std::unique_ptr<Allreduce> allreduce_;
+  Executor executor_;
   Trainer trainer_;
   CheckpointFolder folder_;
   std::unique_ptr<Journal> journal_;  // on rank 0 only
   int64_t last_step_ = 0;
+  double loss_scale_ = 1;          // the CPU needs none; a checkpoint's is kept
+  Json choices_ = Json::object();  // made by measurement; a checkpoint's are kept
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after the current step, if there was one
   Stopwatch since_checkpoint_;

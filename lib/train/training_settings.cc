@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "net/graph.h"
 #include "ops/backends.h"
-#include "step/optimizer.h"
+#include "ops/optimizers.h"
 
 namespace packhorse {
 namespace {
@@ -161,10 +161,11 @@ FeedOptions TrainingSettings::feed(const BatchPlan& plan, int64_t classes, int t
   return options;
 }
 
-ExecutorOptions TrainingSettings::executor(int64_t rank_batch, int threads) const {
+ExecutorOptions TrainingSettings::executor(const BatchPlan& plan, int threads) const {
   ExecutorOptions options;
   options.backend = backend;
-  options.batch = rank_batch;
+  options.batch = static_cast<int64_t>(plan.rank_batch());
+  options.ranks = plan.ranks;
   options.dtype = precision == "bf16" ? Dtype::bf16 : Dtype::f32;
   options.recompute = recompute;
   options.threads = threads;
@@ -173,6 +174,9 @@ ExecutorOptions TrainingSettings::executor(int64_t rank_batch, int threads) cons
   std::copy(std::begin(pixels.scale), std::end(pixels.scale), options.scale);
   options.label_smoothing = static_cast<float>(label_smoothing);
   options.statistics_momentum = static_cast<float>(statistics_momentum);
+  options.optimizer = optimizer;
+  options.momentum = static_cast<float>(momentum);
+  options.weight_decay = static_cast<float>(weight_decay);
   return options;
 }
 

@@ -11,7 +11,6 @@
 #include "feed/image_input.h"
 #include "ops/executor.h"
 #include "step/learning_rate.h"
-#include "step/trainer.h"
 
 namespace packhorse {
 
@@ -44,7 +43,7 @@ struct TrainingSettings {
 
   LearningRateSchedule learning_rate(int64_t steps_per_epoch) const;
   FeedOptions feed(const BatchPlan& plan, int64_t classes, int threads, bool training) const;
-  ExecutorOptions executor(int64_t rank_batch, int threads) const;
+  ExecutorOptions executor(const BatchPlan& plan, int threads) const;
 };
 
 /// Names of the settings that differ between two runs and change their results. Backend, recompute and limit-steps may

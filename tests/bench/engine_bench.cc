@@ -4,12 +4,12 @@
 //
 // Prints images/s (the median of five blocks), images per second of processor time (which other programs disturb less),
 // the share of the time that the convolutions alone take (the limit that no scheduling can beat), and memory.
-// `profile` adds the time of each kind of task and of the slowest tasks.
+// `profile` adds the time of each kind of node and of the slowest nodes.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <ctime>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,7 +19,6 @@
 #include "base/stopwatch.h"
 #include "net/graph.h"
 #include "ops/executor.h"
-#include "step/optimizer.h"
 
 namespace packhorse {
 namespace {
@@ -53,40 +52,16 @@ Settings parse(const std::vector<std::string>& args) {
   return s;
 }
 
-const char* name_of_kind(NodeKind kind) {
-  switch (kind) {
-    case NodeKind::convolution:
-      return "convolution";
-    case NodeKind::batch_norm:
-      return "batch norm";
-    case NodeKind::add:
-      return "add";
-    case NodeKind::max_pool:
-      return "max pool";
-    case NodeKind::average_pool:
-      return "average pool";
-    case NodeKind::global_average_pool:
-      return "global average pool";
-    case NodeKind::fully_connected:
-      return "fully connected";
-    case NodeKind::input:
-    case NodeKind::concat:
-      break;
-  }
-  return "other";
-}
-
 class Training {
  public:
   explicit Training(const Settings& s)
       : batch_(s.batch),
         graph_(make_network(s.network, s.size, s.classes)),
         executor_(graph_, options(s)),
-        optimizer_(make_optimizer("sgd", graph_, {.momentum = 0.9f, .weight_decay = 1e-4f, .threads = s.threads})),
         pixels_(static_cast<size_t>(s.batch * s.size * s.size * 3)),
         labels_(static_cast<size_t>(s.batch)) {
     initialise(graph_, 1, executor_.parameters().data(), executor_.statistics().data());
-    executor_.parameters_changed();
+    executor_.refresh();
     RandomStream random(1, RandomUse::test, 0, 0);
     for (uint8_t& pixel : pixels_) pixel = static_cast<uint8_t>(random.below(256));
     for (int32_t& label : labels_) label = static_cast<int32_t>(random.below(static_cast<uint32_t>(s.classes)));
@@ -94,11 +69,11 @@ class Training {
   Executor& executor() { return executor_; }
   double loss() const { return loss_; }
   void step() {
-    loss_ = executor_.step(pixels_, labels_, 1.0f / static_cast<float>(batch_), nullptr).loss_sum /
-            static_cast<double>(batch_);
-    optimizer_->step(executor_.parameters(), executor_.gradients(), 0.05);
-    executor_.parameters_changed();
-    executor_.update_statistics(1);
+    const StepReport report = executor_.step({.pixels = pixels_,
+                                              .labels = labels_,
+                                              .gradient_scale = 1.0f / static_cast<float>(batch_),
+                                              .learning_rate = 0.05});
+    loss_ = report.loss_sum / static_cast<double>(batch_);
   }
 
  private:
@@ -113,37 +88,44 @@ class Training {
   int64_t batch_;
   Graph graph_;
   Executor executor_;
-  std::unique_ptr<Optimizer> optimizer_;
   std::vector<uint8_t> pixels_;
   std::vector<int32_t> labels_;
   double loss_ = 0;
 };
 
-// Seconds so far for each kind of task.
-std::map<std::string, TaskTime> by_kind(const Executor& executor) {
-  std::map<std::string, TaskTime> sums;
-  for (const TaskTime& task : executor.times()) {
-    TaskTime& sum = sums[name_of_kind(task.kind)];
-    sum.forward += task.forward;
-    sum.backward += task.backward;
-  }
+// Seconds so far in each pass, for each kind of node.
+constexpr std::array kPasses = {Pass::forward, Pass::backward, Pass::update};
+using Seconds = std::array<double, kPasses.size()>;
+
+std::map<std::string, Seconds> by_kind(const Executor& executor) {
+  std::map<std::string, Seconds> sums;
+  for (const NodeTime& node : executor.times()) sums[node.kind][static_cast<size_t>(node.pass)] += node.seconds;
   return sums;
+}
+
+double seconds_of_convolutions(const Executor& executor) {
+  double sum = 0;
+  for (const NodeTime& node : executor.times())
+    if (node.kind.starts_with("convolution")) sum += node.seconds;
+  return sum;
 }
 
 void print_profile(const Executor& executor, double images, double elapsed) {
   double known = 0;
-  std::printf("%-22s %10s %10s  ms an image\n", "", "forward", "backward");
-  for (const auto& [kind, sum] : by_kind(executor)) {
-    std::printf("%-22s %10.3f %10.3f\n", kind.c_str(), 1e3 * sum.forward / images, 1e3 * sum.backward / images);
-    known += sum.forward + sum.backward;
+  std::printf("%-32s %10s %10s %10s  ms an image\n", "", "forward", "backward", "update");
+  for (const auto& [kind, seconds] : by_kind(executor)) {
+    std::printf("%-32s", kind.c_str());
+    for (const Pass pass : kPasses) std::printf(" %10.3f", 1e3 * seconds[static_cast<size_t>(pass)] / images);
+    std::printf("\n");
+    for (const double one : seconds) known += one;
   }
-  std::printf("%-22s %10.3f\n", "input, loss, optimizer", 1e3 * (elapsed - known) / images);
-  std::vector<TaskTime> tasks(executor.times().begin(), executor.times().end());
-  std::sort(tasks.begin(), tasks.end(),
-            [](const TaskTime& a, const TaskTime& b) { return a.forward + a.backward > b.forward + b.backward; });
-  for (size_t i = 0; i < std::min<size_t>(tasks.size(), 15); ++i)
-    std::printf("  %7.3f %7.3f  %s\n", 1e3 * tasks[i].forward / images, 1e3 * tasks[i].backward / images,
-                tasks[i].name.c_str());
+  std::printf("%-32s %10.3f\n", "between nodes", 1e3 * (elapsed - known) / images);
+  std::vector<NodeTime> nodes(executor.times().begin(), executor.times().end());
+  std::sort(nodes.begin(), nodes.end(), [](const NodeTime& a, const NodeTime& b) { return a.seconds > b.seconds; });
+  constexpr std::array kNames = {"forward", "backward", "update"};
+  for (size_t i = 0; i < std::min<size_t>(nodes.size(), 15); ++i)
+    std::printf("  %7.3f  %-8s %s %s\n", 1e3 * nodes[i].seconds / images, kNames[static_cast<size_t>(nodes[i].pass)],
+                nodes[i].kind.c_str(), nodes[i].name.c_str());
 }
 
 void run(const Settings& s) {
@@ -151,7 +133,7 @@ void run(const Settings& s) {
   const Stopwatch whole;
   constexpr int kWarmUp = 2;
   for (int i = 0; i < kWarmUp; ++i) training.step();
-  const TaskTime warm = by_kind(training.executor())["convolution"];
+  const double warm = seconds_of_convolutions(training.executor());
   std::vector<double> rates, processor_rates;
   double total_images = 0, total_seconds = 0;
   for (int block = 0; block < 5; ++block) {
@@ -169,19 +151,18 @@ void run(const Settings& s) {
   }
   std::sort(rates.begin(), rates.end());
   std::sort(processor_rates.begin(), processor_rates.end());
-  const TaskTime convolution = by_kind(training.executor())["convolution"];
-  const double convolutions = convolution.forward + convolution.backward - warm.forward - warm.backward;
+  const double convolutions = seconds_of_convolutions(training.executor()) - warm;
   const MemoryReport memory = training.executor().memory();
   const auto megabytes = [](uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   std::printf(
       "packhorse %s %s classes=%ld batch=%ld %s threads=%d: %.2f images/s (from %.2f to %.2f), %.2f a processor "
       "second; convolutions alone %.2f images/s, %.0f %% of the time; activations %.0f MB (%.0f unplanned), "
-      "parameters %.0f MB, workspace %.0f MB; loss %.3f\n",
+      "parameters %.0f MB, optimizer %.0f MB, workspace %.0f MB; loss %.3f\n",
       training.executor().backend().c_str(), s.network.c_str(), static_cast<long>(s.classes),
       static_cast<long>(s.batch), name_of(s.dtype).c_str(), s.threads, rates[2], rates.front(), rates.back(),
       processor_rates[2], total_images / convolutions, 100 * convolutions / total_seconds,
       megabytes(memory.activations), megabytes(memory.activations_unplanned), megabytes(memory.parameters),
-      megabytes(memory.workspace), training.loss());
+      megabytes(memory.optimizer), megabytes(memory.workspace), training.loss());
   if (s.profile)
     print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), whole.seconds());
 }

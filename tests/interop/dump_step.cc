@@ -14,7 +14,6 @@
 #include "hdf5/hdf5_file.h"
 #include "net/graph.h"
 #include "ops/executor.h"
-#include "step/optimizer.h"
 
 namespace packhorse {
 namespace {
@@ -58,13 +57,15 @@ int dump(const std::vector<std::string>& args) {
                             .threads = 2,
                             .mean = {kMean, kMean, kMean},
                             .scale = {kScale, kScale, kScale},
-                            .label_smoothing = kSmoothing});
+                            .label_smoothing = kSmoothing,
+                            .momentum = kMomentum,
+                            .weight_decay = kDecay});
   initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
   RandomStream random(1, RandomUse::test, 0, 0);
   for (const Parameter& p : graph.parameters)  // scales and shifts that differ, so that a mix-up shows
     if (p.shape.size() == 1)
       for (float& value : executor.parameters().subspan(p.offset, p.count)) value += random.uniform(-0.2f, 0.2f);
-  executor.parameters_changed();
+  executor.refresh();
   std::vector<uint8_t> pixels(static_cast<size_t>(batch * graph.image_size * graph.image_size * 3));
   std::vector<int32_t> labels(static_cast<size_t>(batch));
   for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
@@ -77,19 +78,16 @@ int dump(const std::vector<std::string>& args) {
   file.write("labels", std::vector<int64_t>(labels.begin(), labels.end()), {batch});
   write_parameters(file, "parameters", graph, executor.parameters());
 
-  const float share = 1.0f / static_cast<float>(batch);
-  const auto optimizer = make_optimizer("sgd", graph, {.momentum = kMomentum, .weight_decay = kDecay, .threads = 2});
+  const StepCall call{
+      .pixels = pixels, .labels = labels, .gradient_scale = 1.0f / static_cast<float>(batch), .learning_rate = kRate};
   std::vector<double> losses;
   for (int step = 0; step < kSteps; ++step) {
-    losses.push_back(executor.step(pixels, labels, share, nullptr).loss_sum / static_cast<double>(batch));
+    losses.push_back(executor.step(call).loss_sum / static_cast<double>(batch));
     if (step == 0) {
       file.write("logits", executor.logits(), {batch, graph.classes});
       write_parameters(file, "gradients", graph, executor.gradients());
       write_statistics(file, "batch_statistics", graph, executor.batch_statistics());
     }
-    optimizer->step(executor.parameters(), executor.gradients(), kRate);
-    executor.parameters_changed();
-    executor.update_statistics(1);
   }
   file.write("losses", losses, {kSteps});
   write_statistics(file, "statistics", graph, executor.statistics());

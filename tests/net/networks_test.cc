@@ -12,13 +12,13 @@
 namespace packhorse {
 namespace {
 
-const Node& node(const Graph& graph, const std::string& name) {
-  for (const Node& candidate : graph.nodes)
+const Layer& layer(const Graph& graph, const std::string& name) {
+  for (const Layer& candidate : graph.layers)
     if (candidate.name == name) return candidate;
-  throw std::runtime_error("no node " + name);
+  throw std::runtime_error("no layer " + name);
 }
 
-Shape shape_of(const Graph& graph, const std::string& name) { return node(graph, name).out; }
+Shape shape_of(const Graph& graph, const std::string& name) { return layer(graph, name).out; }
 
 TEST(Networks, Inception21kHasThePublishedSizes) {
   const Graph graph = make_network("inception-bn-21k", 224, 21841);
@@ -55,7 +55,7 @@ TEST(Networks, SmallInceptionTakesSmallImages) {
   for (const int64_t size : {28, 32, 48, 64}) {
     const Graph graph = make_network("inception-bn-small", size, 10);
     EXPECT_EQ(shape_of(graph, "3a").h, size / 2);
-    EXPECT_EQ(graph.nodes.back().out.c, 10);
+    EXPECT_EQ(graph.layers.back().out.c, 10);
   }
   EXPECT_LT(make_network("inception-bn-small", 28, 10).macs(), 30'000'000);
 }
@@ -75,14 +75,14 @@ TEST(Networks, ParametersTileTheArrayInForwardOrder) {
       end += count;
     }
     EXPECT_EQ(end, graph.parameter_count);
-    for (size_t i = 0; i < graph.nodes.size(); ++i)
-      for (const int input : graph.nodes[i].inputs) EXPECT_LT(input, static_cast<int>(i));
+    for (size_t i = 0; i < graph.layers.size(); ++i)
+      for (const int input : graph.layers[i].inputs) EXPECT_LT(input, static_cast<int>(i));
   }
 }
 
 TEST(Networks, SiblingsAreAdjacent) {
   const Graph graph = make_network("inception-bn-21k", 224, 10);
-  const auto at = [&](const std::string& name) { return static_cast<size_t>(node(graph, name).weight); };
+  const auto at = [&](const std::string& name) { return static_cast<size_t>(layer(graph, name).weight); };
   EXPECT_EQ(at("3a/3x3_reduce/conv"), at("3a/1x1/conv") + 1);
   EXPECT_EQ(at("3a/pool_proj/conv"), at("3a/1x1/conv") + 3);
   EXPECT_EQ(at("3a/pool_proj/bn"), at("3a/1x1/bn") + 3);

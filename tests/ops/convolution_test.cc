@@ -1,7 +1,9 @@
 // Convolutions of every form that the networks use, against the plain sum; rounding errors set the tolerances.
 #include <algorithm>
 
-#include "ops/cases.h"
+#include "ops/addends.h"
+#include "ops/finite_difference.h"
+#include "ops/trial.h"
 
 namespace packhorse {
 namespace {
@@ -35,119 +37,161 @@ struct Sum {
   }
 };
 
-class Convolution : public testing::TestWithParam<BackendCase> {
- protected:
-  struct Problem {
-    Problem(const Form& form, Dtype dtype)
-        : f(form),
-          out_size((form.size + 2 * form.pad - form.kernel) / form.stride + 1),
-          src({form.n, form.size, form.size, form.in}, dtype),
-          dst({form.n, out_size, out_size, form.out}, dtype),
-          src_grad(src.view().shape, dtype),
-          dst_grad(dst.view().shape, dtype),
-          weight_grad(static_cast<size_t>(form.out * form.in * form.kernel * form.kernel), 77.0f) {
-      Numbers numbers(1);
-      numbers.fill(src);
-      numbers.fill(dst_grad);
-      numbers.fill(src_grad);
-      weight = numbers.vector(static_cast<int64_t>(weight_grad.size()));
-    }
-    ConvolutionTask task(bool accumulate) {
-      return {.name = "test",
-              .src = src.view(),
-              .dst = dst.view(),
-              .src_grad = {src_grad.view(), accumulate},
-              .dst_grad = dst_grad.view(),
-              .kernel = f.kernel,
-              .stride = f.stride,
-              .pad = f.pad,
-              .weight = weight.data(),
-              .weight_grad = weight_grad.data()};
-    }
-    double source(int64_t n, int64_t y, int64_t x, int64_t c) const {
-      return src.get(((n * f.size + y) * f.size + x) * f.in + c);
-    }
-    int64_t out_place(int64_t n, int64_t y, int64_t x, int64_t o) const {
-      return ((n * out_size + y) * out_size + x) * f.out + o;
-    }
-    // Calls visit(place in dst, place in src, place of the weight) for every product of the convolution.
-    template <typename Visit>
-    void each(const Visit& visit) const {
-      for (int64_t n = 0; n < f.n; ++n)
-        for (int64_t y = 0; y < out_size; ++y)
-          for (int64_t x = 0; x < out_size; ++x)
-            for (int64_t o = 0; o < f.out; ++o)
-              for (int64_t c = 0; c < f.in; ++c)
-                for (int64_t i = 0; i < f.kernel; ++i)
-                  for (int64_t j = 0; j < f.kernel; ++j) {
-                    const int64_t sy = y * f.stride + i - f.pad, sx = x * f.stride + j - f.pad;
-                    if (sy < 0 || sx < 0 || sy >= f.size || sx >= f.size) continue;
-                    visit(out_place(n, y, x, o), ((n * f.size + sy) * f.size + sx) * f.in + c,
-                          ((o * f.in + c) * f.kernel + i) * f.kernel + j);
-                  }
-    }
-    const Form f;
-    const int64_t out_size;
-    Field src, dst, src_grad, dst_grad;
-    std::vector<float> weight, weight_grad;
-  };
+// A convolution and its operands, filled; a test adds the nodes that it runs.
+struct Problem {
+  Problem(const BackendCase& c, const Form& form)
+      : f(form),
+        out_size((form.size + 2 * form.pad - form.kernel) / form.stride + 1),
+        src_shape{f.n, f.size, f.size, f.in},
+        dst_shape{f.n, out_size, out_size, f.out},
+        t(c),
+        src(t.value("src", src_shape)),
+        dst(t.value("dst", dst_shape)),
+        dst_grad(t.value("dst_grad", dst_shape)),
+        weight(t.weights(f.out * f.in * f.kernel * f.kernel)),
+        weight_grad(t.array("weight_grad", t.count(weight))) {
+    Numbers numbers(1);
+    src_values = numbers.vector(src_shape.count());
+    dst_grad_values = numbers.vector(dst_shape.count());
+    before_values = numbers.vector(src_shape.count());
+    weight_values = numbers.vector(t.count(weight));
+    t.set(src, src_values);
+    t.set(dst_grad, dst_grad_values);
+    t.set(weight, weight_values);
+  }
+  Node node(const NodeKind& kind) const {
+    const auto number = [](int value) { return static_cast<double>(value); };
+    return {.kind = &kind,
+            .name = "test",
+            .numbers = {{"kernel", number(f.kernel)}, {"stride", number(f.stride)}, {"pad", number(f.pad)}}};
+  }
+  void add_forward() {
+    Node forward = node(kConvolution);
+    forward.reads = {src, weight};
+    forward.writes = {dst};
+    t.add(forward);
+  }
+  void add_weight_gradient() {
+    Node gradient = node(kConvolutionWeightGradient);
+    gradient.reads = {src, dst_grad};
+    gradient.writes = {weight_grad};
+    t.add(gradient);
+  }
+  Contribution add_data_gradient(Addend addend) {
+    Contribution src_grad(t, t.value("src_grad", src_shape), t.value("before", src_shape), addend, before_values);
+    Node gradient = node(kConvolutionDataGradient);
+    gradient.reads = {dst_grad, weight};
+    src_grad.read_in(gradient);
+    src_grad.write_in(gradient);
+    t.add(gradient);
+    return src_grad;
+  }
+  // Calls visit(place in dst, place in src, place of the weight) for every product of the convolution.
+  template <typename Visit>
+  void each(const Visit& visit) const {
+    for (int64_t n = 0; n < f.n; ++n)
+      for (int64_t y = 0; y < out_size; ++y)
+        for (int64_t x = 0; x < out_size; ++x)
+          for (int64_t o = 0; o < f.out; ++o)
+            for (int64_t c = 0; c < f.in; ++c)
+              for (int64_t i = 0; i < f.kernel; ++i)
+                for (int64_t j = 0; j < f.kernel; ++j) {
+                  const int64_t sy = y * f.stride + i - f.pad, sx = x * f.stride + j - f.pad;
+                  if (sy < 0 || sx < 0 || sy >= f.size || sx >= f.size) continue;
+                  visit(static_cast<size_t>(((n * out_size + y) * out_size + x) * f.out + o),
+                        static_cast<size_t>(((n * f.size + sy) * f.size + sx) * f.in + c),
+                        static_cast<size_t>(((o * f.in + c) * f.kernel + i) * f.kernel + j));
+                }
+  }
+
+  const Form f;
+  const int64_t out_size;
+  const Shape src_shape, dst_shape;
+  Trial t;
+  Operand src, dst, dst_grad, weight, weight_grad;
+  std::vector<double> src_values, dst_grad_values, before_values, weight_values;
 };
+
+class Convolution : public testing::TestWithParam<BackendCase> {};
 
 TEST_P(Convolution, ForwardMatchesTheSum) {
   for (const Form& form : kForms) {
-    Problem p(form, GetParam().dtype);
-    Bench bench(GetParam());
-    const auto operation = bench.make(p.task(false));
-    operation->parameters_changed();
-    operation->forward(Phase::training);
-    std::vector<Sum> sums(static_cast<size_t>(p.dst.count()));
-    p.each([&](int64_t dst, int64_t src, int64_t weight) {
-      sums[static_cast<size_t>(dst)].add(p.src.get(src), p.weight[static_cast<size_t>(weight)]);
-    });
-    for (int64_t i = 0; i < p.dst.count(); ++i)
-      ASSERT_NEAR(p.dst.get(i), sums[static_cast<size_t>(i)].value,
-                  sums[static_cast<size_t>(i)].allowed(GetParam().dtype))
-          << form << " at " << i;
+    Problem p(GetParam(), form);
+    p.add_forward();
+    p.t.run();
+    std::vector<Sum> sums(static_cast<size_t>(p.dst_shape.count()));
+    p.each([&](size_t dst, size_t src, size_t weight) { sums[dst].add(p.src_values[src], p.weight_values[weight]); });
+    const std::vector<double> found = p.t.get(p.dst);
+    for (size_t i = 0; i < sums.size(); ++i)
+      ASSERT_NEAR(found[i], sums[i].value, sums[i].allowed(GetParam().dtype)) << form << " at " << i;
   }
 }
 
-TEST_P(Convolution, BackwardMatchesTheSumOverForwardsInputs) {
+TEST_P(Convolution, WeightGradientMatchesTheSumOverForwardsInputs) {
+  for (const Form& form : kForms) {
+    Problem p(GetParam(), form);
+    p.add_weight_gradient();
+    p.t.run();
+    std::vector<Sum> sums(p.weight_values.size());
+    p.each([&](size_t dst, size_t src, size_t weight) { sums[weight].add(p.dst_grad_values[dst], p.src_values[src]); });
+    const std::vector<double> found = p.t.get(p.weight_grad);
+    for (size_t i = 0; i < sums.size(); ++i)
+      ASSERT_NEAR(found[i], sums[i].value, sums[i].allowed(Dtype::f32)) << form << " weight " << i;
+  }
+}
+
+TEST_P(Convolution, DataGradientMatchesTheSumOverForwardsInputs) {
   for (const Form& form : kForms)
-    for (const bool accumulate : {false, true}) {
-      Problem p(form, GetParam().dtype);
-      Field before(p.src.view().shape, GetParam().dtype);
-      copy(p.src_grad, before);
-      Bench bench(GetParam());
-      const auto operation = bench.make(p.task(accumulate));
-      operation->parameters_changed();
-      operation->backward();
-      std::vector<Sum> data(static_cast<size_t>(p.src.count())), weights(p.weight.size());
-      p.each([&](int64_t dst, int64_t src, int64_t weight) {
-        data[static_cast<size_t>(src)].add(p.dst_grad.get(dst), p.weight[static_cast<size_t>(weight)]);
-        weights[static_cast<size_t>(weight)].add(p.dst_grad.get(dst), p.src.get(src));
+    for (const Addend addend : kAddends) {
+      Problem p(GetParam(), form);
+      const Contribution src_grad = p.add_data_gradient(addend);
+      p.t.run();
+      std::vector<Sum> sums(p.src_values.size());
+      p.each([&](size_t dst, size_t src, size_t weight) {
+        sums[src].add(p.dst_grad_values[dst], p.weight_values[weight]);
       });
-      for (size_t i = 0; i < weights.size(); ++i)
-        ASSERT_NEAR(p.weight_grad[i], weights[i].value, weights[i].allowed(Dtype::f32)) << form << " weight " << i;
-      for (int64_t i = 0; i < p.src.count(); ++i) {
-        Sum& sum = data[static_cast<size_t>(i)];
+      const std::vector<double> found = p.t.get(src_grad.result);
+      for (size_t i = 0; i < sums.size(); ++i) {
+        Sum& sum = sums[i];
         double allowed = sum.allowed(GetParam().dtype);
-        if (accumulate) {  // the added gradient was rounded, and the result is rounded again
-          sum.add(before.get(i), 1);
+        if (src_grad.has_addend) {  // the added gradient was rounded, and the result is rounded again
+          sum.add(src_grad.before[i], 1);
           allowed += sum.allowed(GetParam().dtype);
         }
-        ASSERT_NEAR(p.src_grad.get(i), sum.value, allowed) << form << " source " << i << " accumulate " << accumulate;
+        ASSERT_NEAR(found[i], sum.value, allowed) << form << " source " << i << ", " << addend;
       }
     }
 }
 
-TEST_P(Convolution, NewParametersTakeEffectAfterParametersChanged) {
-  Problem p(kForms[3], GetParam().dtype);
-  Bench bench(GetParam());
-  const auto operation = bench.make(p.task(false));
-  for (float& weight : p.weight) weight = 0;
-  operation->parameters_changed();
-  operation->forward(Phase::training);
-  for (int64_t i = 0; i < p.dst.count(); ++i) ASSERT_EQ(p.dst.get(i), 0);
+TEST_P(Convolution, NewWeightsTakeEffectInTheNextRun) {
+  Problem p(GetParam(), kForms[3]);
+  p.add_forward();
+  const Contribution src_grad = p.add_data_gradient(Addend::none);
+  const auto all_zeros = [&](const Operand& operand) {
+    const std::vector<double> values = p.t.get(operand);
+    return std::all_of(values.begin(), values.end(), [](double value) { return value == 0; });
+  };
+  p.t.run();
+  EXPECT_FALSE(all_zeros(p.dst));
+  EXPECT_FALSE(all_zeros(src_grad.result));
+  p.t.set(p.weight, 0);
+  p.t.run();
+  EXPECT_TRUE(all_zeros(p.dst));
+  EXPECT_TRUE(all_zeros(src_grad.result));
+}
+
+TEST(ConvolutionReference, GradientsMatchFiniteDifferences) {
+  for (const Form& form : {Form{2, 5, 3, 4, 3, 2, 1}, Form{1, 4, 2, 3, 1, 1, 0}, Form{1, 6, 1, 2, 3, 1, 1}}) {
+    Problem p(kReference, form);
+    p.add_forward();
+    p.add_weight_gradient();
+    const Contribution src_grad = p.add_data_gradient(Addend::none);
+    p.t.run();
+    const std::vector<double> by_src = p.t.get(src_grad.result), by_weight = p.t.get(p.weight_grad);
+    FiniteDifferences differences(p.t, {{p.dst, p.dst_grad_values}});
+    differences.check(p.src, by_src);
+    differences.check(p.weight, by_weight);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Convolution, testing::ValuesIn(backend_cases()), case_name);

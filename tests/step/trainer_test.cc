@@ -11,6 +11,7 @@
 
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "comm/host_allreduce.h"
 #include "feed/feed.h"
 #include "support/shards.h"
 #include "support/subprocess.h"
@@ -25,9 +26,10 @@ using test::write_shards;
 constexpr int kSize = 28;
 constexpr int64_t kClasses = 4;
 
-ExecutorOptions executor_options(int64_t batch) {
+ExecutorOptions executor_options(int64_t batch, int ranks = 1) {
   ExecutorOptions options;
   options.batch = batch;
+  options.ranks = ranks;
   for (float& scale : options.scale) scale = 1 / 64.0f;
   return options;
 }
@@ -58,22 +60,20 @@ class TrainerTest : public ::testing::Test {
         graph_(make_network("inception-bn-small", kSize, kClasses)) {}
   void start(Executor& executor) const {
     initialise(graph_, 1, executor.parameters().data(), executor.statistics().data());
-    executor.parameters_changed();
+    executor.refresh();
   }
   TempDir folder_;
   ShardReader shards_;
   Graph graph_;
-  World world_;
 };
 
 TEST_F(TrainerTest, LearnsAnEasyTask) {
   Executor executor(graph_, executor_options(16));
   start(executor);
-  const auto allreduce = make_host_allreduce(world_);
-  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  Trainer trainer(executor, trainer_options(16, 0.05));
   Feed feed(shards_, feed_options(64, 16, 1, 0));
   const std::vector<float> statistics(executor.statistics().begin(), executor.statistics().end());
-  StepReport report;
+  TrainedStep report;
   double first = 0;
   for (int step = 1; step <= 24; ++step) {
     report = trainer.step(*feed.next(), {});
@@ -92,20 +92,19 @@ TEST_F(TrainerTest, LearnsAnEasyTask) {
 
 TEST_F(TrainerTest, StepAppliesTheOptimizerToTheMeanGradient) {
   constexpr float kRate = 0.05f, kDecay = 0.01f;
-  const auto allreduce = make_host_allreduce(world_);
   Feed feed(shards_, feed_options(64, 16, 1, 0));
   const Batch* batch = feed.next();
 
   Executor plain(graph_, executor_options(16));
   start(plain);
   const std::vector<float> before(plain.parameters().begin(), plain.parameters().end());
-  plain.step(batch->pixels, batch->labels, 1.0f / 16, nullptr);
+  plain.step({.pixels = batch->pixels, .labels = batch->labels, .gradient_scale = 1.0f / 16});
 
-  Executor executor(graph_, executor_options(16));
+  ExecutorOptions decayed = executor_options(16);
+  decayed.weight_decay = kDecay;
+  Executor executor(graph_, decayed);
   start(executor);
-  TrainerOptions options = trainer_options(16, kRate);
-  options.optimizer_options.weight_decay = kDecay;
-  Trainer trainer(executor, *allreduce, options);
+  Trainer trainer(executor, trainer_options(16, kRate));
   trainer.step(*batch, {});
   for (const Parameter& parameter : graph_.parameters) {
     for (size_t i = parameter.offset; i < parameter.offset + parameter.count; ++i) {
@@ -122,12 +121,11 @@ TEST_F(TrainerTest, StepAppliesTheOptimizerToTheMeanGradient) {
 TEST_F(TrainerTest, StopsIfTheLossIsNotFinite) {
   Executor executor(graph_, executor_options(16));
   start(executor);
-  const auto allreduce = make_host_allreduce(world_);
-  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  Trainer trainer(executor, trainer_options(16, 0.05));
   Feed feed(shards_, feed_options(64, 16, 1, 0));
   trainer.step(*feed.next(), {});
   executor.parameters().back() = std::numeric_limits<float>::quiet_NaN();
-  executor.parameters_changed();
+  executor.refresh();
   try {
     trainer.step(*feed.next(), {});
     FAIL() << "the step accepted a loss of NaN";
@@ -136,6 +134,7 @@ TEST_F(TrainerTest, StopsIfTheLossIsNotFinite) {
     EXPECT_NE(std::string(error.what()).find("--lr"), std::string::npos) << error.what();
   }
   EXPECT_EQ(trainer.steps(), 1);
+  EXPECT_EQ(trainer.updates(), 1);
 }
 
 TEST(Trainer, RanksAgree) {
@@ -150,13 +149,13 @@ TEST(DISABLED_Ranked, SameBitsOnEveryRank) {
   const TempDir folder;
   const ShardReader shards(write_shards(folder.path(), "train", {.records = 64, .width = kSize, .height = kSize}));
   const Graph graph = make_network("inception-bn-small", kSize, kClasses);
-  Executor executor(graph, executor_options(16 / world.size()));
+  const auto sums = make_host_allreduce(world);
+  Executor executor(graph, executor_options(16 / world.size(), world.size()), sums.get());
   initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
-  executor.parameters_changed();
-  const auto allreduce = make_host_allreduce(world);
-  Trainer trainer(executor, *allreduce, trainer_options(16, 0.05));
+  executor.refresh();
+  Trainer trainer(executor, trainer_options(16, 0.05));
   Feed feed(shards, feed_options(64, 16, world.size(), world.rank()));
-  StepReport report;
+  TrainedStep report;
   for (int step = 1; step <= 6; ++step) {
     // The request of one rank becomes the request of all.
     const StepRequests own{.stop = step == 4 && world.rank() == world.size() - 1,
@@ -168,7 +167,7 @@ TEST(DISABLED_Ranked, SameBitsOnEveryRank) {
   }
   uint32_t crc = crc32c(std::as_bytes(executor.parameters()));
   crc = crc32c(std::as_bytes(executor.statistics()), crc);
-  crc = crc32c(std::as_bytes(trainer.momentum()), crc);
+  crc = crc32c(std::as_bytes(executor.state("momentum")), crc);
   const auto all = world.gather(crc32c_text(crc) + " " + std::to_string(report.loss));
   for (const std::string& text : all) EXPECT_EQ(text, all.front());
 }

@@ -3,40 +3,30 @@
 
 namespace packhorse::cpu {
 
-namespace {
-
-class Add : public Operation {
- public:
-  Add(const Context& context, const AddTask& task)
-      : context_(context), task_(task), chunks_(task.dst.shape.pixels(), task.dst.shape.c) {}
-
-  void forward(Phase /*phase*/) override {
-    context_.each(chunks_.count(), [&](int64_t chunk) {
-      const int64_t first = chunks_.first(chunk);
-      add_rows(task_.dst.dtype, rows_from(task_.a, first), rows_from(task_.b, first), rows_from(task_.dst, first),
-               chunks_.size(chunk), task_.dst.shape.c, task_.relu);
+Run bind_add(Context& context, const Site& site) {
+  return [&context, a = site.view("a"), b = site.view("b"), dst = site.view("dst"),
+          relu = site.flag("relu")](const StepCall&) {
+    const Chunks chunks(dst.shape);
+    context.each(chunks.count(), [&](int64_t chunk) {
+      const int64_t first = chunks.first(chunk);
+      add_rows(dst.dtype, rows_from(a, first), rows_from(b, first), rows_from(dst, first), chunks.size(chunk),
+               dst.shape.c, relu);
     });
-  }
+  };
+}
 
-  void backward() override {
-    context_.each(chunks_.count(), [&](int64_t chunk) {
-      const int64_t first = chunks_.first(chunk);
-      const Rows value = task_.relu ? rows_from(task_.dst, first) : Rows{};
-      for (const Gradient* gradient : {&task_.a_grad, &task_.b_grad})
-        if (gradient->view.data != nullptr)
-          masked_gradient(task_.dst.dtype, value, rows_from(task_.dst_grad, first), rows_from(gradient->view, first),
-                          chunks_.size(chunk), task_.dst.shape.c, gradient->accumulate);
+Run bind_add_gradient(Context& context, const Site& site) {
+  return [&context, value = site.view("dst"), dst_grad = site.view("dst_grad"),
+          src_grad = Gradient(site, "src_grad")](const StepCall&) {
+    src_grad.begin(context);
+    const Chunks chunks(dst_grad.shape);
+    context.each(chunks.count(), [&](int64_t chunk) {
+      const int64_t first = chunks.first(chunk);
+      masked_gradient(dst_grad.dtype, value.data == nullptr ? Rows{} : rows_from(value, first),
+                      rows_from(dst_grad, first), rows_from(src_grad.view(), first), chunks.size(chunk),
+                      dst_grad.shape.c, src_grad.accumulates());
     });
-  }
-
- private:
-  const Context& context_;
-  const AddTask task_;
-  const Chunks chunks_;
-};
-
-}  // namespace
-
-std::unique_ptr<Operation> make(Context& context, const AddTask& task) { return std::make_unique<Add>(context, task); }
+  };
+}
 
 }  // namespace packhorse::cpu

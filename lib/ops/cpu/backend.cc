@@ -1,49 +1,80 @@
 #include "ops/cpu/backend.h"
 
+#include <array>
+
 #include <omp.h>
 
 #include "base/error.h"
 #include "ops/cpu/context.h"
-#include "ops/cpu/primitive.h"
+#include "ops/cpu/convolutions.h"
+#include "ops/cpu/rewrites.h"
 
 namespace packhorse::cpu {
 
 namespace {
 
-class CpuBackend : public Backend {
+constexpr std::array kKernels = {
+    Kernel<Context>{&kInput, bind_input},
+    Kernel<Context>{&kConvolution, bind_convolution, convolution_workspace},
+    Kernel<Context>{&kConvolutionDataGradient, bind_convolution_data_gradient, convolution_workspace},
+    Kernel<Context>{&kConvolutionWeightGradient, bind_convolution_weight_gradient, convolution_workspace},
+    Kernel<Context>{&kStatistics, bind_statistics, batch_norm_workspace},
+    Kernel<Context>{&kFinish, bind_finish},
+    Kernel<Context>{&kApply, bind_apply},
+    Kernel<Context>{&kApplyGradient, bind_apply_gradient, batch_norm_workspace},
+    Kernel<Context>{&kFinishGradient, bind_finish_gradient},
+    Kernel<Context>{&kStatisticsGradient, bind_statistics_gradient},
+    Kernel<Context>{&kBatchNormGradient, bind_batch_norm_gradient, batch_norm_workspace},
+    Kernel<Context>{&kAdd, bind_add},
+    Kernel<Context>{&kAddGradient, bind_add_gradient},
+    Kernel<Context>{&kMaxPool, bind_max_pool},
+    Kernel<Context>{&kMaxPoolGradient, bind_max_pool_gradient},
+    Kernel<Context>{&kAveragePool, bind_average_pool},
+    Kernel<Context>{&kAveragePoolGradient, bind_average_pool_gradient},
+    Kernel<Context>{&kGlobalPool, bind_global_pool},
+    Kernel<Context>{&kGlobalPoolGradient, bind_global_pool_gradient},
+    Kernel<Context>{&kFullyConnected, bind_fully_connected, fully_connected_workspace},
+    Kernel<Context>{&kFullyConnectedDataGradient, bind_fully_connected_data_gradient, fully_connected_workspace},
+    Kernel<Context>{&kFullyConnectedWeightGradient, bind_fully_connected_weight_gradient, fully_connected_workspace},
+    Kernel<Context>{&kBiasGradient, bind_bias_gradient},
+    Kernel<Context>{&kLoss, bind_loss, loss_workspace},
+    Kernel<Context>{&kLossGradient, bind_loss_gradient, loss_workspace},
+    Kernel<Context>{&kLossWithGradient, bind_loss_with_gradient, loss_workspace},
+    Kernel<Context>{&kRequests, bind_requests},
+    Kernel<Context>{&kFinite, bind_finite},
+    Kernel<Context>{&kNorm, bind_norm, sgd_workspace},
+    Kernel<Context>{&kSgd, bind_sgd, sgd_workspace},
+    Kernel<Context>{&kSgdWithNorm, bind_sgd_with_norm, sgd_workspace},
+    Kernel<Context>{&kRunningStatistics, bind_running_statistics},
+    Kernel<Context>{&kCopy, bind_copy},
+    Kernel<Context>{&kReport, bind_report},
+};
+
+class CpuBackend : public TableBackend<Context> {
  public:
-  CpuBackend(int threads, bool training) : context_(threads, training) { enter(); }
+  CpuBackend(Dtype dtype, int threads, bool training) : TableBackend(Context(dtype, threads, training), kKernels) {
+    enter();
+  }
 
   std::string name() const override { return "cpu"; }
   // oneDNN reads the number of threads from the calling thread's OpenMP setting, both when it makes a primitive and
   // when it runs one.
   void enter() override {
-    if (omp_get_max_threads() != context_.threads()) omp_set_num_threads(context_.threads());
+    if (omp_get_max_threads() != context().threads()) omp_set_num_threads(context().threads());
   }
-  std::unique_ptr<Operation> make(const ConvolutionTask& task) override { return guarded(task, task.name); }
-  std::unique_ptr<Operation> make(const BatchNormTask& task) override { return cpu::make(context_, task); }
-  std::unique_ptr<Operation> make(const AddTask& task) override { return cpu::make(context_, task); }
-  std::unique_ptr<Operation> make(const PoolTask& task) override { return cpu::make(context_, task); }
-  std::unique_ptr<Operation> make(const GlobalPoolTask& task) override { return cpu::make(context_, task); }
-  std::unique_ptr<Operation> make(const FullyConnectedTask& task) override { return guarded(task, task.name); }
-  std::unique_ptr<Loss> make(const LossTask& task) override { return cpu::make(context_, task); }
-  std::unique_ptr<Input> make(const InputTask& task) override { return cpu::make(context_, task); }
-  void ready() override { context_.give_scratch(); }
-  uint64_t packed_bytes() const override { return context_.packed_bytes(); }
-  uint64_t workspace_bytes() const override { return context_.scratch_bytes(); }
-
- private:
-  template <typename Task>
-  std::unique_ptr<Operation> guarded(const Task& task, const std::string& where) {
-    try {
-      return cpu::make(context_, task);
-    } catch (const dnnl::error& error) {
-      throw Error({std::string("oneDNN cannot compute this layer: ") + error.what(), where,
-                   "use dtype f32, or the backend reference"});
-    }
+  std::vector<Rewrite> algebraic() const override { return {move_average_pools, merge_siblings}; }
+  void rewrite(Program& program, Program& refresh) override {
+    for (const Fusion fusion : kFusions) fusion(program, *this);
+    copy_weights(context(), program, refresh);
+    round_operands(context(), program, refresh);
   }
-
-  Context context_;
+  // What no network asks for is not there: the gradient of a residual, and sums of several gradients of weights, of
+  // features or of logits.
+  bool supported(const Program& program, const Node& node) const override {
+    const bool residual = node.is(kApplyGradient) && node.find("residual") != nullptr;
+    const bool adds = node.find("src_grad_addend") != nullptr && node.is(kFullyConnectedDataGradient);
+    return !residual && !adds && addends_within(node, {"src_grad"}) && TableBackend::supported(program, node);
+  }
 };
 
 bool has_avx512() {
@@ -53,10 +84,15 @@ bool has_avx512() {
 
 }  // namespace
 
+Context::Context(Dtype dtype, int threads, bool training)
+    : dtype_(dtype), threads_(threads), training_(training), convolutions_(std::make_unique<Convolutions>(training)) {}
+Context::Context(Context&&) noexcept = default;
+Context::~Context() = default;
+
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training) {
   if (dtype == Dtype::bf16 && !has_avx512())
     throw Error({"this CPU cannot compute in bf16: it has no AVX-512", "dtype bf16", "use dtype f32 on this machine"});
-  return std::make_unique<CpuBackend>(threads, training);
+  return std::make_unique<CpuBackend>(dtype, threads, training);
 }
 
 }  // namespace packhorse::cpu

@@ -3,9 +3,11 @@
 // Rule: only primitive.h and the .cc files of this folder include dnnl.hpp.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
-#include "ops/ops.h"
+#include "ops/backend.h"
+#include "ops/nodes.h"
 #include "tensor/types.h"
 
 namespace packhorse::cpu {
@@ -13,15 +15,57 @@ namespace packhorse::cpu {
 /// Throws an Error if the CPU lacks the instructions that `dtype` needs.
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training);
 
-/// What the operations of one executor share.
+/// What the kernels of one backend share.
 class Context;
-std::unique_ptr<Operation> make(Context& context, const ConvolutionTask& task);
-std::unique_ptr<Operation> make(Context& context, const BatchNormTask& task);
-std::unique_ptr<Operation> make(Context& context, const AddTask& task);
-std::unique_ptr<Operation> make(Context& context, const PoolTask& task);
-std::unique_ptr<Operation> make(Context& context, const GlobalPoolTask& task);
-std::unique_ptr<Operation> make(Context& context, const FullyConnectedTask& task);
-std::unique_ptr<Loss> make(Context& context, const LossTask& task);
-std::unique_ptr<Input> make(Context& context, const InputTask& task);
+
+Run bind_input(Context& context, const Site& site);
+Run bind_convolution(Context& context, const Site& site);
+Run bind_convolution_data_gradient(Context& context, const Site& site);
+Run bind_convolution_weight_gradient(Context& context, const Site& site);
+Run bind_statistics(Context& context, const Site& site);
+Run bind_finish(Context& context, const Site& site);
+Run bind_apply(Context& context, const Site& site);
+Run bind_apply_gradient(Context& context, const Site& site);
+Run bind_finish_gradient(Context& context, const Site& site);
+Run bind_statistics_gradient(Context& context, const Site& site);
+Run bind_batch_norm_gradient(Context& context, const Site& site);
+Run bind_add(Context& context, const Site& site);
+Run bind_add_gradient(Context& context, const Site& site);
+Run bind_max_pool(Context& context, const Site& site);
+Run bind_max_pool_gradient(Context& context, const Site& site);
+Run bind_average_pool(Context& context, const Site& site);
+Run bind_average_pool_gradient(Context& context, const Site& site);
+Run bind_global_pool(Context& context, const Site& site);
+Run bind_global_pool_gradient(Context& context, const Site& site);
+Run bind_fully_connected(Context& context, const Site& site);
+Run bind_fully_connected_data_gradient(Context& context, const Site& site);
+Run bind_fully_connected_weight_gradient(Context& context, const Site& site);
+Run bind_bias_gradient(Context& context, const Site& site);
+Run bind_loss(Context& context, const Site& site);
+Run bind_loss_gradient(Context& context, const Site& site);
+Run bind_loss_with_gradient(Context& context, const Site& site);
+Run bind_requests(Context& context, const Site& site);
+Run bind_finite(Context& context, const Site& site);
+Run bind_norm(Context& context, const Site& site);
+Run bind_running_statistics(Context& context, const Site& site);
+Run bind_copy(Context& context, const Site& site);
+Run bind_report(Context& context, const Site& site);
+Run bind_sgd(Context& context, const Site& site);
+Run bind_sgd_with_norm(Context& context, const Site& site);
+
+// Bytes of workspace.
+uint64_t convolution_workspace(Context& context, const Program& program, const Node& node);
+uint64_t fully_connected_workspace(Context& context, const Program& program, const Node& node);
+uint64_t batch_norm_workspace(Context& context, const Program& program, const Node& node);
+uint64_t loss_workspace(Context& context, const Program& program, const Node& node);
+uint64_t sgd_workspace(Context& context, const Program& program, const Node& node);
+
+/// The weights in the order of elements that oneDNN asks for, of a convolution or its data gradient: the name of a
+/// layout for Value::layout, empty for the plain order.
+struct WeightLayout {
+  std::string name;
+  uint64_t bytes = 0;
+};
+WeightLayout weight_layout(Context& context, const Program& program, const Node& node);
 
 }  // namespace packhorse::cpu

@@ -1,42 +1,32 @@
-// What the operations of one executor share: the number of threads, and scratch memory that an operation may use only
-// while it runs.
+// What the kernels of one backend share: the number of threads, and what oneDNN was asked before.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <utility>
+#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
-#include "device/array.h"
+#include "ops/backend.h"
 #include "ops/cpu/kernels.h"
 #include "tensor/types.h"
 
 namespace packhorse::cpu {
 
+class Convolutions;  // convolution.cc
+
 class Context {
  public:
-  Context(int threads, bool training) : threads_(threads), training_(training) {}
+  Context(Dtype dtype, int threads, bool training);
+  Context(Context&&) noexcept;
+  ~Context();
 
+  Dtype dtype() const { return dtype_; }
   int threads() const { return threads_; }
   bool training() const { return training_; }
-
-  /// Requests scratch while operations are made. give_scratch() then calls `attach` once with the address: the same for
-  /// all operations, aligned to a page.
-  void want_scratch(size_t bytes, std::function<void(std::byte*)> attach) {
-    scratch_bytes_ = std::max(scratch_bytes_, bytes);
-    waiting_.push_back(std::move(attach));
-  }
-  void give_scratch() {
-    scratch_ = DeviceArray<std::byte>(host_device(), scratch_bytes_);
-    for (const auto& attach : waiting_) attach(scratch_.data());
-    waiting_.clear();
-  }
-  uint64_t scratch_bytes() const { return scratch_bytes_; }
-
-  void count_packed(uint64_t bytes) { packed_bytes_ += bytes; }
-  uint64_t packed_bytes() const { return packed_bytes_; }
+  Convolutions& convolutions() { return *convolutions_; }
 
   /// Calls body(i) for i in [0, count); a thread gets consecutive values of i.
   template <typename Body>
@@ -51,12 +41,10 @@ class Context {
   }
 
  private:
-  const int threads_;
-  const bool training_;
-  DeviceArray<std::byte> scratch_;
-  size_t scratch_bytes_ = 0;
-  uint64_t packed_bytes_ = 0;
-  std::vector<std::function<void(std::byte*)>> waiting_;
+  Dtype dtype_;
+  int threads_;
+  bool training_;
+  std::unique_ptr<Convolutions> convolutions_;
 };
 
 inline Rows rows_from(const View& view, int64_t pixel) {
@@ -67,8 +55,8 @@ inline Rows rows_from(const View& view, int64_t pixel) {
 /// Cuts the pixels of a batch into chunks that fit into a core's cache. Depends on the shape alone, see kernels.h.
 class Chunks {
  public:
-  Chunks(int64_t pixels, int64_t channels)
-      : pixels_(pixels), size_(std::clamp<int64_t>(kElements / std::max<int64_t>(channels, 1), kFewest, kMax)) {}
+  explicit Chunks(const Shape& shape)
+      : pixels_(shape.pixels()), size_(std::clamp<int64_t>(kElements / std::max<int64_t>(shape.c, 1), kFewest, kMax)) {}
   int64_t count() const { return (pixels_ + size_ - 1) / size_; }
   int64_t first(int64_t chunk) const { return chunk * size_; }
   int64_t size(int64_t chunk) const { return std::min(size_, pixels_ - first(chunk)); }
@@ -76,6 +64,28 @@ class Chunks {
  private:
   static constexpr int64_t kElements = 65536, kFewest = 64, kMax = 4096;
   int64_t pixels_, size_;
+};
+
+/// Where a gradient is written, and the sum of the contributions before it.
+class Gradient {
+ public:
+  Gradient(const Site& site, const std::string& role) : dst_(site.view(role)), addend_(site.view(role + "_addend")) {}
+  const View& view() const { return dst_; }
+  /// True if the kernel must add to what is there after begin().
+  bool accumulates() const { return addend_.data != nullptr; }
+  /// The addend normally lies there already: the plan puts the two at one place.
+  void begin(const Context& context) const {
+    if (!accumulates() || addend_.data == dst_.data) return;
+    const Chunks chunks(dst_.shape);
+    context.each(chunks.count(), [&](int64_t chunk) {
+      const int64_t first = chunks.first(chunk);
+      masked_gradient(dst_.dtype, {}, rows_from(addend_, first), rows_from(dst_, first), chunks.size(chunk),
+                      dst_.shape.c, false);
+    });
+  }
+
+ private:
+  View dst_, addend_;
 };
 
 }  // namespace packhorse::cpu

@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "base/error.h"
 #include "ops/cpu/backend.h"
 #include "ops/cpu/context.h"
-#include "ops/cpu/primitive.h"
+#include "ops/cpu/convolutions.h"
 
 namespace packhorse::cpu {
 
@@ -18,163 +19,217 @@ using Tag = memory::format_tag;
 constexpr size_t kPage = 4096;
 size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
-memory::desc channels_last(const View& view, const std::string& name) {
-  if (!view.dense())
-    throw Error({"a convolution reads and writes whole tensors, not ranges of channels", name,
-                 "give the tensor a buffer of its own in the schedule"});
-  return {{view.shape.n, view.shape.c, view.shape.h, view.shape.w}, type_of(view.dtype), Tag::nhwc};
+memory::desc channels_last(const Shape& shape, Dtype dtype) {
+  return {{shape.n, shape.c, shape.h, shape.w}, type_of(dtype), Tag::nhwc};
+}
+memory::desc any_layout(const Geometry& g, memory::data_type type) { return {g.weights(), type, Tag::any}; }
+memory::desc plain_weights(const memory::dims& dims) { return {dims, memory::data_type::f32, Tag::oihw}; }
+
+// The padding behind the image may differ from that before it: what the last window needs.
+memory::dims padding_behind(const Geometry& g) {
+  return {(g.dst.h - 1) * g.stride + g.kernel - g.src.h - g.pad, (g.dst.w - 1) * g.stride + g.kernel - g.src.w - g.pad};
 }
 
-// There are up to three copies of the weights: the f32 master, the blocked layout that forward reads and, if it
-// differs, the blocked layout that backward reads. oneDNN computes the gradient in a blocked layout; it is reordered
-// into the plain order of the flat array.
-class Convolution : public Operation {
- public:
-  Convolution(Context& context, const ConvolutionTask& task) : context_(context), task_(task), geometry_(task) {
-    const auto forward = make_forward();
-    if (context.training()) {
-      if (task.src_grad.view.data != nullptr) make_backward_data(forward);
-      make_backward_weights(forward);
-    }
-    ask_for_scratch();
+// The roles differ between a convolution and its gradients; the geometry is the same.
+Geometry geometry_of(const Program& program, const Node& node) {
+  const Operand& src = node.at(node.is(kConvolutionDataGradient) ? "src_grad" : "src");
+  const Operand& dst = node.at(node.is(kConvolution) ? "dst" : "dst_grad");
+  for (const Operand* operand : {&src, &dst})
+    if (operand->count != program.value(*operand).shape.c)
+      throw Error({"a convolution reads and writes whole values, not ranges of channels", node.name,
+                   "let it read a value of its own"});
+  return {.src = program.shape(src),
+          .dst = program.shape(dst),
+          .kernel = static_cast<int64_t>(node.number("kernel")),
+          .stride = static_cast<int64_t>(node.number("stride")),
+          .pad = static_cast<int64_t>(node.number("pad")),
+          .dtype = program.value(dst).dtype};
+}
+
+// oneDNN's own words for what it cannot do mean nothing without the layer.
+template <typename Work>
+auto explained(const std::string& layer, const Work& work) {
+  try {
+    return work();
+  } catch (const dnnl::error& error) {
+    throw Error({std::string("oneDNN cannot compute this layer: ") + error.what(), layer,
+                 "use dtype f32, or the backend reference"});
   }
+}
 
-  void forward(Phase /*phase*/) override { forward_.run(); }
+template <typename Description>
+size_t scratchpad_bytes(const Description& description) {
+  return whole_pages(description.scratchpad_desc().get_size());
+}
 
-  void backward() override {
-    backward_weights_.run();
-    if (unpack_gradient_) unpack_gradient_.run();
-    if (!backward_data_) return;
-    backward_data_.run();
-    if (accumulates()) add_to_source();
-  }
+memory scratchpad_at(const dnnl::primitive_desc_base& description, std::byte* address) {
+  return memory_at(description.scratchpad_desc(), address);
+}
 
-  void parameters_changed() override {
-    if (pack_forward_) pack_forward_.run();
-    if (pack_backward_) pack_backward_.run();
-  }
-
- private:
-  struct Geometry {
-    explicit Geometry(const ConvolutionTask& t)
-        : strides{t.stride, t.stride},
-          before{t.pad, t.pad},
-          after{(t.dst.shape.h - 1) * t.stride + t.kernel - t.src.shape.h - t.pad,
-                (t.dst.shape.w - 1) * t.stride + t.kernel - t.src.shape.w - t.pad},
-          weights{t.dst.shape.c, t.src.shape.c, t.kernel, t.kernel} {}
-    memory::dims strides, before, after, weights;
-  };
-
-  bool accumulates() const { return task_.src_grad.accumulate; }
-
-  memory::desc any_weights(memory::data_type type) const { return {geometry_.weights, type, Tag::any}; }
-  memory::desc plain_weights() const { return {geometry_.weights, memory::data_type::f32, Tag::oihw}; }
-
-  dnnl::convolution_forward::primitive_desc make_forward() {
-    const auto src = channels_last(task_.src, task_.name), dst = channels_last(task_.dst, task_.name);
-    dnnl::convolution_forward::primitive_desc description(
-        {context_.training() ? prop_kind::forward_training : prop_kind::forward_inference,
-         dnnl::algorithm::convolution_direct, src, any_weights(type_of(task_.src.dtype)), dst, geometry_.strides,
-         geometry_.before, geometry_.after},
-        user_scratchpad(), cpu_engine());
-    const memory weights = packed(description.weights_desc(), pack_forward_);
-    forward_ = Bound(dnnl::convolution_forward(description), {{DNNL_ARG_SRC, memory_at(src, task_.src.data)},
-                                                              {DNNL_ARG_WEIGHTS, weights},
-                                                              {DNNL_ARG_DST, memory_at(dst, task_.dst.data)},
-                                                              scratchpad(description)});
-    return description;
-  }
-
-  void make_backward_data(const dnnl::convolution_forward::primitive_desc& forward) {
-    const auto src = channels_last(task_.src_grad.view, task_.name), dst = channels_last(task_.dst_grad, task_.name);
-    const dnnl::convolution_backward_data::primitive_desc description(
-        {dnnl::algorithm::convolution_direct, src, any_weights(type_of(task_.src.dtype)), dst, geometry_.strides,
-         geometry_.before, geometry_.after},
-        user_scratchpad(), cpu_engine(), forward);
-    const bool same = description.weights_desc() == forward.weights_desc();
-    const memory weights = same ? forward_weights_ : packed(description.weights_desc(), pack_backward_);
-    if (accumulates()) temporary_bytes_ = whole_pages(src.get_size());
-    backward_data_ =
-        Bound(dnnl::convolution_backward_data(description),
-              {{DNNL_ARG_DIFF_SRC, memory_at(src, accumulates() ? DNNL_MEMORY_NONE : task_.src_grad.view.data)},
-               {DNNL_ARG_WEIGHTS, weights},
-               {DNNL_ARG_DIFF_DST, memory_at(dst, task_.dst_grad.data)},
-               scratchpad(description)});
-  }
-
-  void make_backward_weights(const dnnl::convolution_forward::primitive_desc& forward) {
-    const auto src = channels_last(task_.src, task_.name), dst = channels_last(task_.dst_grad, task_.name);
-    const dnnl::convolution_backward_weights::primitive_desc description(
-        {dnnl::algorithm::convolution_direct, src, any_weights(memory::data_type::f32), dst, geometry_.strides,
-         geometry_.before, geometry_.after},
-        user_scratchpad(), cpu_engine(), forward);
-    const auto blocked = description.diff_weights_desc();
-    const bool plain = blocked == plain_weights();
-    if (!plain) temporary_bytes_ = std::max(temporary_bytes_, whole_pages(blocked.get_size()));
-    const memory gradient = memory_at(blocked, plain ? task_.weight_grad : DNNL_MEMORY_NONE);
-    backward_weights_ = Bound(dnnl::convolution_backward_weights(description),
-                              {{DNNL_ARG_SRC, memory_at(src, task_.src.data)},
-                               {DNNL_ARG_DIFF_DST, memory_at(dst, task_.dst_grad.data)},
-                               {DNNL_ARG_DIFF_WEIGHTS, gradient},
-                               scratchpad(description)});
-    if (!plain) unpack_gradient_ = reorder(gradient, memory_at(plain_weights(), task_.weight_grad));
-  }
-
-  // The weights in the layout that a primitive asks for: a copy, or the master itself if it has this layout.
-  memory packed(const memory::desc& desc, Bound& pack) {
-    const memory master = memory_at(plain_weights(), task_.weight);
-    memory copy = desc == plain_weights() ? master : memory(desc, cpu_engine());
-    if (copy.get_data_handle() != task_.weight) {
-      pack = reorder(master, copy);
-      context_.count_packed(desc.get_size());
-    }
-    if (!forward_) forward_weights_ = copy;
-    return copy;
-  }
-
-  template <typename Description>
-  Bound::Argument scratchpad(const Description& description) {
-    scratchpad_bytes_ = std::max(scratchpad_bytes_, description.scratchpad_desc().get_size());
-    return {DNNL_ARG_SCRATCHPAD, memory_at(description.scratchpad_desc())};
-  }
-
-  void ask_for_scratch() {
-    context_.want_scratch(temporary_bytes_ + scratchpad_bytes_, [this](std::byte* scratch) {
-      temporary_ = scratch;
-      for (Bound* bound : {&forward_, &backward_data_, &backward_weights_})
-        bound->set_address(DNNL_ARG_SCRATCHPAD, scratch + temporary_bytes_);
-      if (accumulates()) backward_data_.set_address(DNNL_ARG_DIFF_SRC, scratch);
-      if (!unpack_gradient_) return;
-      backward_weights_.set_address(DNNL_ARG_DIFF_WEIGHTS, scratch);
-      unpack_gradient_.set_address(DNNL_ARG_FROM, scratch);
-    });
-  }
-
-  void add_to_source() {
-    View temporary = task_.src_grad.view;
-    temporary.data = temporary_;
-    const View& gradient = task_.src_grad.view;
-    const Chunks chunks(gradient.shape.pixels(), gradient.shape.c);
-    context_.each(chunks.count(), [&](int64_t chunk) {
-      const int64_t first = chunks.first(chunk);
-      masked_gradient(gradient.dtype, {}, rows_from(temporary, first), rows_from(gradient, first), chunks.size(chunk),
-                      gradient.shape.c, true);
-    });
-  }
-
-  Context& context_;
-  const ConvolutionTask task_;
-  const Geometry geometry_;
-  Bound forward_, backward_data_, backward_weights_, pack_forward_, pack_backward_, unpack_gradient_;
-  memory forward_weights_;
-  size_t temporary_bytes_ = 0, scratchpad_bytes_ = 0;
-  std::byte* temporary_ = nullptr;
-};
+// The gradient of the weights comes in a layout of oneDNN's own; the flat array has the plain one.
+bool needs_unpacking(const Convolutions::Weights& description, const Geometry& geometry) {
+  return description.diff_weights_desc() != plain_weights(geometry.weights());
+}
 
 }  // namespace
 
-std::unique_ptr<Operation> make(Context& context, const ConvolutionTask& task) {
-  return std::make_unique<Convolution>(context, task);
+const Convolutions::Forward& Convolutions::forward(const Geometry& g) {
+  Known& known = known_[g.key()];
+  if (!known.forward)
+    known.forward.emplace(
+        dnnl::convolution_forward::desc(training_ ? prop_kind::forward_training : prop_kind::forward_inference,
+                                        dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
+                                        any_layout(g, type_of(g.dtype)), channels_last(g.dst, g.dtype),
+                                        {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
+        user_scratchpad(), cpu_engine());
+  return *known.forward;
+}
+
+const Convolutions::Data& Convolutions::data(const Geometry& g) {
+  const Forward& hint = forward(g);
+  Known& known = known_[g.key()];
+  if (!known.data)
+    known.data.emplace(
+        dnnl::convolution_backward_data::desc(dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
+                                              any_layout(g, type_of(g.dtype)), channels_last(g.dst, g.dtype),
+                                              {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
+        user_scratchpad(), cpu_engine(), hint);
+  return *known.data;
+}
+
+const Convolutions::Weights& Convolutions::weights(const Geometry& g) {
+  const Forward& hint = forward(g);
+  Known& known = known_[g.key()];
+  if (!known.weights)
+    known.weights.emplace(
+        dnnl::convolution_backward_weights::desc(dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
+                                                 any_layout(g, memory::data_type::f32), channels_last(g.dst, g.dtype),
+                                                 {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
+        user_scratchpad(), cpu_engine(), hint);
+  return *known.weights;
+}
+
+std::string Convolutions::name_of(const memory::desc& layout) {
+  if (layout == plain_weights(layout.dims())) return "";
+  const auto found = std::find(layouts_.begin(), layouts_.end(), layout);
+  const auto number = found - layouts_.begin();
+  if (found == layouts_.end()) layouts_.push_back(layout);
+  return "layout " + std::to_string(number + 1);
+}
+
+const memory::desc& Convolutions::layout(const std::string& name) const {
+  return layouts_.at(static_cast<size_t>(std::stoi(name.substr(name.find(' ') + 1)) - 1));
+}
+
+WeightLayout weight_layout(Context& context, const Program& program, const Node& node) {
+  return explained(node.name, [&]() -> WeightLayout {
+    const Geometry geometry = geometry_of(program, node);
+    Convolutions& all = context.convolutions();
+    const memory::desc layout =
+        node.is(kConvolution) ? all.forward(geometry).weights_desc() : all.data(geometry).weights_desc();
+    return {all.name_of(layout), layout.get_size()};
+  });
+}
+
+uint64_t convolution_workspace(Context& context, const Program& program, const Node& node) {
+  return explained(node.name, [&]() -> uint64_t {
+    const Geometry geometry = geometry_of(program, node);
+    Convolutions& all = context.convolutions();
+    if (node.is(kConvolution)) return scratchpad_bytes(all.forward(geometry));
+    if (node.is(kConvolutionDataGradient)) {
+      const auto& description = all.data(geometry);
+      const bool adds = node.find("src_grad_addend") != nullptr;
+      return scratchpad_bytes(description) + (adds ? whole_pages(description.diff_src_desc().get_size()) : 0);
+    }
+    const auto& description = all.weights(geometry);
+    return scratchpad_bytes(description) +
+           (needs_unpacking(description, geometry) ? whole_pages(description.diff_weights_desc().get_size()) : 0);
+  });
+}
+
+Run bind_convolution(Context& context, const Site& site) {
+  return explained(site.name(), [&]() -> Run {
+    const auto& description = context.convolutions().forward(geometry_of(site.program(), site.node()));
+    const Bound bound(dnnl::convolution_forward(description),
+                      {{DNNL_ARG_SRC, memory_at(description.src_desc(), site.view("src").data)},
+                       {DNNL_ARG_WEIGHTS, memory_at(description.weights_desc(), site.view("weight").data)},
+                       {DNNL_ARG_DST, memory_at(description.dst_desc(), site.view("dst").data)},
+                       {DNNL_ARG_SCRATCHPAD, scratchpad_at(description, site.array<std::byte>("workspace"))}});
+    return [bound](const StepCall&) { bound.run(); };
+  });
+}
+
+Run bind_convolution_data_gradient(Context& context, const Site& site) {
+  return explained(site.name(), [&]() -> Run {
+    const auto& description = context.convolutions().data(geometry_of(site.program(), site.node()));
+    const Gradient src_grad(site, "src_grad");
+    // What is added to must not be overwritten: the contribution goes to the workspace first.
+    auto* workspace = site.array<std::byte>("workspace");
+    void* dst = src_grad.view().data;
+    if (src_grad.accumulates()) {
+      dst = workspace;
+      workspace += whole_pages(description.diff_src_desc().get_size());
+    }
+    const Bound bound(dnnl::convolution_backward_data(description),
+                      {{DNNL_ARG_DIFF_SRC, memory_at(description.diff_src_desc(), dst)},
+                       {DNNL_ARG_WEIGHTS, memory_at(description.weights_desc(), site.view("weight").data)},
+                       {DNNL_ARG_DIFF_DST, memory_at(description.diff_dst_desc(), site.view("dst_grad").data)},
+                       {DNNL_ARG_SCRATCHPAD, scratchpad_at(description, workspace)}});
+    if (!src_grad.accumulates()) return [bound](const StepCall&) { bound.run(); };
+    View contribution = src_grad.view();
+    contribution.data = dst;
+    return [&context, bound, src_grad, contribution](const StepCall&) {
+      bound.run();
+      src_grad.begin(context);
+      const View& sum = src_grad.view();
+      const Chunks chunks(sum.shape);
+      context.each(chunks.count(), [&](int64_t chunk) {
+        const int64_t first = chunks.first(chunk);
+        masked_gradient(sum.dtype, {}, rows_from(contribution, first), rows_from(sum, first), chunks.size(chunk),
+                        sum.shape.c, true);
+      });
+    };
+  });
+}
+
+Run bind_convolution_weight_gradient(Context& context, const Site& site) {
+  return explained(site.name(), [&]() -> Run {
+    const Geometry geometry = geometry_of(site.program(), site.node());
+    const auto& description = context.convolutions().weights(geometry);
+    const bool unpack = needs_unpacking(description, geometry);
+    auto* workspace = site.array<std::byte>("workspace");
+    auto* plain = site.array<float>("weight_grad");
+    const memory gradient = memory_at(description.diff_weights_desc(), unpack ? static_cast<void*>(workspace) : plain);
+    if (unpack) workspace += whole_pages(description.diff_weights_desc().get_size());
+    const Bound bound(dnnl::convolution_backward_weights(description),
+                      {{DNNL_ARG_SRC, memory_at(description.src_desc(), site.view("src").data)},
+                       {DNNL_ARG_DIFF_DST, memory_at(description.diff_dst_desc(), site.view("dst_grad").data)},
+                       {DNNL_ARG_DIFF_WEIGHTS, gradient},
+                       {DNNL_ARG_SCRATCHPAD, scratchpad_at(description, workspace)}});
+    if (!unpack) return [bound](const StepCall&) { bound.run(); };
+    const Bound unpacking = reorder(gradient, memory_at(plain_weights(geometry.weights()), plain));
+    return [bound, unpacking](const StepCall&) {
+      bound.run();
+      unpacking.run();
+    };
+  });
+}
+
+Run bind_copy(Context& context, const Site& site) {
+  const Value& dst = site.program().value(site.node().at("dst"));
+  if (!dst.layout.empty()) {
+    const memory::desc& layout = context.convolutions().layout(dst.layout);
+    const Bound bound = reorder(memory_at(plain_weights(layout.dims()), site.view("src").data),
+                                memory_at(layout, site.view("dst").data));
+    return [bound](const StepCall&) { bound.run(); };
+  }
+  return [&context, src = site.array<float>("src"), to = site.array<Bf16>("dst"),
+          count = site.view("src").shape.count()](const StepCall&) {
+    constexpr int64_t kPiece = 65536;
+    context.each((count + kPiece - 1) / kPiece, [&](int64_t piece) {
+      to_bf16(src + piece * kPiece, to + piece * kPiece, std::min(kPiece, count - piece * kPiece));
+    });
+  };
 }
 
 }  // namespace packhorse::cpu

@@ -134,6 +134,33 @@ PACKHORSE_INLINE void scale_shift_rows(Rows src, Rows dst, int64_t pixels, int64
   }
 }
 
+// What the value would be after a store and a load.
+PACKHORSE_INLINE Floats rounded(const float* /*as*/, Floats value) { return value; }
+PACKHORSE_INLINE Floats rounded(const Bf16* /*as*/, Floats value) {
+  const Words word = reinterpret_cast<Words>(value);
+  return reinterpret_cast<Floats>((word + 0x7fff + ((word >> 16) & 1)) & 0xffff0000);
+}
+PACKHORSE_INLINE float rounded_one(const float* /*as*/, float value) { return value; }
+PACKHORSE_INLINE float rounded_one(const Bf16* /*as*/, float value) { return static_cast<float>(Bf16(value)); }
+
+template <typename T>
+PACKHORSE_INLINE void scale_shift_add_rows(Rows src, Rows residual, Rows dst, int64_t pixels, int64_t channels,
+                                           const float* a, const float* b, bool relu) {
+  for (int64_t p = 0; p < pixels; ++p) {
+    const T *from = row<T>(src, p), *other = row<T>(residual, p);
+    T* to = row<T>(dst, p);
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) {
+      const Floats value = rounded(from, load(from + c) * load(a + c) + load(b + c)) + load(other + c);
+      store(to + c, relu ? keep_where(value > 0, value) : value);
+    }
+    for (; c < channels; ++c) {
+      const float value = rounded_one(from, load_one(from + c) * a[c] + b[c]) + load_one(other + c);
+      store_one(to + c, relu && !(value > 0) ? 0.0f : value);
+    }
+  }
+}
+
 template <typename T>
 struct GradientSums {
   Rows src, dst_grad;
@@ -445,6 +472,11 @@ PACKHORSE_CLONES
     void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
                      bool relu){PACKHORSE_BY_DTYPE(scale_shift_rows<float>(src, dst, pixels, channels, a, b, relu),
                                                    scale_shift_rows<Bf16>(src, dst, pixels, channels, a, b, relu))}
+
+PACKHORSE_CLONES void scale_shift_add(Dtype dtype, Rows src, Rows residual, Rows dst, int64_t pixels, int64_t channels,
+                                      const float* a, const float* b, bool relu){
+    PACKHORSE_BY_DTYPE(scale_shift_add_rows<float>(src, residual, dst, pixels, channels, a, b, relu),
+                       scale_shift_add_rows<Bf16>(src, residual, dst, pixels, channels, a, b, relu))}
 
 PACKHORSE_CLONES
     void gradient_sums(Dtype dtype, Rows src, Rows dst_grad, int64_t pixels, int64_t channels, const float* a,

@@ -23,6 +23,9 @@ void channel_moments(Dtype dtype, Rows src, int64_t pixels, int64_t channels, fl
 /// dst = src * a + b, then ReLU if `relu`.
 void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
                  bool relu);
+/// dst = src * a + b, rounded to dtype, then + residual, then ReLU if `relu`.
+void scale_shift_add(Dtype dtype, Rows src, Rows residual, Rows dst, int64_t pixels, int64_t channels, const float* a,
+                     const float* b, bool relu);
 
 /// With g = dst_grad where src * a + b > 0 (everywhere without relu): sums of g and of g * (src - mean).
 void gradient_sums(Dtype dtype, Rows src, Rows dst_grad, int64_t pixels, int64_t channels, const float* a,

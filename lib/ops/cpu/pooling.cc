@@ -5,88 +5,90 @@ namespace packhorse::cpu {
 
 namespace {
 
-class Pool : public Operation {
- public:
-  Pool(const Context& context, const PoolTask& task) : context_(context), task_(task) {
-    const Shape &src = task.src.shape, &dst = task.dst.shape;
-    shape_ = {.src_h = src.h,
+/// A pool's geometry, and where the pixels of each image begin.
+struct Pool {
+  Pool(const Site& site, const Shape& src, const Shape& dst)
+      : images(src.n),
+        shape{.src_h = src.h,
               .src_w = src.w,
               .dst_h = dst.h,
               .dst_w = dst.w,
               .channels = src.c,
-              .kernel = task.kernel,
-              .stride = task.stride,
-              .pad = task.pad};
+              .kernel = site.integer("kernel"),
+              .stride = site.integer("stride"),
+              .pad = site.integer("pad")},
+        argmax(site.array<uint8_t>("argmax")) {}
+
+  Rows src(const View& view, int64_t n) const { return rows_from(view, n * shape.src_h * shape.src_w); }
+  Rows dst(const View& view, int64_t n) const { return rows_from(view, n * shape.dst_h * shape.dst_w); }
+  uint8_t* places(int64_t n) const {
+    return argmax == nullptr ? nullptr : argmax + n * shape.dst_h * shape.dst_w * shape.channels;
   }
 
-  void forward(Phase /*phase*/) override {
-    context_.each(task_.dst.shape.n * shape_.dst_h, [&](int64_t line) {
-      const int64_t n = line / shape_.dst_h, y = line % shape_.dst_h;
-      const Rows src = rows_from(task_.src, n * src_area()), dst = rows_from(task_.dst, n * dst_area());
-      if (task_.maximum)
-        max_pool_row(task_.src.dtype, shape_, y, src, dst, argmax(n));
-      else
-        average_pool_row(task_.src.dtype, shape_, y, src, dst);
-    });
-  }
-
-  void backward() override {
-    context_.each(task_.src.shape.n * shape_.src_h, [&](int64_t line) {
-      const int64_t n = line / shape_.src_h, y = line % shape_.src_h;
-      const Rows src = rows_from(task_.src_grad.view, n * src_area()), dst = rows_from(task_.dst_grad, n * dst_area());
-      if (task_.maximum)
-        max_pool_gradient_row(task_.src.dtype, shape_, y, dst, argmax(n), src, task_.src_grad.accumulate);
-      else
-        average_pool_gradient_row(task_.src.dtype, shape_, y, dst, src, task_.src_grad.accumulate);
-    });
-  }
-
- private:
-  int64_t src_area() const { return shape_.src_h * shape_.src_w; }
-  int64_t dst_area() const { return shape_.dst_h * shape_.dst_w; }
-  uint8_t* argmax(int64_t n) const {
-    return task_.argmax == nullptr ? nullptr : task_.argmax + n * dst_area() * shape_.channels;
-  }
-
-  const Context& context_;
-  const PoolTask task_;
-  PoolShape shape_;
+  int64_t images;
+  PoolShape shape;
+  uint8_t* argmax;
 };
 
-class GlobalPool : public Operation {
- public:
-  GlobalPool(const Context& context, const GlobalPoolTask& task)
-      : context_(context), task_(task), area_(task.src.shape.h * task.src.shape.w) {}
+// Calls row(n, y) for each row of each image.
+template <typename Row>
+void each_row(const Context& context, int64_t images, int64_t height, const Row& row) {
+  context.each(images * height, [&](int64_t line) { row(line / height, line % height); });
+}
 
-  void forward(Phase /*phase*/) override {
-    context_.each(task_.src.shape.n, [&](int64_t n) {
-      mean_of_pixels(task_.src.dtype, rows_from(task_.src, n * area_), area_, channels(), task_.dst + n * channels());
+Run bind_forward(const Context& context, const Site& site, bool maximum) {
+  const View src = site.view("src"), dst = site.view("dst");
+  return [&context, src, dst, maximum, pool = Pool(site, src.shape, dst.shape)](const StepCall&) {
+    each_row(context, pool.images, pool.shape.dst_h, [&](int64_t n, int64_t y) {
+      if (maximum)
+        max_pool_row(src.dtype, pool.shape, y, pool.src(src, n), pool.dst(dst, n), pool.places(n));
+      else
+        average_pool_row(src.dtype, pool.shape, y, pool.src(src, n), pool.dst(dst, n));
     });
-  }
+  };
+}
 
-  void backward() override {
-    const View& gradient = task_.src_grad.view;
-    context_.each(gradient.shape.n, [&](int64_t n) {
-      spread_to_pixels(gradient.dtype, task_.dst_grad + n * channels(), 1.0f / static_cast<float>(area_),
-                       rows_from(gradient, n * area_), area_, channels(), task_.src_grad.accumulate);
+Run bind_gradient(const Context& context, const Site& site, bool maximum) {
+  const View src = site.view("src_grad"), dst = site.view("dst_grad");
+  return [&context, src, dst, maximum, gradient = Gradient(site, "src_grad"),
+          pool = Pool(site, src.shape, dst.shape)](const StepCall&) {
+    gradient.begin(context);
+    each_row(context, pool.images, pool.shape.src_h, [&](int64_t n, int64_t y) {
+      if (maximum)
+        max_pool_gradient_row(src.dtype, pool.shape, y, pool.dst(dst, n), pool.places(n), pool.src(src, n),
+                              gradient.accumulates());
+      else
+        average_pool_gradient_row(src.dtype, pool.shape, y, pool.dst(dst, n), pool.src(src, n), gradient.accumulates());
     });
-  }
-
- private:
-  int64_t channels() const { return task_.src.shape.c; }
-
-  const Context& context_;
-  const GlobalPoolTask task_;
-  const int64_t area_;
-};
+  };
+}
 
 }  // namespace
 
-std::unique_ptr<Operation> make(Context& context, const PoolTask& task) {
-  return std::make_unique<Pool>(context, task);
+Run bind_max_pool(Context& context, const Site& site) { return bind_forward(context, site, true); }
+Run bind_average_pool(Context& context, const Site& site) { return bind_forward(context, site, false); }
+Run bind_max_pool_gradient(Context& context, const Site& site) { return bind_gradient(context, site, true); }
+Run bind_average_pool_gradient(Context& context, const Site& site) { return bind_gradient(context, site, false); }
+
+Run bind_global_pool(Context& context, const Site& site) {
+  return [&context, src = site.view("src"), dst = site.array<float>("dst")](const StepCall&) {
+    const int64_t area = src.shape.h * src.shape.w, channels = src.shape.c;
+    context.each(src.shape.n, [&](int64_t n) {
+      mean_of_pixels(src.dtype, rows_from(src, n * area), area, channels, dst + n * channels);
+    });
+  };
 }
-std::unique_ptr<Operation> make(Context& context, const GlobalPoolTask& task) {
-  return std::make_unique<GlobalPool>(context, task);
+
+Run bind_global_pool_gradient(Context& context, const Site& site) {
+  return [&context, dst_grad = site.array<float>("dst_grad"), gradient = Gradient(site, "src_grad")](const StepCall&) {
+    gradient.begin(context);
+    const View& dst = gradient.view();
+    const int64_t area = dst.shape.h * dst.shape.w, channels = dst.shape.c;
+    context.each(dst.shape.n, [&](int64_t n) {
+      spread_to_pixels(dst.dtype, dst_grad + n * channels, 1.0f / static_cast<float>(area), rows_from(dst, n * area),
+                       area, channels, gradient.accumulates());
+    });
+  };
 }
 
 }  // namespace packhorse::cpu

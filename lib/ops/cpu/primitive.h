@@ -35,14 +35,10 @@ class Bound {
     for (const auto& [place, memory] : memories_) arguments_.push_back({place, memory.get()});
   }
   explicit operator bool() const { return static_cast<bool>(primitive_); }
-  void run() {
+  void run() const {
     dnnl::error::wrap_c_api(
         dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(arguments_.size()), arguments_.data()),
         "oneDNN could not run a primitive");
-  }
-  void set_address(int place, void* address) {
-    for (auto& [candidate, memory] : memories_)
-      if (candidate == place) memory.set_data_handle(address);
   }
 
  private:
@@ -52,8 +48,8 @@ class Bound {
   std::vector<dnnl_exec_arg_t> arguments_;
 };
 
-/// A memory object; without `address`, set_address() sets it later.
-inline dnnl::memory memory_at(const dnnl::memory::desc& desc, const void* address = DNNL_MEMORY_NONE) {
+/// A memory object for what lies at `address`.
+inline dnnl::memory memory_at(const dnnl::memory::desc& desc, const void* address) {
   return {desc, cpu_engine(), const_cast<void*>(address)};
 }
 

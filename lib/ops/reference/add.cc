@@ -4,41 +4,26 @@
 
 namespace packhorse::reference {
 
-namespace {
+Run bind_add(Context& /*context*/, const Site& site) {
+  return [a = site.view("a"), b = site.view("b"), dst = site.view("dst"), relu = site.flag("relu")](const StepCall&) {
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < dst.shape.c; ++c) {
+        const float sum = at(a, p)[c] + at(b, p)[c];
+        at(dst, p)[c] = relu ? std::max(sum, 0.0f) : sum;
+      }
+  };
+}
 
-class Add : public Operation {
- public:
-  explicit Add(const AddTask& task) : task_(task) {}
-
-  void forward(Phase /*phase*/) override {
-    each([&](int64_t p, int64_t c) {
-      const float sum = at(task_.a, p)[c] + at(task_.b, p)[c];
-      at(task_.dst, p)[c] = task_.relu ? std::max(sum, 0.0f) : sum;
-    });
-  }
-
-  void backward() override {
-    for (const Gradient& gradient : {task_.a_grad, task_.b_grad}) {
-      if (gradient.view.data == nullptr) continue;
-      begin(gradient);
-      each([&](int64_t p, int64_t c) {
-        if (!task_.relu || at(task_.dst, p)[c] > 0) at(gradient.view, p)[c] += at(task_.dst_grad, p)[c];
-      });
-    }
-  }
-
- private:
-  template <typename Visit>
-  void each(const Visit& visit) const {
-    for (int64_t p = 0; p < task_.dst.shape.pixels(); ++p)
-      for (int64_t c = 0; c < task_.dst.shape.c; ++c) visit(p, c);
-  }
-
-  const AddTask task_;
-};
-
-}  // namespace
-
-std::unique_ptr<Operation> make(const AddTask& task) { return std::make_unique<Add>(task); }
+// Each element before the next: the result may lie where dst_grad lies.
+Run bind_add_gradient(Context& /*context*/, const Site& site) {
+  return [value = site.view("dst"), dst_grad = site.view("dst_grad"), dst = site.view("src_grad"),
+          addend = site.view("src_grad_addend")](const StepCall&) {
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < dst.shape.c; ++c) {
+        const bool passes = value.data == nullptr || at(value, p)[c] > 0;
+        at(dst, p)[c] = (passes ? at(dst_grad, p)[c] : 0.0f) + (addend.data == nullptr ? 0.0f : at(addend, p)[c]);
+      }
+  };
+}
 
 }  // namespace packhorse::reference

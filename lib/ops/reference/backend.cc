@@ -1,6 +1,6 @@
 #include "ops/reference/backend.h"
 
-#include <algorithm>
+#include <array>
 
 #include "base/error.h"
 
@@ -8,17 +8,48 @@ namespace packhorse::reference {
 
 namespace {
 
-class ReferenceBackend : public Backend {
+constexpr std::array kKernels = {
+    Kernel<Context>{&kInput, bind_input},
+    Kernel<Context>{&kConvolution, bind_convolution},
+    Kernel<Context>{&kConvolutionDataGradient, bind_convolution_data_gradient},
+    Kernel<Context>{&kConvolutionWeightGradient, bind_convolution_weight_gradient},
+    Kernel<Context>{&kStatistics, bind_statistics},
+    Kernel<Context>{&kFinish, bind_finish},
+    Kernel<Context>{&kApply, bind_apply},
+    Kernel<Context>{&kApplyGradient, bind_apply_gradient},
+    Kernel<Context>{&kFinishGradient, bind_finish_gradient},
+    Kernel<Context>{&kStatisticsGradient, bind_statistics_gradient},
+    Kernel<Context>{&kAdd, bind_add},
+    Kernel<Context>{&kAddGradient, bind_add_gradient},
+    Kernel<Context>{&kMaxPool, bind_max_pool},
+    Kernel<Context>{&kMaxPoolGradient, bind_max_pool_gradient},
+    Kernel<Context>{&kAveragePool, bind_average_pool},
+    Kernel<Context>{&kAveragePoolGradient, bind_average_pool_gradient},
+    Kernel<Context>{&kGlobalPool, bind_global_pool},
+    Kernel<Context>{&kGlobalPoolGradient, bind_global_pool_gradient},
+    Kernel<Context>{&kFullyConnected, bind_fully_connected},
+    Kernel<Context>{&kFullyConnectedDataGradient, bind_fully_connected_data_gradient},
+    Kernel<Context>{&kFullyConnectedWeightGradient, bind_fully_connected_weight_gradient},
+    Kernel<Context>{&kBiasGradient, bind_bias_gradient},
+    Kernel<Context>{&kLoss, bind_loss},
+    Kernel<Context>{&kLossGradient, bind_loss_gradient},
+    Kernel<Context>{&kRequests, bind_requests},
+    Kernel<Context>{&kFinite, bind_finite},
+    Kernel<Context>{&kNorm, bind_norm},
+    Kernel<Context>{&kRunningStatistics, bind_running_statistics},
+    Kernel<Context>{&kReport, bind_report},
+    Kernel<Context>{&kSgd, bind_sgd},
+};
+
+class ReferenceBackend : public TableBackend<Context> {
  public:
+  ReferenceBackend() : TableBackend(Context{}, kKernels) {}
   std::string name() const override { return "reference"; }
-  std::unique_ptr<Operation> make(const ConvolutionTask& task) override { return reference::make(task); }
-  std::unique_ptr<Operation> make(const BatchNormTask& task) override { return reference::make(task); }
-  std::unique_ptr<Operation> make(const AddTask& task) override { return reference::make(task); }
-  std::unique_ptr<Operation> make(const PoolTask& task) override { return reference::make(task); }
-  std::unique_ptr<Operation> make(const GlobalPoolTask& task) override { return reference::make(task); }
-  std::unique_ptr<Operation> make(const FullyConnectedTask& task) override { return reference::make(task); }
-  std::unique_ptr<Loss> make(const LossTask& task) override { return reference::make(task); }
-  std::unique_ptr<Input> make(const InputTask& task) override { return reference::make(task); }
+  void rewrite(Program& program, Program& /*refresh*/) override { expand_bodies(program); }
+  // No network shares weights, whose gradients would be sums.
+  bool supported(const Program& program, const Node& node) const override {
+    return addends_within(node, {"src_grad", "residual_grad", "logits_grad"}) && TableBackend::supported(program, node);
+  }
 };
 
 }  // namespace
@@ -28,12 +59,6 @@ std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool /*train
     throw Error(
         {"the reference backend computes in f32 only", "dtype " + name_of(dtype), "use dtype f32, or the backend cpu"});
   return std::make_unique<ReferenceBackend>();
-}
-
-void begin(const Gradient& gradient) {
-  if (gradient.accumulate || gradient.view.data == nullptr) return;
-  for (int64_t p = 0; p < gradient.view.shape.pixels(); ++p)
-    std::fill_n(at(gradient.view, p), gradient.view.shape.c, 0.0f);
 }
 
 }  // namespace packhorse::reference

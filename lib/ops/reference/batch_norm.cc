@@ -1,81 +1,101 @@
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "ops/reference/backend.h"
 
 namespace packhorse::reference {
 
-namespace {
-
-class BatchNorm : public Operation {
- public:
-  explicit BatchNorm(const BatchNormTask& task) : task_(task) {}
-
-  void forward(Phase phase) override {
-    if (phase == Phase::training) take_statistics();
-    const float* mean = phase == Phase::training ? task_.batch_mean : task_.running_mean;
-    const float* variance = phase == Phase::training ? task_.batch_variance : task_.running_variance;
-    for (int64_t p = 0; p < pixels(); ++p)
-      for (int64_t c = 0; c < channels(); ++c) {
-        const double root = std::sqrt(static_cast<double>(variance[c]) + kBatchNormEpsilon);
-        const double value =
-            task_.scale[c] * ((at(task_.src, p)[c] - static_cast<double>(mean[c])) / root) + task_.shift[c];
-        at(task_.dst, p)[c] = static_cast<float>(task_.relu ? std::max(value, 0.0) : value);
-      }
-  }
-
-  void backward() override {
-    for (int64_t c = 0; c < channels(); ++c) backward_channel(c);
-  }
-
- private:
-  int64_t pixels() const { return task_.src.shape.pixels(); }
-  int64_t channels() const { return task_.src.shape.c; }
-
-  void take_statistics() {
-    const auto count = static_cast<double>(pixels());
-    for (int64_t c = 0; c < channels(); ++c) {
+Run bind_statistics(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), mean = site.array<float>("mean"),
+          variance = site.array<float>("variance")](const StepCall&) {
+    const auto count = static_cast<double>(src.shape.pixels());
+    for (int64_t c = 0; c < src.shape.c; ++c) {
       double sum = 0, squares = 0;
-      for (int64_t p = 0; p < pixels(); ++p) sum += at(task_.src, p)[c];
-      const double mean = sum / count;
-      for (int64_t p = 0; p < pixels(); ++p) squares += (at(task_.src, p)[c] - mean) * (at(task_.src, p)[c] - mean);
-      task_.batch_mean[c] = static_cast<float>(mean);
-      task_.batch_variance[c] = static_cast<float>(squares / count);
+      for (int64_t p = 0; p < src.shape.pixels(); ++p) sum += at(src, p)[c];
+      const double average = sum / count;
+      for (int64_t p = 0; p < src.shape.pixels(); ++p) squares += (at(src, p)[c] - average) * (at(src, p)[c] - average);
+      mean[c] = static_cast<float>(average);
+      variance[c] = static_cast<float>(squares / count);
     }
-  }
+  };
+}
 
-  // The gradient of scale * x + shift with x = (src - mean) / root; mean and root depend on every src of the channel.
-  // d/dsrc = scale / root * (g - average(g) - x * average(g * x)).
-  void backward_channel(int64_t c) {
-    const double mean = task_.batch_mean[c];
-    const double root = std::sqrt(static_cast<double>(task_.batch_variance[c]) + kBatchNormEpsilon);
-    const auto normal = [&](int64_t p) { return (at(task_.src, p)[c] - mean) / root; };
-    const auto incoming = [&](int64_t p) {
-      const bool passes = !task_.relu || task_.scale[c] * normal(p) + task_.shift[c] > 0;
-      return passes ? static_cast<double>(at(task_.dst_grad, p)[c]) : 0.0;
-    };
-    double sum = 0, products = 0;
-    for (int64_t p = 0; p < pixels(); ++p) {
-      sum += incoming(p);
-      products += incoming(p) * normal(p);
-    }
-    task_.shift_grad[c] = static_cast<float>(sum);
-    task_.scale_grad[c] = static_cast<float>(products);
-    if (task_.src_grad.view.data == nullptr) return;
-    const auto count = static_cast<double>(pixels());
-    for (int64_t p = 0; p < pixels(); ++p) {
-      const double gradient = task_.scale[c] / root * (incoming(p) - sum / count - normal(p) * products / count);
-      float& dst = at(task_.src_grad.view, p)[c];  // may be the memory of src
-      dst = static_cast<float>(task_.src_grad.accumulate ? dst + gradient : gradient);
-    }
-  }
+Run bind_finish(Context& /*context*/, const Site& site) {
+  return
+      [mean = site.array<float>("mean"), variance = site.array<float>("variance"), scale = site.array<float>("scale"),
+       shift = site.array<float>("shift"), a = site.array<float>("a"), b = site.array<float>("b"),
+       count = site.count("a"), epsilon = site.node().number("epsilon")](const StepCall&) {
+        for (int64_t c = 0; c < count; ++c) {
+          const double factor = scale[c] / std::sqrt(variance[c] + epsilon);
+          a[c] = static_cast<float>(factor);
+          b[c] = static_cast<float>(shift[c] - mean[c] * factor);
+        }
+      };
+}
 
-  const BatchNormTask task_;
-};
+Run bind_apply(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), residual = site.view("residual"), dst = site.view("dst"), a = site.array<float>("a"),
+          b = site.array<float>("b"), relu = site.flag("relu")](const StepCall&) {
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < dst.shape.c; ++c) {
+        auto value = static_cast<float>(static_cast<double>(at(src, p)[c]) * a[c] + b[c]);
+        if (residual.data != nullptr) value += at(residual, p)[c];
+        at(dst, p)[c] = relu ? std::max(value, 0.0f) : value;
+      }
+  };
+}
 
-}  // namespace
+Run bind_apply_gradient(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), residual = site.view("residual"), dst_grad = site.view("dst_grad"),
+          a = site.array<float>("a"), b = site.array<float>("b"), src_grad = Gradient(site, "src_grad"),
+          residual_grad = Gradient(site, "residual_grad"), has_src_grad = site.has("src_grad"),
+          has_residual_grad = site.has("residual_grad"), a_grad = site.array<double>("a_grad"),
+          b_grad = site.array<double>("b_grad"), relu = site.flag("relu")](const StepCall&) {
+    if (has_src_grad) src_grad.begin();
+    if (has_residual_grad) residual_grad.begin();
+    std::fill_n(a_grad, src.shape.c, 0.0);
+    std::fill_n(b_grad, src.shape.c, 0.0);
+    for (int64_t p = 0; p < src.shape.pixels(); ++p)
+      for (int64_t c = 0; c < src.shape.c; ++c) {
+        const double x = at(src, p)[c];
+        const double value = x * a[c] + b[c] + (residual.data != nullptr ? at(residual, p)[c] : 0.0f);
+        const double g = !relu || value > 0 ? at(dst_grad, p)[c] : 0.0f;
+        a_grad[c] += g * x;
+        b_grad[c] += g;
+        if (has_src_grad) at(src_grad.view(), p)[c] += static_cast<float>(a[c] * g);
+        if (has_residual_grad) at(residual_grad.view(), p)[c] += static_cast<float>(g);
+      }
+  };
+}
 
-std::unique_ptr<Operation> make(const BatchNormTask& task) { return std::make_unique<BatchNorm>(task); }
+// With r = sqrt(variance + epsilon): da/dvariance = -scale / (2 r³), db = -mean * da, and db/dmean = -a. The gradient
+// of the variance reaches each pixel 2 (src - mean) / count times, that of the mean 1 / count times.
+Run bind_finish_gradient(Context& /*context*/, const Site& site) {
+  return
+      [a_grad = site.array<double>("a_grad"), b_grad = site.array<double>("b_grad"), mean = site.array<float>("mean"),
+       variance = site.array<float>("variance"), scale = site.array<float>("scale"),
+       scale_grad = site.array<float>("scale_grad"), shift_grad = site.array<float>("shift_grad"),
+       k = site.array<float>("k"), l = site.array<float>("l"), channels = site.count("scale"),
+       epsilon = site.node().number("epsilon"), count = site.node().number("count")](const StepCall&) {
+        for (int64_t c = 0; c < channels; ++c) {
+          const double inverse = 1 / std::sqrt(variance[c] + epsilon);
+          const double centred = a_grad[c] - mean[c] * b_grad[c];
+          shift_grad[c] = static_cast<float>(b_grad[c]);
+          scale_grad[c] = static_cast<float>(centred * inverse);
+          if (k != nullptr) k[c] = static_cast<float>(-scale[c] * inverse * inverse * inverse * centred / count);
+          if (l != nullptr) l[c] = static_cast<float>(-scale[c] * inverse * b_grad[c] / count);
+        }
+      };
+}
+
+Run bind_statistics_gradient(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), mean = site.array<float>("mean"), k = site.array<float>("k"),
+          l = site.array<float>("l"), src_grad = Gradient(site, "src_grad")](const StepCall&) {
+    const View& dst = src_grad.begin();
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < dst.shape.c; ++c)
+        at(dst, p)[c] += static_cast<float>(static_cast<double>(k[c]) * (at(src, p)[c] - mean[c]) + l[c]);
+  };
+}
 
 }  // namespace packhorse::reference

@@ -1,28 +1,23 @@
+#include <array>
+
 #include "ops/reference/backend.h"
 
 namespace packhorse::reference {
 
-namespace {
-
-class SubtractMean : public Input {
- public:
-  explicit SubtractMean(const InputTask& task) : task_(task) {}
-
-  void run(std::span<const uint8_t> pixels) override {
-    for (int64_t p = 0; p < task_.dst.shape.pixels(); ++p)
+Run bind_input(Context& /*context*/, const Site& site) {
+  std::array<float, 3> mean{}, scale{};
+  for (size_t c = 0; c < 3; ++c) {
+    mean[c] = static_cast<float>(site.node().number("mean_" + std::to_string(c)));
+    scale[c] = static_cast<float>(site.node().number("scale_" + std::to_string(c)));
+  }
+  return [=, dst = site.view("dst")](const StepCall& call) {
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
       for (size_t c = 0; c < 3; ++c) {
         const size_t place = static_cast<size_t>(p) * 3 + c;
-        at(task_.dst, p)[c] =
-            place < pixels.size() ? (static_cast<float>(pixels[place]) - task_.mean[c]) * task_.scale[c] : 0.0f;
+        at(dst, p)[c] =
+            place < call.pixels.size() ? (static_cast<float>(call.pixels[place]) - mean[c]) * scale[c] : 0.0f;
       }
-  }
-
- private:
-  const InputTask task_;
-};
-
-}  // namespace
-
-std::unique_ptr<Input> make(const InputTask& task) { return std::make_unique<SubtractMean>(task); }
+  };
+}
 
 }  // namespace packhorse::reference

@@ -1,62 +1,79 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/error.h"
 #include "ops/reference/backend.h"
 
 namespace packhorse::reference {
 
 namespace {
 
-class CrossEntropy : public Loss {
+/// The softmax of one image's logits, with the target that its label and the smoothing give.
+class Softmax {
  public:
-  explicit CrossEntropy(const LossTask& task) : task_(task) {}
-
-  BatchResult run(std::span<const int32_t> labels, float gradient_scale) override {
-    for (const int32_t label : labels)
-      if (label >= task_.classes)
-        throw UsageError({"label " + std::to_string(label) + " is too large for a network with " +
-                              std::to_string(task_.classes) + " classes",
-                          "a batch", "use shards and a network with the same classes"});
-    BatchResult result;
-    for (int64_t n = 0; n < task_.n; ++n) {
-      float* gradient = task_.logits_grad + n * task_.classes;
-      if (labels[static_cast<size_t>(n)] < 0)
-        std::fill_n(gradient, task_.classes, 0.0f);
-      else
-        one(task_.logits + n * task_.classes, gradient, labels[static_cast<size_t>(n)], gradient_scale, result);
-    }
-    return result;
+  Softmax(const float* logits, int64_t classes, double smoothing)
+      : logits_(logits),
+        classes_(classes),
+        other_(smoothing / static_cast<double>(classes)),
+        right_(1 - smoothing),
+        greatest_(*std::max_element(logits, logits + classes)) {
+    for (int64_t k = 0; k < classes; ++k) sum_ += std::exp(logits[k] - greatest_);
+  }
+  double target(int64_t k, int64_t label) const { return other_ + (k == label ? right_ : 0.0); }
+  double probability(int64_t k) const { return std::exp(logits_[k] - greatest_) / sum_; }
+  double loss(int64_t label) const {
+    double all = 0;
+    for (int64_t k = 0; k < classes_; ++k) all += logits_[k] - greatest_;
+    return std::log(sum_) - right_ * (logits_[label] - greatest_) - other_ * all;
+  }
+  int64_t logits_before(int64_t label) const {
+    int64_t before = 0;
+    for (int64_t k = 0; k < classes_; ++k)
+      if (!(logits_[k] < logits_[label]) && (k < label || logits_[k] != logits_[label])) before += k != label;
+    return before;
   }
 
  private:
-  void one(const float* logits, float* gradient, int64_t label, float gradient_scale, BatchResult& result) const {
-    const double greatest = *std::max_element(logits, logits + task_.classes);
-    double sum = 0, all = 0;
-    for (int64_t k = 0; k < task_.classes; ++k) {
-      sum += std::exp(logits[k] - greatest);
-      all += logits[k] - greatest;
-    }
-    const double other = static_cast<double>(task_.label_smoothing) / static_cast<double>(task_.classes);
-    const double right = 1 - static_cast<double>(task_.label_smoothing);
-    result.loss_sum += std::log(sum) - right * (logits[label] - greatest) - other * all;
-    result.counted += 1;
-    int64_t before = 0;
-    for (int64_t k = 0; k < task_.classes; ++k) {
-      if (!(logits[k] < logits[label]) && (k < label || logits[k] != logits[label])) before += k != label;
-      const double target = other + (k == label ? right : 0.0);
-      gradient[k] = static_cast<float>(gradient_scale * (std::exp(logits[k] - greatest) / sum - target));
-    }
-    if (std::isnan(logits[label])) return;
-    result.top1 += before < 1;
-    result.top5 += before < 5;
-  }
-
-  const LossTask task_;
+  const float* logits_;
+  int64_t classes_;
+  double other_, right_, greatest_, sum_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Loss> make(const LossTask& task) { return std::make_unique<CrossEntropy>(task); }
+Run bind_loss(Context& /*context*/, const Site& site) {
+  return [logits = site.view("logits"), result = site.array<float>("result"),
+          smoothing = site.node().number("smoothing")](const StepCall& call) {
+    double loss = 0;
+    int64_t counted = 0, top1 = 0, top5 = 0;
+    for (int64_t n = 0; n < logits.shape.n; ++n) {
+      const int64_t label = call.labels[static_cast<size_t>(n)];
+      if (label < 0) continue;
+      const Softmax softmax(at(logits, n), logits.shape.c, smoothing);
+      loss += softmax.loss(label);
+      ++counted;
+      if (std::isnan(at(logits, n)[label])) continue;
+      top1 += softmax.logits_before(label) < 1;
+      top5 += softmax.logits_before(label) < 5;
+    }
+    result[kWordLoss] = static_cast<float>(loss);
+    result[kWordCounted] = static_cast<float>(counted);
+    result[kWordTop1] = static_cast<float>(top1);
+    result[kWordTop5] = static_cast<float>(top5);
+  };
+}
+
+Run bind_loss_gradient(Context& /*context*/, const Site& site) {
+  return [logits = site.view("logits"), gradient = Gradient(site, "logits_grad"),
+          smoothing = site.node().number("smoothing")](const StepCall& call) {
+    const View& dst = gradient.begin();
+    for (int64_t n = 0; n < logits.shape.n; ++n) {
+      const int64_t label = call.labels[static_cast<size_t>(n)];
+      if (label < 0) continue;
+      const Softmax softmax(at(logits, n), logits.shape.c, smoothing);
+      for (int64_t k = 0; k < logits.shape.c; ++k)
+        at(dst, n)[k] += static_cast<float>(call.gradient_scale * (softmax.probability(k) - softmax.target(k, label)));
+    }
+  };
+}
 
 }  // namespace packhorse::reference

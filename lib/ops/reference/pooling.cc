@@ -4,95 +4,90 @@ namespace packhorse::reference {
 
 namespace {
 
-class Pool : public Operation {
- public:
-  explicit Pool(const PoolTask& task) : task_(task) {}
-
-  void forward(Phase /*phase*/) override {
-    each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
-      double sum = 0;
-      float greatest = 0;
-      int argmax = -1;
-      each_tap(y, x, [&](int64_t sy, int64_t sx, int tap) {
-        const float value = at(task_.src, n, sy, sx)[c];
-        sum += value;
-        if (argmax >= 0 && !(value > greatest)) return;
-        greatest = value;
-        argmax = tap;
-      });
-      at(task_.dst, n, y, x)[c] = task_.maximum ? greatest : static_cast<float>(sum / (task_.kernel * task_.kernel));
-      if (task_.argmax != nullptr) task_.argmax[place(n, y, x, c)] = static_cast<uint8_t>(argmax);
-    });
-  }
-
-  void backward() override {
-    begin(task_.src_grad);
-    each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
-      const float gradient = at(task_.dst_grad, n, y, x)[c];
-      each_tap(y, x, [&](int64_t sy, int64_t sx, int tap) {
-        float& dst = at(task_.src_grad.view, n, sy, sx)[c];
-        if (!task_.maximum) dst += gradient / static_cast<float>(task_.kernel * task_.kernel);
-        if (task_.maximum && task_.argmax[place(n, y, x, c)] == tap) dst += gradient;
-      });
-    });
-  }
-
- private:
-  int64_t place(int64_t n, int64_t y, int64_t x, int64_t c) const {
-    const Shape& out = task_.dst.shape;
-    return ((n * out.h + y) * out.w + x) * out.c + c;
-  }
-
-  template <typename Visit>
-  void each(const Visit& visit) const {
-    const Shape& out = task_.dst.shape;
-    for (int64_t n = 0; n < out.n; ++n)
-      for (int64_t y = 0; y < out.h; ++y)
-        for (int64_t x = 0; x < out.w; ++x)
-          for (int64_t c = 0; c < out.c; ++c) visit(n, y, x, c);
-  }
-
-  template <typename Visit>
-  void each_tap(int64_t y, int64_t x, const Visit& visit) const {
-    for (int i = 0; i < task_.kernel; ++i)
-      for (int j = 0; j < task_.kernel; ++j) {
-        const int64_t sy = y * task_.stride + i - task_.pad, sx = x * task_.stride + j - task_.pad;
-        if (sy >= 0 && sy < task_.src.shape.h && sx >= 0 && sx < task_.src.shape.w) visit(sy, sx, i * task_.kernel + j);
-      }
-  }
-
-  const PoolTask task_;
-};
-
-class GlobalPool : public Operation {
- public:
-  explicit GlobalPool(const GlobalPoolTask& task) : task_(task), area_(task.src.shape.h * task.src.shape.w) {}
-
-  void forward(Phase /*phase*/) override {
-    const Shape& in = task_.src.shape;
-    for (int64_t n = 0; n < in.n; ++n)
-      for (int64_t c = 0; c < in.c; ++c) {
-        double sum = 0;
-        for (int64_t p = 0; p < area_; ++p) sum += at(task_.src, n * area_ + p)[c];
-        task_.dst[n * in.c + c] = static_cast<float>(sum / static_cast<double>(area_));
-      }
-  }
-
-  void backward() override {
-    begin(task_.src_grad);
-    for (int64_t p = 0; p < task_.src.shape.pixels(); ++p)
-      for (int64_t c = 0; c < task_.src.shape.c; ++c)
-        at(task_.src_grad.view, p)[c] += task_.dst_grad[p / area_ * task_.src.shape.c + c] / static_cast<float>(area_);
-  }
-
- private:
-  const GlobalPoolTask task_;
-  const int64_t area_;
-};
+// The place of pixel (n, y, x) in a dense array.
+int64_t place(const Shape& shape, int64_t n, int64_t y, int64_t x) {
+  return ((n * shape.h + y) * shape.w + x) * shape.c;
+}
 
 }  // namespace
 
-std::unique_ptr<Operation> make(const PoolTask& task) { return std::make_unique<Pool>(task); }
-std::unique_ptr<Operation> make(const GlobalPoolTask& task) { return std::make_unique<GlobalPool>(task); }
+Run bind_max_pool(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), dst = site.view("dst"), argmax = site.array<uint8_t>("argmax"),
+          window = Window(site)](const StepCall&) {
+    each_pixel(dst.shape, [&](int64_t n, int64_t y, int64_t x) {
+      for (int64_t c = 0; c < dst.shape.c; ++c) {
+        float greatest = 0;
+        int first = -1;
+        window.each_tap(src.shape, y, x, [&](int64_t sy, int64_t sx, int tap) {
+          const float value = at(src, n, sy, sx)[c];
+          if (first >= 0 && !(value > greatest)) return;
+          greatest = value;
+          first = tap;
+        });
+        at(dst, n, y, x)[c] = greatest;
+        if (argmax != nullptr) argmax[place(dst.shape, n, y, x) + c] = static_cast<uint8_t>(first);
+      }
+    });
+  };
+}
+
+Run bind_max_pool_gradient(Context& /*context*/, const Site& site) {
+  return [dst_grad = site.view("dst_grad"), argmax = site.array<uint8_t>("argmax"),
+          src_grad = Gradient(site, "src_grad"), window = Window(site)](const StepCall&) {
+    const View& dst = src_grad.begin();
+    each_pixel(dst_grad.shape, [&](int64_t n, int64_t y, int64_t x) {
+      window.each_tap(dst.shape, y, x, [&](int64_t sy, int64_t sx, int tap) {
+        for (int64_t c = 0; c < dst.shape.c; ++c)
+          if (argmax[place(dst_grad.shape, n, y, x) + c] == tap) at(dst, n, sy, sx)[c] += at(dst_grad, n, y, x)[c];
+      });
+    });
+  };
+}
+
+Run bind_average_pool(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), dst = site.view("dst"), window = Window(site)](const StepCall&) {
+    each_pixel(dst.shape, [&](int64_t n, int64_t y, int64_t x) {
+      for (int64_t c = 0; c < dst.shape.c; ++c) {
+        double sum = 0;
+        window.each_tap(src.shape, y, x, [&](int64_t sy, int64_t sx, int) { sum += at(src, n, sy, sx)[c]; });
+        at(dst, n, y, x)[c] = static_cast<float>(sum / (window.kernel * window.kernel));
+      }
+    });
+  };
+}
+
+Run bind_average_pool_gradient(Context& /*context*/, const Site& site) {
+  return [dst_grad = site.view("dst_grad"), src_grad = Gradient(site, "src_grad"),
+          window = Window(site)](const StepCall&) {
+    const View& dst = src_grad.begin();
+    const auto area = static_cast<float>(window.kernel * window.kernel);
+    each_pixel(dst_grad.shape, [&](int64_t n, int64_t y, int64_t x) {
+      window.each_tap(dst.shape, y, x, [&](int64_t sy, int64_t sx, int) {
+        for (int64_t c = 0; c < dst.shape.c; ++c) at(dst, n, sy, sx)[c] += at(dst_grad, n, y, x)[c] / area;
+      });
+    });
+  };
+}
+
+Run bind_global_pool(Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), dst = site.view("dst")](const StepCall&) {
+    const int64_t area = src.shape.h * src.shape.w;
+    for (int64_t n = 0; n < src.shape.n; ++n)
+      for (int64_t c = 0; c < src.shape.c; ++c) {
+        double sum = 0;
+        for (int64_t p = 0; p < area; ++p) sum += at(src, n * area + p)[c];
+        at(dst, n)[c] = static_cast<float>(sum / static_cast<double>(area));
+      }
+  };
+}
+
+Run bind_global_pool_gradient(Context& /*context*/, const Site& site) {
+  return [dst_grad = site.view("dst_grad"), src_grad = Gradient(site, "src_grad")](const StepCall&) {
+    const View& dst = src_grad.begin();
+    const int64_t area = dst.shape.h * dst.shape.w;
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
+      for (int64_t c = 0; c < dst.shape.c; ++c) at(dst, p)[c] += at(dst_grad, p / area)[c] / static_cast<float>(area);
+  };
+}
 
 }  // namespace packhorse::reference

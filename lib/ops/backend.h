@@ -1,0 +1,155 @@
+// What a backend is: it rewrites a program to its liking, and binds each node to memory.
+//
+// Rule: a node is bound once, before the first step. Running it allocates nothing and keeps nothing: all that outlives
+// the run is in the node's results.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/program.h"
+#include "ops/rewrites.h"
+
+namespace packhorse {
+
+/// What a rank requests for the end of a step; the request of one rank counts for all.
+struct StepRequests {
+  bool stop = false, checkpoint = false;
+};
+
+/// The result of a step, over all ranks.
+struct StepReport {
+  double loss_sum = 0;   ///< cross entropy summed over the counted images, label smoothing included
+  uint64_t counted = 0;  ///< images with a label
+  uint64_t top1 = 0, top5 = 0;
+  double squares = 0;          ///< squared length of the gradient
+  StepRequests requests;       ///< of all ranks
+  double exposed_seconds = 0;  ///< time of the sums over ranks that backward did not hide, on this rank
+};
+
+/// What a run of a program is given.
+struct StepCall {
+  std::span<const uint8_t> pixels{};  ///< (N, S, S, 3), 8-bit RGB; inference takes fewer than N images too
+  std::span<const int32_t> labels{};  ///< (N); an image with a label < 0 is not counted
+  float gradient_scale = 1;           ///< the gradient is d(sum of losses) * gradient_scale
+  double learning_rate = 0;
+  int64_t step = 0;  ///< steps before this one: with a seed, it addresses random numbers
+  StepRequests own{};
+  StepReport* report = nullptr;
+};
+
+/// A node bound to its memory.
+using Run = std::function<void(const StepCall& call)>;
+
+/// A node and where its operands lie.
+class Site {
+ public:
+  /// `address`: where a value begins; null for what comes with the call.
+  Site(const Program& program, const Node& node, const std::function<std::byte*(int value)>& address)
+      : program_(program), node_(node), address_(address) {}
+
+  const Program& program() const { return program_; }
+  const Node& node() const { return node_; }
+  const std::string& name() const { return node_.name; }
+  /// For a kernel of a fused node, whose operands' roles are those of its body's nodes.
+  Site of(const Node& inner) const { return {program_, inner, address_}; }
+
+  bool has(std::string_view role) const { return node_.find(role) != nullptr; }
+  bool flag(const std::string& number) const { return node_.number(number) > 0; }
+  int integer(const std::string& number) const { return static_cast<int>(node_.number(number)); }
+  /// Without this role: a view without memory.
+  View view(std::string_view role) const;
+  /// The array that a role names; null without this role.
+  template <typename T>
+  T* array(std::string_view role) const {
+    return static_cast<T*>(view(role).data);
+  }
+  int64_t count(std::string_view role) const { return node_.at(role).count; }
+
+ private:
+  const Program& program_;
+  const Node& node_;
+  const std::function<std::byte*(int)>& address_;
+};
+
+/// How a backend runs a kind of node. `workspace`: bytes that a run needs for itself; null: none.
+template <typename Context>
+struct Kernel {
+  const NodeKind* kind = nullptr;
+  Run (*bind)(Context& context, const Site& site) = nullptr;
+  uint64_t (*workspace)(Context& context, const Program& program, const Node& node) = nullptr;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  /// Called at the start of a step, on the thread that runs the step.
+  virtual void enter() {}
+  /// The algebraic rewrites that its kernels gain from.
+  virtual std::vector<Rewrite> algebraic() const { return {}; }
+  /// Fuses nodes, and lets them read copies of weights in other types and layouts. Copies are states; the nodes that
+  /// make them are appended to `refresh`, which runs after weights were loaded, and to a program that changes the
+  /// weights.
+  virtual void rewrite(Program& program, Program& refresh) = 0;
+  virtual bool supported(const Program& program, const Node& node) const = 0;
+  /// Bytes of the workspace that a run of the node needs: it becomes a result of the node, "workspace".
+  virtual uint64_t workspace(const Program& program, const Node& node) = 0;
+  /// Throws an Error for a node that is not supported.
+  virtual Run bind(const Site& site) = 0;
+};
+
+/// True if only results of these roles are added to what was before.
+bool addends_within(const Node& node, std::initializer_list<std::string_view> results);
+
+/// A backend made of a table of kernels over a context of its own.
+template <typename Context>
+class TableBackend : public Backend {
+ public:
+  TableBackend(Context context, std::span<const Kernel<Context>> kernels)
+      : context_(std::move(context)), kernels_(kernels.begin(), kernels.end()) {}
+
+  /// One more kind of node, or another kernel for one; the last added counts.
+  void add(const Kernel<Context>& kernel) { kernels_.insert(kernels_.begin(), kernel); }
+
+  bool supported(const Program& /*program*/, const Node& node) const override { return find(node) != nullptr; }
+  uint64_t workspace(const Program& program, const Node& node) override {
+    const Kernel<Context>* kernel = find(node);
+    return kernel == nullptr || kernel->workspace == nullptr ? 0 : kernel->workspace(context_, program, node);
+  }
+  Run bind(const Site& site) override {
+    if (const Kernel<Context>* kernel = find(site.node())) return kernel->bind(context_, site);
+    throw_unsupported(site.node());
+  }
+
+ protected:
+  Context& context() { return context_; }
+  const Context& context() const { return context_; }
+
+ private:
+  const Kernel<Context>* find(const Node& node) const {
+    for (const Kernel<Context>& kernel : kernels_)
+      if (kernel.kind == node.kind) return &kernel;
+    return nullptr;
+  }
+  [[noreturn]] void throw_unsupported(const Node& node) const;
+
+  Context context_;
+  std::vector<Kernel<Context>> kernels_;
+};
+
+/// Throws the Error that names the node that a backend cannot run.
+[[noreturn]] void refuse_node(const Backend& backend, const Node& node);
+
+template <typename Context>
+void TableBackend<Context>::throw_unsupported(const Node& node) const {
+  refuse_node(*this, node);
+}
+
+}  // namespace packhorse

@@ -1,0 +1,39 @@
+// What the CPU backend makes of a program: fusions, and copies of weights in other types and layouts.
+#pragma once
+
+#include "ops/cpu/backend.h"
+#include "ops/program.h"
+
+namespace packhorse::cpu {
+
+// ---- Fused kinds: what they compute is their body
+
+/// apply_gradient, finish_gradient, statistics_gradient: the scaled gradient is not written between them.
+extern const NodeKind kBatchNormGradient;
+/// loss, loss_gradient: one pass over the logits.
+extern const NodeKind kLossWithGradient;
+/// All sgd nodes and the norm: one pass over the weights.
+extern const NodeKind kSgdWithNorm;
+
+// ---- Fusions: each leaves a place alone whose fused node `backend` does not support
+
+using Fusion = void (*)(Program& program, const Backend& backend);
+
+void fuse_batch_norm_gradients(Program& program, const Backend& backend);
+void fuse_losses(Program& program, const Backend& backend);
+/// apply, add: the sum takes the normalised values as they come; they are not written. (kApply with a residual.)
+void fuse_residuals(Program& program, const Backend& backend);
+void fuse_updates(Program& program, const Backend& backend);
+
+/// In the order in which they run.
+inline constexpr Fusion kFusions[] = {fuse_batch_norm_gradients, fuse_losses, fuse_residuals, fuse_updates};
+
+// ---- Copies
+
+/// Nodes read copies of the weights that oneDNN can use as they are. A program that changes the weights writes the
+/// copies again; `refresh` makes those that it does not make yet.
+void copy_weights(Context& context, Program& program, Program& refresh);
+/// In bf16, products read rounded copies of their operands.
+void round_operands(Context& context, Program& program, Program& refresh);
+
+}  // namespace packhorse::cpu

@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+#include "ops/cpu/backend.h"
+#include "ops/cpu/context.h"
+#include "ops/cpu/rewrites.h"
+
+namespace packhorse::cpu {
+
+namespace {
+
+constexpr int64_t kPieceLength = int64_t{1} << 14;
+
+float update(float* w, const float* g, float* v, size_t count, float momentum, float decay, float learning_rate) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (size_t i = 0; i < count; ++i) {
+    squares += g[i] * g[i];
+    v[i] = momentum * v[i] + (g[i] + decay * w[i]);
+    w[i] -= learning_rate * v[i];
+  }
+  return squares;
+}
+
+float squared_length(const float* g, size_t count) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (size_t i = 0; i < count; ++i) squares += g[i] * g[i];
+  return squares;
+}
+
+/// A range of the flat arrays with the same decay, short enough to stay in cache.
+struct Piece {
+  int64_t first = 0, count = 0;
+  float momentum = 0, decay = 0;
+};
+
+void cut(std::vector<Piece>& pieces, int64_t first, int64_t count, const Node& node) {
+  for (int64_t done = 0; done < count; done += kPieceLength)
+    pieces.push_back({first + done, std::min(kPieceLength, count - done), static_cast<float>(node.number("momentum")),
+                      static_cast<float>(node.number("decay"))});
+}
+
+// The new state lies where the old one lies.
+Run bind_update(const Context& context, const Site& site, std::vector<Piece> pieces) {
+  return [&context, pieces = std::move(pieces), weight = site.array<float>("weight"),
+          gradient = site.array<float>("gradient"), momentum = site.array<float>("momentum"),
+          finite = site.array<int32_t>("finite"), squares = site.array<double>("squares"),
+          parts = site.array<double>("workspace")](const StepCall& call) {
+    const auto rate = static_cast<float>(call.learning_rate);
+    const auto count = static_cast<int64_t>(pieces.size());
+    context.each(count, [&](int64_t i) {
+      const Piece& piece = pieces[static_cast<size_t>(i)];
+      const auto length = static_cast<size_t>(piece.count);
+      parts[i] = *finite == 0 ? squared_length(gradient + piece.first, length)
+                              : update(weight + piece.first, gradient + piece.first, momentum + piece.first, length,
+                                       piece.momentum, piece.decay, rate);
+    });
+    if (squares != nullptr) *squares = std::accumulate(parts, parts + count, 0.0);
+  };
+}
+
+}  // namespace
+
+uint64_t sgd_workspace(Context& /*context*/, const Program& /*program*/, const Node& node) {
+  std::vector<Piece> pieces;
+  if (node.is(kNorm)) cut(pieces, 0, node.at("gradient").count, node);
+  if (node.is(kSgd)) cut(pieces, 0, node.at("weight").count, node);
+  for (const Node& inner : node.body)
+    if (inner.is(kSgd)) cut(pieces, inner.at("weight").first, inner.at("weight").count, inner);
+  return sizeof(double) * pieces.size();
+}
+
+Run bind_sgd(Context& context, const Site& site) {
+  std::vector<Piece> pieces;
+  cut(pieces, 0, site.count("weight"), site.node());
+  return bind_update(context, site, std::move(pieces));
+}
+
+Run bind_sgd_with_norm(Context& context, const Site& site) {
+  std::vector<Piece> pieces;
+  for (const Node& inner : site.node().body)
+    if (inner.is(kSgd)) cut(pieces, inner.at("weight").first, inner.at("weight").count, inner);
+  return bind_update(context, site, std::move(pieces));
+}
+
+Run bind_norm(Context& context, const Site& site) {
+  std::vector<Piece> pieces;
+  cut(pieces, 0, site.count("gradient"), site.node());
+  return [&context, pieces, gradient = site.array<float>("gradient"), squares = site.array<double>("squares"),
+          parts = site.array<double>("workspace")](const StepCall&) {
+    const auto count = static_cast<int64_t>(pieces.size());
+    context.each(count, [&](int64_t i) {
+      const Piece& piece = pieces[static_cast<size_t>(i)];
+      parts[i] = squared_length(gradient + piece.first, static_cast<size_t>(piece.count));
+    });
+    *squares = std::accumulate(parts, parts + count, 0.0);
+  };
+}
+
+}  // namespace packhorse::cpu

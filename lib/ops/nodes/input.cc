@@ -1,0 +1,7 @@
+#include "ops/nodes.h"
+
+namespace packhorse {
+
+const NodeKind kInput = {.name = "input"};
+
+}  // namespace packhorse

@@ -1,0 +1,40 @@
+// The programs of a network, before a backend rewrites them: a training step (on one screen, step.cc) and inference.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "net/graph.h"
+#include "ops/forward.h"
+#include "ops/program.h"
+#include "ops/rewrites.h"
+
+namespace packhorse {
+
+/// Large enough that the latency of a message is small compared with its transfer; small enough that the first sum
+/// starts early.
+inline constexpr size_t kBucketBytes = size_t{4} << 20;
+
+struct StepOptions {
+  ForwardOptions forward;
+  bool recompute = false;  ///< recomputes what `apply` nodes wrote in backward instead of keeping it
+  float label_smoothing = 0;
+  float statistics_momentum = 0.9f;  ///< running = momentum * running + (1 - momentum) * batch (biased variance)
+  std::string optimizer = "sgd";
+  float momentum = 0.9f, weight_decay = 1e-4f;
+  int ranks = 1;
+  size_t bucket_bytes = kBucketBytes;
+};
+
+/// Forward, backward, sums over ranks, update, report.
+Program training_step(const Graph& graph, const StepOptions& options, std::span<const Rewrite> algebraic);
+
+/// Forward with the running statistics.
+Program inference_program(const Graph& graph, ForwardOptions options, std::span<const Rewrite> algebraic);
+
+/// The sums over ranks of all gradients, in buckets cut from the last element to the first; each is begun after the
+/// last node that writes into it.
+void add_gradient_sums(Program& program, size_t bucket_bytes);
+
+}  // namespace packhorse

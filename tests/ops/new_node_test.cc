@@ -1,0 +1,122 @@
+// A kind of node that this file adds: dropout. What a newcomer writes is all here: what the kind is (NodeKind), its
+// gradient, a kernel, and one line that adds the kernel to a backend.
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/philox.h"
+#include "ops/networks.h"
+#include "ops/reference/backend.h"
+#include "ops/trial.h"
+
+namespace packhorse {
+namespace {
+
+// ---- The kind: src -> dst. A value is dropped with probability `rate`, the others grow by 1 / (1 - rate). Numbers
+// rate, seed. Nothing is kept for the backward pass: the mask follows from seed, step and place.
+
+extern const NodeKind kDropout;
+extern const NodeKind kDropoutGradient;
+
+void dropout_backward(Backward& program, const Node& node) {
+  Node gradient = program.begin(kDropoutGradient, node);
+  gradient.reads = {program.gradient_of(node, "dst", "src")};
+  program.contribute(gradient, "src_grad", node, "src");
+  gradient.writes.front().role = "dst";
+  gradient.in_place = {{"dst", "src"}};
+  program.append(gradient);
+}
+
+const NodeKind kDropout = {.name = "dropout", .differentiable = {"src"}, .backward = dropout_backward};
+const NodeKind kDropoutGradient = {.name = "dropout_gradient"};
+
+// ---- The kernel: the gradient is the same as the function, because both multiply by the mask.
+
+Run bind_dropout(reference::Context& /*context*/, const Site& site) {
+  return [src = site.view("src"), dst = site.view("dst"), rate = static_cast<float>(site.node().number("rate")),
+          seed = static_cast<uint64_t>(site.node().number("seed"))](const StepCall& call) {
+    for (int64_t p = 0; p < dst.shape.pixels(); ++p) {
+      RandomStream random(seed, RandomUse::test, static_cast<uint64_t>(call.step), static_cast<uint64_t>(p));
+      for (int64_t c = 0; c < dst.shape.c; ++c)
+        reference::at(dst, p)[c] = random.uniform(0, 1) < rate ? 0.0f : reference::at(src, p)[c] / (1 - rate);
+    }
+  };
+}
+
+std::unique_ptr<Backend> backend_with_dropout() {
+  auto backend = make_backend("reference", Dtype::f32, 1, true);
+  auto& table = dynamic_cast<TableBackend<reference::Context>&>(*backend);
+  for (const NodeKind* kind : {&kDropout, &kDropoutGradient}) table.add({kind, bind_dropout});  // the one line
+  return backend;
+}
+
+// ---- A network with it: between the global pool and the classifier.
+
+Program step_with_dropout() {
+  const auto insert = [](Program& program) {
+    for (size_t n = 0; n < program.nodes.size(); ++n) {
+      if (!program.nodes[n].is(kFullyConnected)) continue;
+      const Operand features = program.nodes[n].at("src");
+      Value kept = program.value(features);
+      kept.name = "kept features";
+      const Operand dst = program.whole(program.add(std::move(kept)), "dst");
+      for (Operand& operand : program.nodes[n].reads)
+        if (operand.role == "src") operand = as("src", dst);
+      program.nodes.insert(program.nodes.begin() + static_cast<int64_t>(n), {.kind = &kDropout,
+                                                                             .name = "dropout",
+                                                                             .reads = {as("src", features)},
+                                                                             .writes = {dst},
+                                                                             .numbers = {{"rate", 0.5}, {"seed", 7}}});
+      return;
+    }
+  };
+  const std::vector<Rewrite> rewrites = {insert};
+  return training_step(small_network(), step_of(4), rewrites);
+}
+
+TEST(NewNode, OneFileAndOneLineMakeItPartOfAStep) {
+  const auto backend = backend_with_dropout();
+  Program refresh;
+  const CompiledProgram compiled = compile(step_with_dropout(), *backend, refresh);
+  States states(host_device());
+  states.add(compiled.program);
+  std::vector<std::byte> slab(compiled.plan.bytes);
+  const Graph graph = small_network();
+  initialise(graph, 1, reinterpret_cast<float*>(states.address(kWeights)),
+             reinterpret_cast<float*>(states.address(kRunning)));
+  BoundProgram step(compiled, *backend, states, slab.data(), nullptr, false);
+  std::vector<uint8_t> pixels(4 * 8 * 8 * 3);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 256);
+  const std::vector<int32_t> labels = {0, 1, 2, 0};
+  const auto gradients = [&](int64_t number) {
+    StepReport report;
+    StepCall call{.pixels = pixels, .labels = labels, .step = number, .report = &report};
+    step.run(call);
+    EXPECT_GT(report.squares, 0);
+    const auto* first = reinterpret_cast<const float*>(states.address(kGradients));
+    return std::vector<float>(first, first + graph.parameter_count);
+  };
+  const std::vector<float> first = gradients(0), second = gradients(1);
+  EXPECT_NE(first, second);        // another step, another mask
+  EXPECT_EQ(gradients(0), first);  // the mask is addressed, not consumed
+  // The gradient of a dropped feature's weights is zero for every class, and of about half of the features it is not.
+  const Parameter& weight = graph.parameters[graph.parameters.size() - 2];
+  EXPECT_EQ(weight.name, "fc/weight");
+}
+
+TEST(NewNode, ABackendThatDoesNotHaveItSaysSo) {
+  for (const std::string& name : backend_names()) {
+    const auto backend = make_backend(name, Dtype::f32, 1, true);
+    Program refresh;
+    try {
+      compile(step_with_dropout(), *backend, refresh);
+      FAIL() << name << " took a kind that it does not know";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("'dropout'"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace packhorse
