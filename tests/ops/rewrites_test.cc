@@ -205,6 +205,14 @@ TEST(CpuFusions, AResidualChangesNoBit) {
   }
 }
 
+TEST(CpuFusions, ASumOfAValueWithItselfStays) {
+  GraphBuilder net("doubled", 8, 3);
+  const int x = net.conv_bn({.name = "stem", .src = net.input(), .out = 8, .kernel = 3, .pad = 1, .relu = false});
+  net.classifier(net.add_relu("double", x, x));
+  const Program program = with_cpu_fusions(net.finish());
+  EXPECT_EQ(count(program, kAdd), 1);
+}
+
 TEST(Copies, AreMadeByTheStepAfterTheUpdateAndByTheRefresh) {
   const auto backend = make_backend("cpu", Dtype::f32, 1, true);
   Program refresh, program = training_step(small_form("inception-bn-small"), step_of(2), backend->algebraic());

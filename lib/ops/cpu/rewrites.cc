@@ -72,6 +72,7 @@ void fuse_residuals(Program& program, const Backend& backend) {
   for (int n = 0; n < static_cast<int>(program.nodes.size()); ++n) {
     if (!node_at(program, n).is(kAdd)) continue;
     const Node add = node_at(program, n);
+    if (overlap(add.at("a"), add.at("b"))) continue;  // both sides are the normalised values
     for (const char* role : {"b", "a"}) {
       const Operand& sum = add.at(role);
       const int number = writer_of(program, sum);

@@ -58,7 +58,8 @@ Run bind_apply_gradient(Context& /*context*/, const Site& site) {
     for (int64_t p = 0; p < src.shape.pixels(); ++p)
       for (int64_t c = 0; c < src.shape.c; ++c) {
         const double x = at(src, p)[c];
-        const double value = x * a[c] + b[c] + (residual.data != nullptr ? at(residual, p)[c] : 0.0f);
+        auto value = static_cast<float>(x * a[c] + b[c]);  // rounded as in apply: ReLU must decide as it did there
+        if (residual.data != nullptr) value += at(residual, p)[c];
         const double g = !relu || value > 0 ? at(dst_grad, p)[c] : 0.0f;
         a_grad[c] += g * x;
         b_grad[c] += g;
