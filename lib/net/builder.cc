@@ -95,13 +95,13 @@ std::vector<int> GraphBuilder::siblings(const std::vector<ConvBn>& layers) {
 int GraphBuilder::pool(LayerKind kind, const std::string& name, int src, int kernel, int stride, int pad, bool ceil) {
   const Shape in = shape(src);
   return add_layer({.name = name,
-                   .kind = kind,
-                   .inputs = {src},
-                   .out = {1, pooled(in.h, kernel, stride, pad, ceil), pooled(in.w, kernel, stride, pad, ceil), in.c},
-                   .kernel = kernel,
-                   .stride = stride,
-                   .pad = pad,
-                   .ceil = ceil});
+                    .kind = kind,
+                    .inputs = {src},
+                    .out = {1, pooled(in.h, kernel, stride, pad, ceil), pooled(in.w, kernel, stride, pad, ceil), in.c},
+                    .kernel = kernel,
+                    .stride = stride,
+                    .pad = pad,
+                    .ceil = ceil});
 }
 
 int GraphBuilder::concat(const std::string& name, std::vector<int> inputs) {
@@ -129,11 +129,11 @@ int GraphBuilder::classifier(int src) {
   const int weight = add_parameter("fc/weight", {classes, channels}, Init::xavier_uniform, true);
   const int bias = add_parameter("fc/bias", {classes}, Init::zeros, false);
   return add_layer({.name = "fc",
-                   .kind = LayerKind::fully_connected,
-                   .inputs = {pooled},
-                   .out = {1, 1, 1, classes},
-                   .weight = weight,
-                   .bias = bias});
+                    .kind = LayerKind::fully_connected,
+                    .inputs = {pooled},
+                    .out = {1, 1, 1, classes},
+                    .weight = weight,
+                    .bias = bias});
 }
 
 }  // namespace packhorse
