@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/nodes.h"
+#include "ops/races.h"
 
 namespace packhorse {
 

@@ -14,6 +14,7 @@
 #include "ops/compile.h"
 #include "ops/networks.h"
 #include "ops/nodes.h"
+#include "ops/races.h"
 #include "ops/trial.h"
 
 namespace packhorse {

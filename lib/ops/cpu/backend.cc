@@ -8,6 +8,7 @@
 #include "ops/cpu/context.h"
 #include "ops/cpu/convolutions.h"
 #include "ops/cpu/rewrites.h"
+#include "ops/host_nodes.h"
 
 namespace packhorse::cpu {
 
@@ -40,14 +41,14 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kLoss, bind_loss, loss_workspace},
     Kernel<Context>{&kLossGradient, bind_loss_gradient, loss_workspace},
     Kernel<Context>{&kLossWithGradient, bind_loss_with_gradient, loss_workspace},
-    Kernel<Context>{&kRequests, bind_requests},
-    Kernel<Context>{&kFinite, bind_finite},
+    Kernel<Context>{&kRequests, bind_requests<Context>},
+    Kernel<Context>{&kFinite, bind_finite<Context>},
     Kernel<Context>{&kNorm, bind_norm, sgd_workspace},
     Kernel<Context>{&kSgd, bind_sgd, sgd_workspace},
     Kernel<Context>{&kSgdWithNorm, bind_sgd_with_norm, sgd_workspace},
     Kernel<Context>{&kRunningStatistics, bind_running_statistics},
     Kernel<Context>{&kCopy, bind_copy},
-    Kernel<Context>{&kReport, bind_report},
+    Kernel<Context>{&kReport, bind_report<Context>},
 };
 
 class CpuBackend : public TableBackend<Context> {

@@ -44,12 +44,9 @@ Run bind_bias_gradient(Context& context, const Site& site);
 Run bind_loss(Context& context, const Site& site);
 Run bind_loss_gradient(Context& context, const Site& site);
 Run bind_loss_with_gradient(Context& context, const Site& site);
-Run bind_requests(Context& context, const Site& site);
-Run bind_finite(Context& context, const Site& site);
 Run bind_norm(Context& context, const Site& site);
 Run bind_running_statistics(Context& context, const Site& site);
 Run bind_copy(Context& context, const Site& site);
-Run bind_report(Context& context, const Site& site);
 Run bind_sgd(Context& context, const Site& site);
 Run bind_sgd_with_norm(Context& context, const Site& site);
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "ops/host_nodes.h"
 
 namespace packhorse::reference {
 
@@ -33,11 +34,11 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kBiasGradient, bind_bias_gradient},
     Kernel<Context>{&kLoss, bind_loss},
     Kernel<Context>{&kLossGradient, bind_loss_gradient},
-    Kernel<Context>{&kRequests, bind_requests},
-    Kernel<Context>{&kFinite, bind_finite},
+    Kernel<Context>{&kRequests, bind_requests<Context>},
+    Kernel<Context>{&kFinite, bind_finite<Context>},
     Kernel<Context>{&kNorm, bind_norm},
     Kernel<Context>{&kRunningStatistics, bind_running_statistics},
-    Kernel<Context>{&kReport, bind_report},
+    Kernel<Context>{&kReport, bind_report<Context>},
     Kernel<Context>{&kSgd, bind_sgd},
 };
 

@@ -41,11 +41,8 @@ Run bind_fully_connected_weight_gradient(Context& context, const Site& site);
 Run bind_bias_gradient(Context& context, const Site& site);
 Run bind_loss(Context& context, const Site& site);
 Run bind_loss_gradient(Context& context, const Site& site);
-Run bind_requests(Context& context, const Site& site);
-Run bind_finite(Context& context, const Site& site);
 Run bind_norm(Context& context, const Site& site);
 Run bind_running_statistics(Context& context, const Site& site);
-Run bind_report(Context& context, const Site& site);
 Run bind_sgd(Context& context, const Site& site);
 
 /// The channels of one pixel.
