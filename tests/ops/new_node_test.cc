@@ -1,5 +1,7 @@
 // A kind of node that this file adds: dropout. What a newcomer writes is all here: what the kind is (NodeKind), its
 // gradient, a kernel, and one line that adds the kernel to a backend.
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -74,34 +76,54 @@ Program step_with_dropout() {
   return training_step(small_network(), step_of(4), rewrites);
 }
 
+/// The gradients of one step of a program on a backend that knows dropout.
+class Gradients {
+ public:
+  explicit Gradients(const Program& program) : backend_(backend_with_dropout()), states_(host_device()) {
+    Program refresh;
+    CompiledProgram compiled = compile(program, *backend_, refresh);
+    states_.add(compiled.program);
+    slab_.resize(compiled.plan.bytes);
+    initialise(graph_, 1, reinterpret_cast<float*>(states_.address(kWeights)),
+               reinterpret_cast<float*>(states_.address(kRunning)));
+    step_ = std::make_unique<BoundProgram>(std::move(compiled), *backend_, states_, slab_.data(), nullptr, false);
+  }
+  std::vector<float> at(int64_t step) {
+    std::vector<uint8_t> pixels(4 * 8 * 8 * 3);
+    for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 256);
+    const std::vector<int32_t> labels = {0, 1, 2, 0};
+    step_->run({.pixels = pixels, .labels = labels, .step = step});
+    const auto* first = reinterpret_cast<const float*>(states_.address(kGradients));
+    return {first, first + graph_.parameter_count};
+  }
+  /// Features whose weights have no gradient in any class: those that are zero in every image.
+  int dead_features(const std::vector<float>& gradients) const {
+    const Parameter& weight = graph_.parameters[graph_.parameters.size() - 2];  // (classes, features)
+    const auto features = static_cast<size_t>(weight.shape[1]);
+    int dead = 0;
+    for (size_t f = 0; f < features; ++f) {
+      bool any = false;
+      for (size_t place = f; place < weight.count; place += features) any |= gradients[weight.offset + place] != 0;
+      dead += !any;
+    }
+    return dead;
+  }
+
+ private:
+  Graph graph_ = small_network();
+  std::unique_ptr<Backend> backend_;
+  States states_;
+  std::vector<std::byte> slab_;
+  std::unique_ptr<BoundProgram> step_;
+};
+
 TEST(NewNode, OneFileAndOneLineMakeItPartOfAStep) {
-  const auto backend = backend_with_dropout();
-  Program refresh;
-  const CompiledProgram compiled = compile(step_with_dropout(), *backend, refresh);
-  States states(host_device());
-  states.add(compiled.program);
-  std::vector<std::byte> slab(compiled.plan.bytes);
-  const Graph graph = small_network();
-  initialise(graph, 1, reinterpret_cast<float*>(states.address(kWeights)),
-             reinterpret_cast<float*>(states.address(kRunning)));
-  BoundProgram step(compiled, *backend, states, slab.data(), nullptr, false);
-  std::vector<uint8_t> pixels(4 * 8 * 8 * 3);
-  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 256);
-  const std::vector<int32_t> labels = {0, 1, 2, 0};
-  const auto gradients = [&](int64_t number) {
-    StepReport report;
-    StepCall call{.pixels = pixels, .labels = labels, .step = number, .report = &report};
-    step.run(call);
-    EXPECT_GT(report.squares, 0);
-    const auto* first = reinterpret_cast<const float*>(states.address(kGradients));
-    return std::vector<float>(first, first + graph.parameter_count);
-  };
-  const std::vector<float> first = gradients(0), second = gradients(1);
-  EXPECT_NE(first, second);        // another step, another mask
-  EXPECT_EQ(gradients(0), first);  // the mask is addressed, not consumed
-  // The gradient of a dropped feature's weights is zero for every class, and of about half of the features it is not.
-  const Parameter& weight = graph.parameters[graph.parameters.size() - 2];
-  EXPECT_EQ(weight.name, "fc/weight");
+  Gradients with(step_with_dropout()), without(training_step(small_network(), step_of(4), {}));
+  const std::vector<float> first = with.at(0);
+  EXPECT_EQ(without.dead_features(without.at(0)), 0);
+  EXPECT_GT(with.dead_features(first), 0);  // of 40 features, one in 16 is dropped in all four images
+  EXPECT_NE(with.at(1), first);             // another step, another mask
+  EXPECT_EQ(with.at(0), first);             // the mask is addressed, not consumed
 }
 
 TEST(NewNode, ABackendThatDoesNotHaveItSaysSo) {
