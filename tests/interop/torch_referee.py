@@ -22,7 +22,7 @@ FLOOR = 16 * 2.0**-24  # a few roundings, relative: for values that PyTorch happ
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Running statistics with the biased variance, as lib/ops/ops.h defines them."""
+    """Running statistics with the biased variance, as lib/ops/nodes.h defines them."""
 
     def forward(self, x):
         if not self.training:
