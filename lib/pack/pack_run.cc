@@ -62,7 +62,7 @@ std::vector<ShardResult> pack_own_shards(const std::vector<PackedList>& lists, c
     }
   }
   Progress progress(world.size() > 1 ? fmt::format("pack (rank 0 of {})", world.size()) : "pack", "images", images,
-                    world.rank() != 0);
+                    !world.is_root());
   std::vector<PackedShard> packed = pack_shards(jobs, settings.preparation, threads_of(settings, world), progress);
   for (size_t i = 0; i < packed.size(); ++i) results[i].packed = std::move(packed[i]);
   return results;

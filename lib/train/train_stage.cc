@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include <fmt/core.h>
 
@@ -45,21 +46,6 @@ std::string result_text(const StageManifest& manifest) {
 }
 
 }  // namespace
-
-void TrainingJob::declare(Options& options) {
-  settings.declare(options);
-  options.run_option("threads", threads, "Compute threads per rank. 0: the rank's share of the cores.");
-  options.run_option("workers", workers, "Threads per rank that decode images. 0: the rank's share of the cores.");
-  options.run_option("checkpoint-steps", checkpoint_steps,
-                     "Write a checkpoint every this many steps, in addition to the one after each epoch. 0: off.");
-  options.run_option("checkpoint-seconds", checkpoint_seconds,
-                     "Write a checkpoint when the last one is this many seconds old. 0: off.");
-  options.run_option("checkpoint-hist", checkpoints_kept,
-                     "Number of checkpoints to keep, in addition to the best one.");
-  options.run_option("log-interval", log_interval, "Write a line to metrics.jsonl every this many steps.");
-  options.run_option("restart", restart,
-                     "Train from the beginning. Removes the checkpoints and the journal in the output folder.");
-}
 
 ClassTable settle_training(Stage& stage, const World& world, TrainingJob& job) {
   job.settings.check();

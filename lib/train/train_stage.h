@@ -2,7 +2,6 @@
 // of train.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 

@@ -426,6 +426,21 @@ class TrainingRun {
 
 }  // namespace
 
+void TrainingJob::declare(Options& options) {
+  settings.declare(options);
+  options.run_option("threads", threads, "Compute threads per rank. 0: the rank's share of the cores.");
+  options.run_option("workers", workers, "Threads per rank that decode images. 0: the rank's share of the cores.");
+  options.run_option("checkpoint-steps", checkpoint_steps,
+                     "Write a checkpoint every this many steps, in addition to the one after each epoch. 0: off.");
+  options.run_option("checkpoint-seconds", checkpoint_seconds,
+                     "Write a checkpoint when the last one is this many seconds old. 0: off.");
+  options.run_option("checkpoint-hist", checkpoints_kept,
+                     "Number of checkpoints to keep, in addition to the best one.");
+  options.run_option("log-interval", log_interval, "Write a line to metrics.jsonl every this many steps.");
+  options.run_option("restart", restart,
+                     "Train from the beginning. Removes the checkpoints and the journal in the output folder.");
+}
+
 TrainingSummary run_training(World& world, const TrainingJob& job, const ShardReader& training,
                              const ShardReader* validation) {
   return TrainingRun(world, job, training, validation).run();
