@@ -23,6 +23,7 @@ struct Options::Impl {
     std::vector<std::string> words;                      // allowed values; empty: any
     double low = std::numeric_limits<double>::lowest();  // allowed numbers
     double high = std::numeric_limits<double>::max();
+    std::function<void()> take{};  // of an enumeration: what the word means; may be empty
   };
   CLI::App app;
   std::vector<Setting> settings;
@@ -41,6 +42,10 @@ struct Options::Impl {
   }
 
   /// The limits apply to a value from any source.
+  static void settle(const Setting& setting, const std::string& from) {
+    check(setting, from);
+    if (setting.take) setting.take();
+  }
   static void check(const Setting& setting, const std::string& from) {
     const Json value = setting.get();
     if (!setting.words.empty() &&
@@ -89,6 +94,14 @@ void Options::setting(const std::string& name, std::vector<std::string>& value, 
   impl_->settings.back().option->delimiter(',');
 }
 
+void Options::add_words(const std::string& name, const std::vector<std::string>& words, const std::string& word,
+                        const std::function<void(const std::string&)>& take, const std::string& help) {
+  const auto given = std::make_shared<std::string>(word);
+  impl_->add(name, *given, help);
+  one_of(words);
+  impl_->settings.back().take = [given, take] { take(*given); };
+}
+
 void Options::one_of(const std::vector<std::string>& words) {
   Impl::Setting& setting = impl_->settings.back();
   setting.words = words;
@@ -126,7 +139,7 @@ void Options::parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError({error.what(), "", "run " + impl_->app.get_name() + " --help"});
   }
-  for (const auto& setting : impl_->settings) Impl::check(setting, "the command line or --config");
+  for (const auto& setting : impl_->settings) Impl::settle(setting, "the command line or --config");
 }
 
 void Options::apply(const Json& settings, const std::string& from) {
@@ -144,7 +157,7 @@ void Options::apply(const Json& settings, const std::string& from) {
       throw UsageError({"the setting '" + name + "' has the wrong type: " + value.dump(), from,
                         "give a value of the type that " + impl_->app.get_name() + " --help shows"});
     }
-    Impl::check(*found, from);
+    Impl::settle(*found, from);
   }
 }
 

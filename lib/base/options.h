@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -33,6 +35,22 @@ class Options {
   void setting(const std::string& name, double& value, const std::string& help);
   void setting(const std::string& name, std::string& value, const std::string& help);
   void setting(const std::string& name, std::vector<std::string>& value, const std::string& help);
+  /// A setting of an enumeration: `words` has a word for each value that can be given.
+  template <typename E>
+  void setting(const std::string& name, E& value, const std::vector<std::pair<std::string, E>>& words,
+               const std::string& help) {
+    std::vector<std::string> names;
+    std::string standard;
+    for (const auto& [word, meaning] : words) {
+      names.push_back(word);
+      if (meaning == value) standard = word;
+    }
+    const auto take = [&value, words](const std::string& given) {
+      for (const auto& [word, meaning] : words)
+        if (word == given) value = meaning;
+    };
+    add_words(name, names, standard, take, help);
+  }
   /// Limits the last added setting to the given words.
   void one_of(const std::vector<std::string>& words);
   /// Limits the last added number to [low, high].
@@ -63,6 +81,10 @@ class Options {
   const std::vector<std::string>& command() const { return command_; }
 
  private:
+  /// `word`: the default. `take` is called with a word that is allowed.
+  void add_words(const std::string& name, const std::vector<std::string>& words, const std::string& word,
+                 const std::function<void(const std::string&)>& take, const std::string& help);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
   std::vector<std::string> command_;

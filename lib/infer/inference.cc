@@ -19,8 +19,8 @@ void InferenceSettings::declare(Options& options) {
       "class id on each line.");
   options.setting("under", under,
                   "Choose among the classes under this WordNet id only (evaluate: in addition to all classes).");
-  options.setting("precision", precision, "Number format of activations. Weights and sums are always f32.");
-  options.one_of({"f32", "bf16"});
+  options.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}},
+                  "Number format of activations. Weights and sums are always f32.");
   options.setting("backend", backend, "Compute backend. Default: the fastest in this build.");
 }
 
@@ -42,7 +42,7 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
   ExecutorOptions options;
   options.backend = settings.backend;
   options.batch = batch;
-  options.dtype = precision_ == "bf16" ? Dtype::bf16 : Dtype::f32;
+  options.dtype = precision_;
   options.training = false;
   options.threads = threads;
   std::copy(std::begin(input_.mean), std::end(input_.mean), options.mean);
@@ -75,7 +75,7 @@ std::string Inference::memory_text(uint64_t feed_bytes) const {
   return fmt::format(
       "{} on {}, {}, after {} steps: {} parameters; memory per rank: activations {}, parameters {}, workspace {}, feed "
       "{}, total {}",
-      info_.network, executor_->backend(), precision_, grouped(static_cast<uint64_t>(info_.batches_taken)),
+      info_.network, executor_->backend(), name_of(precision_), grouped(static_cast<uint64_t>(info_.batches_taken)),
       grouped(executor_->graph().parameter_count), bytes(memory.activations), bytes(memory.parameters),
       bytes(memory.workspace), bytes(feed_bytes), bytes(all));
 }

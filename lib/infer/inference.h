@@ -22,7 +22,8 @@ namespace packhorse {
 
 /// The settings that evaluate and predict share.
 struct InferenceSettings {
-  std::string checkpoint = "best", subset, under, precision = "f32", backend;
+  std::string checkpoint = "best", subset, under, backend;
+  Dtype precision = Dtype::f32;  ///< of activations
 
   void declare(Options& options);
 };
@@ -50,7 +51,7 @@ class Inference {
   std::filesystem::path checkpoint_;
   CheckpointInfo info_;
   ImageInput input_;
-  std::string precision_;
+  Dtype precision_;
   std::unique_ptr<Executor> executor_;
 };
 

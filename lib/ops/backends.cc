@@ -14,10 +14,14 @@ namespace {
 
 struct Entry {
   std::string_view name;
+  std::vector<Dtype> (*types)();
   std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
 };
 
-constexpr std::array kBackends = {Entry{"cpu", cpu::make_backend}, Entry{"reference", reference::make_backend}};
+constexpr std::array kBackends = {
+    Entry{"cpu", cpu::types, cpu::make_backend},
+    Entry{"reference", reference::types, reference::make_backend},
+};
 
 const Entry& entry(const std::string& name) {
   for (const Entry& candidate : kBackends)
@@ -33,6 +37,8 @@ std::vector<std::string> backend_names() {
   for (const Entry& candidate : kBackends) names.emplace_back(candidate.name);
   return names;
 }
+
+std::vector<Dtype> backend_types(const std::string& name) { return entry(name).types(); }
 
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training) {
   return entry(name).make(dtype, threads, training);

@@ -14,6 +14,10 @@ namespace packhorse {
 /// build adds "cuda".
 std::vector<std::string> backend_names();
 
+/// The types of activations that the backend can compute in on this machine, the one that it prefers first. An empty
+/// name: the first backend. Throws a UsageError for an unknown name.
+std::vector<Dtype> backend_types(const std::string& name);
+
 /// An empty name: the first. Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype`
 /// on this machine.
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training);

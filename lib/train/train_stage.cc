@@ -1,6 +1,7 @@
 #include "train/train_stage.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <memory>
 
@@ -47,10 +48,16 @@ std::string result_text(const StageManifest& manifest) {
 
 }  // namespace
 
-ClassTable settle_training(Stage& stage, const World& world, TrainingJob& job) {
+Dtype agreed_precision(World& world, Dtype preferred) {
+  std::array<uint64_t, 1> ranks_for_f32 = {preferred == Dtype::f32 ? uint64_t{1} : uint64_t{0}};
+  world.sum(ranks_for_f32);
+  return ranks_for_f32.front() > 0 ? Dtype::f32 : preferred;
+}
+
+ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {
   job.settings.check();
-  job.settings.settle_precision();
-  stage.manifest().settings["precision"] = job.settings.precision;  // the format in use, not "auto"
+  job.settings.precision = agreed_precision(world, job.settings.preferred_precision());
+  stage.manifest().settings["precision"] = name_of(*job.settings.precision);  // the format in use, not "auto"
   const StageManifest& pack = stage.input();
   ClassTable classes = load_class_table(pack);
   const CoreShare share = share_cores(world.local_size());

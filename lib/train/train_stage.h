@@ -12,8 +12,11 @@
 
 namespace packhorse {
 
-/// Checks the settings and fills in the job from the manifest of pack. Returns the class table.
-ClassTable settle_training(Stage& stage, const World& world, TrainingJob& job);
+/// What all ranks prefer; f32, which every backend computes in, if one of them prefers it. Collective.
+Dtype agreed_precision(World& world, Dtype preferred);
+
+/// Collective. Checks the settings and fills in the job from the manifest of pack. Returns the class table.
+ClassTable settle_training(Stage& stage, World& world, TrainingJob& job);
 
 /// The result line of the run in the output folder, if that run is finished and running again would give the same
 /// result. A stage that repeats its own manifest starts from the beginning instead (sets job.restart).

@@ -75,7 +75,7 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
       bytes(memory.activations_unplanned), bytes(memory.workspace), bytes(memory.parameters), bytes(memory.optimizer),
       bytes(feed), bytes(checkpoints), job.checkpoints_kept, (job.folder / "checkpoints").string(),
       duration_text(seconds), counted(static_cast<uint64_t>(ranks), "rank"),
-      counted(static_cast<uint64_t>(job.threads), "thread"), backend, settings.precision, speed * 1e-9,
+      counted(static_cast<uint64_t>(job.threads), "thread"), backend, name_of(options.dtype), speed * 1e-9,
       layer_table(step.program));
 }
 

@@ -47,10 +47,9 @@ void TrainingSettings::declare(Options& o) {
   o.setting("label-smoothing", label_smoothing,
             "Share of the target probability that is spread over all classes, from 0 to 0.9.");
   o.between(0, 0.9);
-  o.setting("precision", precision,
-            "Number format of activations. Weights, sums and statistics are always f32. auto: bf16 if this machine has "
-            "instructions for it.");
-  o.one_of({"f32", "bf16", "auto"});
+  o.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"auto", std::nullopt}},
+            "Number format of activations. Weights, sums and statistics are always f32. auto: the one that the backend "
+            "prefers (bf16 if the CPU has instructions for it), if all ranks prefer the same, else f32.");
   o.setting("seed", seed, "Random seed of the initial weights, the order of the images, and the crops.");
   o.setting("crop", crop, "How training images are cropped.");
   o.one_of(crop_mode_names());
@@ -103,14 +102,7 @@ void TrainingSettings::check() const {
   for (const auto& word : milestones) number_from(word, "milestones");
 }
 
-void TrainingSettings::settle_precision() {
-  if (precision != "auto") return;
-#if defined(__x86_64__)
-  precision = __builtin_cpu_supports("avx512bf16") ? "bf16" : "f32";
-#else
-  precision = "f32";
-#endif
-}
+Dtype TrainingSettings::preferred_precision() const { return precision ? *precision : backend_types(backend).front(); }
 
 ImageInput TrainingSettings::input() const {
   ImageInput input;
@@ -166,7 +158,7 @@ ExecutorOptions TrainingSettings::executor(const BatchPlan& plan, int threads) c
   options.backend = backend;
   options.batch = static_cast<int64_t>(plan.rank_batch());
   options.ranks = plan.ranks;
-  options.dtype = precision == "bf16" ? Dtype::bf16 : Dtype::f32;
+  options.dtype = preferred_precision();
   options.recompute = recompute;
   options.threads = threads;
   const ImageInput pixels = input();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,19 +20,20 @@ struct TrainingSettings {
   int image_size = 224;
   int64_t global_batch = 256, epochs = 60, limit_steps = 0;
   double lr = 0.1, warmup_epochs = -1, lr_factor = 0.1, momentum = 0.9, weight_decay = 1e-4, label_smoothing = 0;
-  std::string optimizer = "sgd", schedule = "cosine", precision = "f32", crop = "random-resized-crop", backend;
+  std::string optimizer = "sgd", schedule = "cosine", crop = "random-resized-crop", backend;
   std::vector<std::string> milestones, mean = {"117"}, scale = {"1"};
   uint64_t seed = 1, shuffle_block = 32, shuffle_window = 512;
   double min_area = 0.08, flip = 0.5, statistics_momentum = 0.9;
   int pad = 0, resize = 0;
+  std::optional<Dtype> precision = Dtype::f32;  ///< of activations; nothing: the one that the backend prefers
   bool recompute = false;
 
   /// Declares each of them as a setting of the stage.
   void declare(Options& options);
   /// Throws a UsageError for values that do not fit together. Call it after the settings are read.
   void check() const;
-  /// Replaces the precision "auto" by the fastest on this machine: bf16 if it has instructions for it, else f32.
-  void settle_precision();
+  /// The precision as set, or the one that the backend prefers on this machine.
+  Dtype preferred_precision() const;
 
   /// How images become the network's input.
   ImageInput input() const;

@@ -19,6 +19,7 @@ struct Sample {
   int64_t shards = 4;
   double limit = 0.5;
   std::string mode = "fast";
+  enum class Colour { none, red, green } colour = Colour::red;
   bool flip = true;
   std::vector<std::string> list{"a"};
   std::string input;
@@ -31,6 +32,7 @@ struct Sample {
     options.setting("limit", limit, "how much");
     options.setting("mode", mode, "which");
     options.one_of({"fast", "safe"});
+    options.setting("colour", colour, {{"red", Colour::red}, {"green", Colour::green}}, "of what");
     options.setting("flip", flip, "whether");
     options.setting("list", list, "several");
     options.run_option("threads", threads, "at once");
@@ -73,7 +75,9 @@ TEST(Options, RecordEverySettingAndNoRunOption) {
   Sample sample;
   sample.parse({"in", "--threads", "9"});
   const Json settings = sample.options.settings();
-  EXPECT_EQ(settings, (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"flip", true}, {"list", {"a"}}}));
+  EXPECT_EQ(
+      settings,
+      (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"colour", "red"}, {"flip", true}, {"list", {"a"}}}));
 }
 
 TEST(Options, ApplyWhatTheyRecorded) {
@@ -84,6 +88,26 @@ TEST(Options, ApplyWhatTheyRecorded) {
   EXPECT_EQ(second.options.settings(), first.options.settings());
 }
 
+TEST(Options, TakeAWordForItsValueFromAnywhere) {
+  using Colour = Sample::Colour;
+  Sample standard, line, file, manifest;
+  standard.parse({"in"});
+  EXPECT_EQ(standard.colour, Colour::red);
+  line.parse({"in", "--colour", "green"});
+  line.options.apply({{"colour", "red"}}, "manifest");
+  EXPECT_EQ(line.colour, Colour::green);
+  const TempDir folder;
+  write_text(folder.path() / "s.toml", "colour = \"green\"\n");
+  file.parse({"in", "--config", (folder.path() / "s.toml").string()});
+  EXPECT_EQ(file.colour, Colour::green);
+  manifest.parse({"in"});
+  manifest.options.apply({{"colour", "green"}}, "manifest");
+  EXPECT_EQ(manifest.colour, Colour::green);
+  EXPECT_EQ(manifest.options.settings()["colour"], "green");
+  EXPECT_THROW(manifest.options.apply({{"colour", "blue"}}, "manifest"), UsageError);
+  EXPECT_EQ(manifest.colour, Colour::green);  // a word that is refused changes nothing
+}
+
 TEST(Options, RefuseAWrongCommandLine) {
   const TempDir folder;
   write_text(folder.path() / "s.toml", "shardz = 12\n");
@@ -92,6 +116,7 @@ TEST(Options, RefuseAWrongCommandLine) {
                                                        {"in", "--shards", "0"},
                                                        {"in", "--shards", "101"},
                                                        {"in", "--mode", "odd"},
+                                                       {"in", "--colour", "blue"},
                                                        {"in", "extra", "more"},
                                                        {},
                                                        {"in", "--shards"},

@@ -407,6 +407,21 @@ TEST_P(Layers, CopyRoundsToBf16) {
 
 INSTANTIATE_TEST_SUITE_P(Backends, Layers, testing::ValuesIn(backend_cases()), case_name);
 
+TEST(Backends, SayWhatTheyCanCompute) {
+  for (const std::string& name : backend_names()) {
+    const std::vector<Dtype> types = backend_types(name);
+    EXPECT_EQ(std::count(types.begin(), types.end(), Dtype::f32), 1) << name;  // what ranks that differ agree on
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+      if (std::count(types.begin(), types.end(), dtype) > 0)
+        EXPECT_NO_THROW(make_backend(name, dtype, 1, true)) << name << " " << name_of(dtype);
+      else
+        EXPECT_THROW(make_backend(name, dtype, 1, true), Error) << name << " " << name_of(dtype);
+    }
+  }
+  EXPECT_EQ(backend_types(""), backend_types(backend_names().front()));
+  EXPECT_THROW(backend_types("abacus"), UsageError);
+}
+
 TEST(Backends, RefuseWhatTheyCannotCompute) {
   EXPECT_THROW(make_backend("reference", Dtype::bf16, 1, true), Error);
   EXPECT_THROW(make_backend("abacus", Dtype::f32, 1, true), UsageError);

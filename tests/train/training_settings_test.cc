@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "ops/backends.h"
 
 namespace packhorse {
 namespace {
@@ -56,6 +57,19 @@ TEST(TrainingSettings, ChannelsAreOneOrThree) {
   EXPECT_THROW(parse_channels({"one"}, "mean", channels), UsageError);
   EXPECT_THROW(parse_channels({}, "mean", channels), UsageError);
   EXPECT_THROW(parse_channels({"nan"}, "mean", channels), UsageError);
+}
+
+TEST(TrainingSettings, AutoIsWhatTheBackendPrefers) {
+  TrainingSettings settings;
+  EXPECT_EQ(settings.preferred_precision(), Dtype::f32);
+  settings.precision = std::nullopt;
+  for (const std::string& backend : backend_names()) {
+    settings.backend = backend;
+    EXPECT_EQ(settings.preferred_precision(), backend_types(backend).front()) << backend;
+    EXPECT_EQ(settings.executor({.records = 8, .global_batch = 4}, 1).dtype, backend_types(backend).front());
+  }
+  settings.precision = Dtype::bf16;
+  EXPECT_EQ(settings.preferred_precision(), Dtype::bf16);
 }
 
 TEST(TrainingSettings, InvalidSettingsAreRefused) {

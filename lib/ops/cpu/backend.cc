@@ -78,8 +78,9 @@ class CpuBackend : public TableBackend<Context> {
   }
 };
 
-bool has_avx512() {
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+// What oneDNN will use: the machine's instructions, unless DNNL_MAX_CPU_ISA allows fewer.
+bool has(dnnl::cpu_isa isa) {
+  const auto needed = static_cast<unsigned>(isa);
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }
 
@@ -90,8 +91,14 @@ Context::Context(Dtype dtype, int threads, bool training)
 Context::Context(Context&&) noexcept = default;
 Context::~Context() = default;
 
+std::vector<Dtype> types() {
+  if (!has(dnnl::cpu_isa::avx512_core)) return {Dtype::f32};
+  if (!has(dnnl::cpu_isa::avx512_core_bf16)) return {Dtype::f32, Dtype::bf16};
+  return {Dtype::bf16, Dtype::f32};
+}
+
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training) {
-  if (dtype == Dtype::bf16 && !has_avx512())
+  if (dtype == Dtype::bf16 && !has(dnnl::cpu_isa::avx512_core))
     throw Error({"this CPU cannot compute in bf16: it has no AVX-512", "dtype bf16", "use dtype f32 on this machine"});
   return std::make_unique<CpuBackend>(dtype, threads, training);
 }

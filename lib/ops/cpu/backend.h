@@ -12,6 +12,8 @@
 
 namespace packhorse::cpu {
 
+/// f32 everywhere; bf16 with AVX-512, and before f32 where the CPU has instructions for it.
+std::vector<Dtype> types();
 /// Throws an Error if the CPU lacks the instructions that `dtype` needs.
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training);
 

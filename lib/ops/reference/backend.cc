@@ -55,6 +55,8 @@ class ReferenceBackend : public TableBackend<Context> {
 
 }  // namespace
 
+std::vector<Dtype> types() { return {Dtype::f32}; }
+
 std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool /*training*/) {
   if (dtype != Dtype::f32)
     throw Error(
