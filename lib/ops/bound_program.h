@@ -44,6 +44,8 @@ class BoundProgram {
   /// `sums`: runs the lane of the sums; null: one rank, whose sums are its own values. Everything must outlive it.
   BoundProgram(CompiledProgram compiled, Backend& backend, const States& states, std::byte* slab, Allreduce* sums,
                bool profile);
+  BoundProgram(const BoundProgram&) = delete;  // its sums point back at it
+  BoundProgram& operator=(const BoundProgram&) = delete;
 
   void run(const StepCall& call);
 

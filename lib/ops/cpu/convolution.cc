@@ -223,8 +223,12 @@ Run bind_copy(Context& context, const Site& site) {
                                 memory_at(layout, site.view("dst").data));
     return [bound](const StepCall&) { bound.run(); };
   }
-  return [&context, src = site.array<float>("src"), to = site.array<Bf16>("dst"),
-          count = site.view("src").shape.count()](const StepCall&) {
+  const int64_t count = site.view("src").shape.count();
+  if (dst.dtype == Dtype::f32)
+    return [src = site.array<float>("src"), to = site.array<float>("dst"), count](const StepCall&) {
+      std::copy_n(src, count, to);
+    };
+  return [&context, src = site.array<float>("src"), to = site.array<Bf16>("dst"), count](const StepCall&) {
     constexpr int64_t kPiece = 65536;
     context.each((count + kPiece - 1) / kPiece, [&](int64_t piece) {
       to_bf16(src + piece * kPiece, to + piece * kPiece, std::min(kPiece, count - piece * kPiece));

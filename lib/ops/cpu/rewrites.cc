@@ -150,7 +150,7 @@ void read_copy(Program& program, Program& refresh, Node& node, Value copy) {
 
 bool reads_master(const Program& program, const Node& node) {
   const Operand* weight = node.find("weight");
-  return weight != nullptr && program.value(*weight).state == kWeights && node.kind != &kSgd;
+  return weight != nullptr && program.value(*weight).state == kWeights;
 }
 
 }  // namespace

@@ -43,9 +43,19 @@ void cut(std::vector<Piece>& pieces, int64_t first, int64_t count, const Node& n
                       static_cast<float>(node.number("decay"))});
 }
 
+// Of a node alone, or of all parameters of a fused one.
+std::vector<Piece> pieces_of(const Node& node) {
+  std::vector<Piece> pieces;
+  if (node.is(kNorm)) cut(pieces, 0, node.at("gradient").count, node);
+  if (node.is(kSgd)) cut(pieces, 0, node.at("weight").count, node);
+  for (const Node& inner : node.body)
+    if (inner.is(kSgd)) cut(pieces, inner.at("weight").first, inner.at("weight").count, inner);
+  return pieces;
+}
+
 // The new state lies where the old one lies.
-Run bind_update(const Context& context, const Site& site, std::vector<Piece> pieces) {
-  return [&context, pieces = std::move(pieces), weight = site.array<float>("weight"),
+Run bind_update(const Context& context, const Site& site) {
+  return [&context, pieces = pieces_of(site.node()), weight = site.array<float>("weight"),
           gradient = site.array<float>("gradient"), momentum = site.array<float>("momentum"),
           finite = site.array<int32_t>("finite"), squares = site.array<double>("squares"),
           parts = site.array<double>("workspace")](const StepCall& call) {
@@ -65,32 +75,15 @@ Run bind_update(const Context& context, const Site& site, std::vector<Piece> pie
 }  // namespace
 
 uint64_t sgd_workspace(Context& /*context*/, const Program& /*program*/, const Node& node) {
-  std::vector<Piece> pieces;
-  if (node.is(kNorm)) cut(pieces, 0, node.at("gradient").count, node);
-  if (node.is(kSgd)) cut(pieces, 0, node.at("weight").count, node);
-  for (const Node& inner : node.body)
-    if (inner.is(kSgd)) cut(pieces, inner.at("weight").first, inner.at("weight").count, inner);
-  return sizeof(double) * pieces.size();
+  return sizeof(double) * pieces_of(node).size();
 }
 
-Run bind_sgd(Context& context, const Site& site) {
-  std::vector<Piece> pieces;
-  cut(pieces, 0, site.count("weight"), site.node());
-  return bind_update(context, site, std::move(pieces));
-}
-
-Run bind_sgd_with_norm(Context& context, const Site& site) {
-  std::vector<Piece> pieces;
-  for (const Node& inner : site.node().body)
-    if (inner.is(kSgd)) cut(pieces, inner.at("weight").first, inner.at("weight").count, inner);
-  return bind_update(context, site, std::move(pieces));
-}
+Run bind_sgd(Context& context, const Site& site) { return bind_update(context, site); }
+Run bind_sgd_with_norm(Context& context, const Site& site) { return bind_update(context, site); }
 
 Run bind_norm(Context& context, const Site& site) {
-  std::vector<Piece> pieces;
-  cut(pieces, 0, site.count("gradient"), site.node());
-  return [&context, pieces, gradient = site.array<float>("gradient"), squares = site.array<double>("squares"),
-          parts = site.array<double>("workspace")](const StepCall&) {
+  return [&context, pieces = pieces_of(site.node()), gradient = site.array<float>("gradient"),
+          squares = site.array<double>("squares"), parts = site.array<double>("workspace")](const StepCall&) {
     const auto count = static_cast<int64_t>(pieces.size());
     context.each(count, [&](int64_t i) {
       const Piece& piece = pieces[static_cast<size_t>(i)];

@@ -37,6 +37,7 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kRequests, bind_requests<Context>},
     Kernel<Context>{&kFinite, bind_finite<Context>},
     Kernel<Context>{&kNorm, bind_norm},
+    Kernel<Context>{&kCopy, bind_copy},
     Kernel<Context>{&kRunningStatistics, bind_running_statistics},
     Kernel<Context>{&kReport, bind_report<Context>},
     Kernel<Context>{&kSgd, bind_sgd},

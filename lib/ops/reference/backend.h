@@ -44,6 +44,7 @@ Run bind_bias_gradient(Context& context, const Site& site);
 Run bind_loss(Context& context, const Site& site);
 Run bind_loss_gradient(Context& context, const Site& site);
 Run bind_norm(Context& context, const Site& site);
+Run bind_copy(Context& context, const Site& site);
 Run bind_running_statistics(Context& context, const Site& site);
 Run bind_sgd(Context& context, const Site& site);
 

@@ -10,6 +10,18 @@ Run bind_norm(Context& /*context*/, const Site& site) {
   };
 }
 
+// Every layout but the plain one is a backend's own.
+Run bind_copy(Context& /*context*/, const Site& site) {
+  return [src = site.array<float>("src"), dst = site.view("dst")](const StepCall&) {
+    for (int64_t i = 0; i < dst.shape.count(); ++i) {
+      if (dst.dtype == Dtype::f32)
+        static_cast<float*>(dst.data)[i] = src[i];
+      else
+        static_cast<Bf16*>(dst.data)[i] = Bf16(src[i]);
+    }
+  };
+}
+
 Run bind_running_statistics(Context& /*context*/, const Site& site) {
   return [batch = site.array<float>("batch"), running = site.array<float>("running"),
           next = site.array<float>("new_running"), finite = site.array<int32_t>("finite"), count = site.count("batch"),
