@@ -1,11 +1,13 @@
-// Sums over the ranks that run at the same time as the computation: what computes them is the lane of the sums. The
-// room comm has it: a thread for host memory.
+// Sums over the ranks, as work of a stream beside the computation. The room comm has what computes them: a thread for
+// host memory.
 //
-// Rule: every rank starts the same sums in the same order. Between the first start() of a step and the return of
-// wait(), nothing else communicates with the other ranks.
+// Rule: every rank enqueues the same sums in the same order. From the first sum of a step until all of its sums are
+// done, no other thread communicates with the other ranks.
 #pragma once
 
-#include <span>
+#include <cstdint>
+
+#include "device/device.h"
 
 namespace packhorse {
 
@@ -13,10 +15,11 @@ class Allreduce {
  public:
   virtual ~Allreduce() = default;
   virtual int ranks() const = 0;
-  /// Starts to sum `values` over the ranks, in place, and returns at once. Do not touch them until wait() returns.
-  virtual void start(std::span<float> values) = 0;
-  /// Returns when all started sums are complete; rethrows the exception of a sum that failed.
-  virtual void wait() = 0;
+  /// The stream of the sums: it waits for events of the device's streams, and they for its events.
+  virtual Stream& stream() = 0;
+  /// Enqueues on stream(): the sum of `count` f32 over the ranks, in place. Sums may overlap in time. Whoever waits for
+  /// an event behind it gets the exception of a sum that failed.
+  virtual void enqueue(DeviceAddress values, int64_t count) = 0;
 };
 
 }  // namespace packhorse
