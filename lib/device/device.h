@@ -30,8 +30,12 @@ class DeviceAddress {
     return DeviceAddress(bits_ + static_cast<uintptr_t>(bytes));
   }
   auto operator<=>(const DeviceAddress&) const = default;
-  /// As the device's own code knows it.
+  /// As the device's own code takes it. Only that code may follow it.
   constexpr uintptr_t bits() const { return bits_; }
+  template <typename T>
+  T* as() const {
+    return reinterpret_cast<T*>(bits_);
+  }
 
  private:
   uintptr_t bits_ = 0;

@@ -15,7 +15,7 @@ namespace packhorse {
 Device& host_device();
 
 /// What a backend in host memory may do, and nobody else: follow the address.
-inline std::byte* host_pointer(DeviceAddress address) { return reinterpret_cast<std::byte*>(address.bits()); }
+inline std::byte* host_pointer(DeviceAddress address) { return address.as<std::byte>(); }
 inline DeviceAddress host_address(const void* pointer) { return DeviceAddress(reinterpret_cast<uintptr_t>(pointer)); }
 
 /// Every event of the host is one of these, whoever runs its streams: they count records and completions.

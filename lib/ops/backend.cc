@@ -10,8 +10,9 @@ View Site::view(std::string_view role) const {
   const Operand* operand = node_.find(role);
   if (operand == nullptr) return {};
   const Value& value = program_.value(*operand);
-  std::byte* const base = address_(operand->value);
-  return {.data = base == nullptr ? nullptr : base + operand->first * static_cast<int64_t>(size_of(value.dtype)),
+  const DeviceAddress base = address_(operand->value);
+  const int64_t before = operand->first * static_cast<int64_t>(size_of(value.dtype));
+  return {.data = base ? (base + before).as<void>() : nullptr,
           .shape = program_.shape(*operand),
           .pixel_stride = value.shape.c,
           .dtype = value.dtype};

@@ -13,15 +13,11 @@
 #include <string_view>
 #include <vector>
 
+#include "device/host.h"
 #include "ops/program.h"
 #include "ops/rewrites.h"
 
 namespace packhorse {
-
-/// What a rank requests for the end of a step; the request of one rank counts for all.
-struct StepRequests {
-  bool stop = false, checkpoint = false;
-};
 
 /// The result of a step, over all ranks.
 struct StepReport {
@@ -29,40 +25,43 @@ struct StepReport {
   uint64_t counted = 0;  ///< images with a label
   uint64_t top1 = 0, top5 = 0;
   double squares = 0;          ///< squared length of the gradient
-  StepRequests requests;       ///< of all ranks
   double exposed_seconds = 0;  ///< time of the sums over ranks that backward did not hide, on this rank
 };
 
-/// What a run of a program is given.
+/// What the nodes of a run are given. It stays as it is until the run ends.
 struct StepCall {
-  std::span<const uint8_t> pixels{};  ///< (N, S, S, 3), 8-bit RGB; inference takes fewer than N images too
-  std::span<const int32_t> labels{};  ///< (N); an image with a label < 0 is not counted
-  float gradient_scale = 1;           ///< the gradient is d(sum of losses) * gradient_scale
+  DeviceAddress pixels{};    ///< (images, S, S, 3), 8-bit RGB
+  DeviceAddress labels{};    ///< (N) i32; an image with a label < 0 is not counted
+  int64_t images = 0;        ///< with pixels; inference takes fewer than N too
+  float gradient_scale = 1;  ///< the gradient is d(sum of losses) * gradient_scale
   double learning_rate = 0;
-  int64_t step = 0;  ///< steps before this one: with a seed, it addresses random numbers
-  StepRequests own{};
-  StepReport* report = nullptr;
+  int64_t step = 0;              ///< steps before this one: with a seed, it addresses random numbers
+  StepReport* report = nullptr;  ///< in HostMemory
 };
 
-/// A node bound to its memory.
+/// A node bound to its memory: makes the device run it (at once, or as work of the site's stream).
 using Run = std::function<void(const StepCall& call)>;
 
-/// A node and where its operands lie.
+/// A node, where its operands lie, and the stream that it runs on.
 class Site {
  public:
-  /// `address`: where a value begins; null for what comes with the call.
-  Site(const Program& program, const Node& node, const std::function<std::byte*(int value)>& address)
-      : program_(program), node_(node), address_(address) {}
+  using Address = std::function<DeviceAddress(int value)>;
+  /// `address`: where a value begins; nowhere for what comes with the call.
+  Site(const Program& program, const Node& node, const Address& address, Stream& stream)
+      : program_(program), node_(node), address_(address), stream_(stream) {}
 
   const Program& program() const { return program_; }
   const Node& node() const { return node_; }
   const std::string& name() const { return node_.name; }
   /// For a kernel of a fused node, whose operands' roles are those of its body's nodes.
-  Site of(const Node& inner) const { return {program_, inner, address_}; }
+  Site of(const Node& inner) const { return {program_, inner, address_, stream_}; }
+  Stream& stream() const { return stream_; }
 
   bool has(std::string_view role) const { return node_.find(role) != nullptr; }
   bool flag(const std::string& number) const { return node_.number(number) > 0; }
   int integer(const std::string& number) const { return static_cast<int>(node_.number(number)); }
+  // Pointers as the device's own code takes them: the host follows them only where it is the device.
+
   /// Without this role: a view without memory.
   View view(std::string_view role) const;
   /// The array that a role names; null without this role.
@@ -75,7 +74,8 @@ class Site {
  private:
   const Program& program_;
   const Node& node_;
-  const std::function<std::byte*(int)>& address_;
+  const Address& address_;
+  Stream& stream_;
 };
 
 /// How a backend runs a kind of node. `workspace`: bytes that a run needs for itself; null: none.
@@ -90,8 +90,15 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  /// Called at the start of a step, on the thread that runs the step.
+  /// Where its kernels run. It outlives the backend.
+  virtual Device& device() const { return host_device(); }
+  /// True if its device is faster with work on the side lane.
+  virtual bool prefers_side_lane() const { return false; }
+  /// Called as work of each stream, at the start of each run.
   virtual void enter() {}
+  /// Called before each run: what differs from call to call goes to where the kernels look for it. Nothing to do for
+  /// kernels that read the call itself.
+  virtual void begin(const StepCall& /*call*/, Stream& /*main*/) {}
   /// The algebraic rewrites that its kernels gain from.
   virtual std::vector<Rewrite> algebraic() const { return {}; }
   /// Fuses nodes, and lets them read copies of weights in other types and layouts. Copies are states; the nodes that

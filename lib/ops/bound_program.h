@@ -1,35 +1,35 @@
-// A compiled program in memory, ready to run.
+// A compiled program in memory, ready to be enqueued.
 //
-// States are found by name: programs that name the same state share it. The slab is shared too, because programs never
-// run at the same time.
+// States are found by name: programs that name the same state share it. The slab is shared too: a program begins when
+// the one before it has ended, on all lanes.
 #pragma once
 
-#include <cstddef>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "device/allreduce.h"
-#include "device/array.h"
+#include "device/device.h"
 #include "ops/backend.h"
 #include "ops/compile.h"
+#include "ops/lanes.h"
 
 namespace packhorse {
 
 /// The memory of states, by name: initially zeros.
 class States {
  public:
-  explicit States(Device device) : device_(std::move(device)) {}
+  explicit States(Device& device) : device_(device) {}
   /// Gives memory to the program's states that have none yet. Throws an Error for a state of another size.
   void add(const Program& program);
-  /// Null if there is no such state.
-  std::byte* address(const std::string& state) const;
+  /// Nowhere if there is no such state.
+  DeviceAddress address(const std::string& state) const;
   uint64_t bytes(const std::string& state) const;
   uint64_t bytes() const;
 
  private:
-  Device device_;
-  std::map<std::string, DeviceArray<std::byte>> arrays_;
+  Device& device_;
+  std::map<std::string, DeviceMemory> arrays_;
 };
 
 /// The time of one node, summed over all runs so far.
@@ -41,34 +41,45 @@ struct NodeTime {
 
 class BoundProgram {
  public:
-  /// `sums`: runs the lane of the sums; null: one rank, whose sums are its own values. Everything must outlive it.
-  BoundProgram(CompiledProgram compiled, Backend& backend, const States& states, std::byte* slab, Allreduce* sums,
-               bool profile);
-  BoundProgram(const BoundProgram&) = delete;  // its sums point back at it
+  /// Everything must outlive it. `profile`: measures each node, see times().
+  BoundProgram(CompiledProgram compiled, Backend& backend, const States& states, DeviceAddress slab,
+               const LaneStreams& lanes, bool profile);
+  BoundProgram(const BoundProgram&) = delete;  // what is enqueued points back at it
   BoundProgram& operator=(const BoundProgram&) = delete;
 
-  void run(const StepCall& call);
+  /// Enqueues a run: it has ended when what follows on the main lane begins. `call` must stay until then.
+  void enqueue(const StepCall& call);
 
   const CompiledProgram& compiled() const { return compiled_; }
-  /// Where a value begins; null if it has no place.
-  std::byte* address(int value) const;
-  std::span<const float> floats(const std::string& value) const;
-  /// All zeros without `profile`.
-  std::span<const NodeTime> times() const { return times_; }
+  /// Where a value begins; nowhere if it has no place.
+  DeviceAddress address(int value) const;
+  /// All zeros without `profile`. Look only when all runs have ended.
+  const std::vector<NodeTime>& times() const { return times_; }
 
  private:
-  Run bind(Backend& backend, size_t number);
-  double wait_for_sums();
+  /// What stands before and behind a node: events of other lanes, and its own event if another lane waits for it.
+  struct Bound {
+    Run run;
+    std::vector<int> waits;  // nodes of other lanes
+    std::unique_ptr<Event> end;
+  };
+  Run bind(size_t number);
+  void order_lanes();
+  void enqueue_nodes(const StepCall& call);
+  void wait(Stream& stream, int node, const StepCall& call);
+  const Node& node(size_t number) const { return compiled_.program.nodes[number]; }
 
   CompiledProgram compiled_;
+  Backend& backend_;
   const States& states_;
-  std::byte* slab_;
-  Allreduce* sums_;
+  DeviceAddress slab_;
+  const LaneStreams& lanes_;
   bool profile_;
-  std::vector<Run> runs_;         // by node
-  std::vector<bool> needs_sums_;  // by node: what the lane of the sums was given must be complete before
+  std::vector<Bound> nodes_;
+  std::vector<Lane> beside_;      // lanes besides the main one that have nodes
+  std::vector<int> last_;         // their last nodes
+  std::unique_ptr<Event> begin_;  // where they begin
   std::vector<NodeTime> times_;   // by node
-  bool sums_open_ = false;
 };
 
 }  // namespace packhorse

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "ops/nodes.h"
+#include "ops/lanes.h"
 #include "ops/races.h"
 
 namespace packhorse {
@@ -12,11 +12,6 @@ namespace packhorse {
 namespace {
 
 constexpr const char* kWorkspace = "workspace";
-
-// The sums over ranks go on beside the computation.
-void assign_lanes(Program& program) {
-  for (Node& node : program.nodes) node.lane = node.is(kSum) ? Lane::sums : Lane::main;
-}
 
 void add_workspaces(Program& program, Backend& backend) {
   for (Node& node : program.nodes) {
@@ -48,9 +43,9 @@ void refuse_races(const CompiledProgram& compiled) {
 
 }  // namespace
 
-CompiledProgram compile(Program program, Backend& backend, Program& refresh) {
+CompiledProgram compile(Program program, Backend& backend, Program& refresh, bool side_lane) {
   backend.rewrite(program, refresh);
-  assign_lanes(program);
+  assign_lanes(program, side_lane);
   add_workspaces(program, backend);
   remove_unused_values(program);
   verify(program);

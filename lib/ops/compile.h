@@ -17,8 +17,8 @@ struct CompiledProgram {
   uint64_t workspace_bytes = 0;  ///< how many of the plan's bytes only workspaces need
 };
 
-/// `refresh`: takes the nodes that copy weights. Throws an Error if the backend cannot run a node, or if the plan has a
-/// race.
-CompiledProgram compile(Program program, Backend& backend, Program& refresh);
+/// `refresh`: takes the nodes that copy weights. `side_lane`: lanes.h. Throws an Error if the backend cannot run a
+/// node, or if the plan has a race.
+CompiledProgram compile(Program program, Backend& backend, Program& refresh, bool side_lane = false);
 
 }  // namespace packhorse

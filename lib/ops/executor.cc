@@ -1,10 +1,12 @@
 #include "ops/executor.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
 #include "base/error.h"
+#include "device/host.h"
 #include "ops/backends.h"
 #include "ops/backward.h"
 #include "ops/optimizers.h"
@@ -43,7 +45,8 @@ void check(const ExecutorOptions& options) {
 }
 
 CompiledProgram compile_step(const Graph& graph, const ExecutorOptions& options, Backend& backend, Program& refresh) {
-  return compile(training_step(graph, step_options(options), algebraic(backend, options)), backend, refresh);
+  return compile(training_step(graph, step_options(options), algebraic(backend, options)), backend, refresh,
+                 options.beside || backend.prefers_side_lane());
 }
 
 CompiledProgram compile_inference(const Graph& graph, const ExecutorOptions& options, Backend& backend,
@@ -83,24 +86,48 @@ MemoryReport memory_report(const CompiledProgram& step, const std::string& optim
 }
 
 struct Executor::Impl {
-  Impl(Graph network, ExecutorOptions settings, Allreduce* lane, const std::vector<Graph>& also_infer);
+  Impl(Graph network, ExecutorOptions settings, Allreduce* sums, const std::vector<Graph>& also_infer);
   void check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const;
   void check_labels(std::span<const int32_t> labels) const;
+  int64_t image_bytes(const BoundProgram& program) const;
+  void refresh_copies();
+  void drain() { lanes.of(Lane::main).synchronize(); }
+  HostView view(DeviceAddress address, uint64_t bytes);
+  HostView result(const char* name);
+
+  /// What a run needs until its end.
+  struct Flight {
+    StepCall call;
+    std::unique_ptr<Event> end;
+  };
 
   Graph graph;
   ExecutorOptions options;
   std::unique_ptr<Backend> backend;
+  Device& device;
+  LaneStreams lanes;
   States states;
-  DeviceArray<std::byte> slab;
+  DeviceMemory slab;
   std::unique_ptr<BoundProgram> training, refresh;
   std::vector<std::unique_ptr<BoundProgram>> inference;  // by size
-  const BoundProgram* last = nullptr;                    // the program that ran last
+  std::unique_ptr<InputSlots> inputs;
+  HostArray<StepReport> reports;              // by flight
+  std::array<Flight, kMostInFlight> flights;  // of steps, in turns
+  size_t enqueued = 0, collected = 0;         // steps
+  StepCall inference_call, refresh_call;
+  bool copies_are_old = true;          // the weights have changed since the copies were made
+  const BoundProgram* last = nullptr;  // the program that ran last
+  HostView logits;                     // of the last infer()
 };
 
-Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* lane, const std::vector<Graph>& also_infer)
-    : graph(std::move(network)), options(std::move(settings)), states(host_device()) {
-  check(options);
-  backend = make_backend(options.backend, options.dtype, options.threads, options.training);
+Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* sums, const std::vector<Graph>& also_infer)
+    : graph(std::move(network)),
+      options((check(settings), std::move(settings))),
+      backend(make_backend(options.backend, options.dtype, options.threads, options.training)),
+      device(backend->device()),
+      lanes(device, options.beside, sums),
+      states(device),
+      reports(device, kMostInFlight) {
   Program copies{.name = "refresh"};
   std::vector<CompiledProgram> compiled;
   if (options.training) compiled.push_back(compile_step(graph, options, *backend, copies));
@@ -113,24 +140,34 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* lane, c
     states.add(one.program);
     bytes = std::max(bytes, one.plan.bytes);
   }
-  slab = DeviceArray<std::byte>(host_device(), bytes);
+  slab = DeviceMemory(device, bytes);
+  int64_t pixel_bytes = 0;
   for (size_t i = 0; i < compiled.size(); ++i) {
-    auto bound =
-        std::make_unique<BoundProgram>(std::move(compiled[i]), *backend, states, slab.data(), lane, options.profile);
+    auto bound = std::make_unique<BoundProgram>(std::move(compiled[i]), *backend, states, slab.address(), lanes,
+                                                options.profile);
+    if (i + 1 == compiled.size()) {
+      refresh = std::move(bound);
+      continue;
+    }
+    pixel_bytes = std::max(pixel_bytes, image_bytes(*bound) * options.batch);
     if (i == 0 && options.training)
       training = std::move(bound);
-    else if (i + 1 == compiled.size())
-      refresh = std::move(bound);
     else
       inference.push_back(std::move(bound));
   }
+  inputs = std::make_unique<InputSlots>(device, lanes, kMostInFlight, static_cast<size_t>(pixel_bytes),
+                                        static_cast<size_t>(options.batch));
+  for (Flight& flight : flights) flight.end = device.make_event();
   last = inference.front().get();
 }
 
-void Executor::Impl::check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const {
+int64_t Executor::Impl::image_bytes(const BoundProgram& program) const {
   const Program& known = program.compiled().program;
-  const Value& value = known.value(value_named(known, "pixels"));
-  const auto batch = static_cast<size_t>(value.shape.count()), image = batch / static_cast<size_t>(value.shape.n);
+  return known.value(value_named(known, "pixels")).shape.count() / options.batch;
+}
+
+void Executor::Impl::check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const {
+  const auto image = static_cast<size_t>(image_bytes(program)), batch = image * static_cast<size_t>(options.batch);
   if (pixels.size() == batch || (fewer && pixels.size() < batch && pixels.size() % image == 0)) return;
   throw UsageError({"a batch has " + std::to_string(pixels.size()) + " bytes of pixels, not " + std::to_string(batch),
                     graph.name, "fill the batch to the size that the executor was made for"});
@@ -147,6 +184,32 @@ void Executor::Impl::check_labels(std::span<const int32_t> labels) const {
                         "a batch", "use shards and a network with the same classes"});
 }
 
+void Executor::Impl::refresh_copies() {
+  if (!copies_are_old) return;
+  refresh->enqueue(refresh_call);
+  copies_are_old = false;
+}
+
+HostView Executor::Impl::view(DeviceAddress address, uint64_t bytes) {
+  if (!address) return {};
+  const size_t count = bytes / sizeof(float);
+  Stream& main = lanes.of(Lane::main);
+  if (device.is_host()) {
+    main.synchronize();
+    return HostView({address.as<const float>(), count});
+  }
+  HostArray<float> copy(device, count);
+  main.read(std::as_writable_bytes(copy.span()), address);
+  main.synchronize();
+  return HostView(std::move(copy));
+}
+
+HostView Executor::Impl::result(const char* name) {
+  const Program& program = last->compiled().program;
+  const int number = value_named(program, name);
+  return view(last->address(number), program.value(number).bytes());
+}
+
 Executor::Executor(const Graph& graph, const ExecutorOptions& options, Allreduce* sums,
                    const std::vector<Graph>& also_infer)
     : impl_(std::make_unique<Impl>(graph, options, sums, also_infer)) {}
@@ -154,6 +217,7 @@ Executor::~Executor() = default;
 
 const Graph& Executor::graph() const { return impl_->graph; }
 std::string Executor::backend() const { return impl_->backend->name(); }
+Device& Executor::device() const { return impl_->device; }
 const Program& Executor::training_program() const { return impl_->training->compiled().program; }
 const Program& Executor::inference_program() const { return impl_->inference.front()->compiled().program; }
 
@@ -164,44 +228,88 @@ MemoryReport Executor::memory() const {
   return report;
 }
 
-std::span<float> Executor::state(const std::string& name) {
-  return {reinterpret_cast<float*>(impl_->states.address(name)), impl_->states.bytes(name) / sizeof(float)};
+HostView Executor::state(const std::string& name) {
+  return impl_->view(impl_->states.address(name), impl_->states.bytes(name));
 }
 
-void Executor::refresh() {
-  impl_->backend->enter();
-  impl_->refresh->run({});
+void Executor::write(const std::string& name, std::span<const float> numbers) {
+  Impl& m = *impl_;
+  if (m.states.bytes(name) != numbers.size_bytes() || numbers.empty())
+    throw Error({"there is no state '" + name + "' of " + std::to_string(numbers.size()) + " numbers", m.graph.name,
+                 "give a number for each parameter or statistic of this network"});
+  Stream& main = m.lanes.of(Lane::main);
+  main.write(m.states.address(name), std::as_bytes(numbers));
+  main.synchronize();
+  m.copies_are_old = true;
 }
 
-StepReport Executor::step(StepCall call) {
+void Executor::enqueue(const StepInput& input) {
   Impl& m = *impl_;
   if (m.training == nullptr)
     throw UsageError(
         {"an executor made for inference cannot run a training step", m.graph.name, "make it with training = true"});
-  m.check_pixels(*m.training, call.pixels, false);
-  m.check_labels(call.labels);
-  StepReport report;
-  call.report = &report;
-  m.backend->enter();
-  m.training->run(call);
+  m.check_pixels(*m.training, input.pixels, false);
+  m.check_labels(input.labels);
+  if (in_flight() == kMostInFlight)
+    throw Error({"two steps are in flight already", m.graph.name, "collect the report of the first one"});
+  m.refresh_copies();
+  const size_t number = m.enqueued % kMostInFlight;
+  Impl::Flight& flight = m.flights[number];
+  flight.call = m.inputs->enter(input, m.image_bytes(*m.training));
+  m.reports[number] = {};
+  flight.call.report = &m.reports[number];
+  m.training->enqueue(flight.call);
+  m.inputs->leave();
+  m.lanes.of(Lane::main).record(*flight.end);
   m.last = m.training.get();
-  return report;
+  ++m.enqueued;
+}
+
+Event& Executor::input_taken() { return impl_->inputs->taken(); }
+size_t Executor::in_flight() const { return impl_->enqueued - impl_->collected; }
+bool Executor::works_beside() const { return impl_->options.beside || !impl_->device.is_host(); }
+
+StepReport Executor::collect() {
+  Impl& m = *impl_;
+  if (in_flight() == 0) throw Error({"no step is in flight", m.graph.name, "enqueue a step first"});
+  const size_t number = m.collected++ % kMostInFlight;
+  m.flights[number].end->synchronize();
+  return m.reports[number];
+}
+
+StepReport Executor::step(const StepInput& input) {
+  enqueue(input);
+  return collect();
 }
 
 std::span<const float> Executor::infer(std::span<const uint8_t> pixels, size_t size) {
   Impl& m = *impl_;
   BoundProgram& program = *m.inference.at(size);
   m.check_pixels(program, pixels, true);
-  m.backend->enter();
-  program.run({.pixels = pixels});
+  m.refresh_copies();
+  m.drain();  // the call of the run before is free again
+  m.inference_call = m.inputs->enter({.pixels = pixels}, m.image_bytes(program));
+  program.enqueue(m.inference_call);
+  m.inputs->leave();
   m.last = &program;
-  return logits();
+  m.logits = logits();
+  return m.logits.span();
 }
 
-std::span<const float> Executor::features() { return impl_->last->floats("features"); }
-std::span<const float> Executor::logits() { return impl_->last->floats("logits"); }
-std::span<const NodeTime> Executor::times() const {
+HostView Executor::features() { return impl_->result("features"); }
+HostView Executor::logits() { return impl_->result("logits"); }
+
+std::vector<NodeTime> Executor::times() {
+  impl_->drain();
   return impl_->training != nullptr ? impl_->training->times() : impl_->inference.front()->times();
+}
+
+void initialise(Executor& executor, uint64_t seed) {
+  const Graph& graph = executor.graph();
+  std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+  initialise(graph, seed, weights.data(), statistics.data());
+  executor.write(kWeights, weights);
+  executor.write(kRunning, statistics);
 }
 
 }  // namespace packhorse

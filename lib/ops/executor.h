@@ -1,5 +1,8 @@
 // A network on one device: its programs (a training step, inference), their states and one slab, all of it made before
 // the first step.
+//
+// A step is enqueued, and its report is collected later: a device that works beside the host computes one step while
+// the next one is being enqueued. Whatever looks at states waits for all steps that were enqueued.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +13,11 @@
 #include <vector>
 
 #include "device/allreduce.h"
+#include "device/device.h"
 #include "net/graph.h"
 #include "ops/backend.h"
 #include "ops/bound_program.h"
+#include "ops/input_slots.h"
 #include "ops/step.h"
 
 namespace packhorse {
@@ -25,6 +30,7 @@ struct ExecutorOptions {
   bool merge_siblings = true;  ///< the backend's algebraic rewrites; false in tests
   bool recompute = false;      ///< recomputes the outputs of batch norm in backward instead of keeping them
   int threads = 1;
+  bool beside = false;  ///< on the host: the lanes are threads, the side lane too; false: the calling thread
   float mean[3] = {117, 117, 117};  ///< subtracted from each channel of the 8-bit image
   float scale[3] = {1, 1, 1};       ///< then multiplied by this
   float label_smoothing = 0;
@@ -48,6 +54,25 @@ CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options);
 /// Of a plan: without a slab.
 MemoryReport memory_report(const CompiledProgram& step, const std::string& optimizer);
 
+/// Numbers of the device as the host sees them: where host and device share memory the device's own, else a copy. Valid
+/// until the next step.
+class HostView {
+ public:
+  HostView() = default;
+  explicit HostView(std::span<const float> numbers) : numbers_(numbers) {}
+  explicit HostView(HostArray<float> copy) : copy_(std::move(copy)), numbers_(copy_.span()) {}
+  std::span<const float> span() const { return numbers_; }
+  const float* data() const { return numbers_.data(); }
+  size_t size() const { return numbers_.size(); }
+  const float& operator[](size_t i) const { return numbers_[i]; }
+  auto begin() const { return numbers_.begin(); }
+  auto end() const { return numbers_.end(); }
+
+ private:
+  HostArray<float> copy_;
+  std::span<const float> numbers_;
+};
+
 class Executor {
  public:
   /// `sums` may be null for one rank, and must outlive the executor. `also_infer`: the same network for images of other
@@ -59,39 +84,51 @@ class Executor {
   const Graph& graph() const;
   MemoryReport memory() const;
   std::string backend() const;
+  /// Where it runs. It outlives the executor.
+  Device& device() const;
   /// The programs as they run; a training step only if the executor was made for training.
   const Program& training_program() const;
   const Program& inference_program() const;
 
-  /// A state by name: "weights" and "gradients" in the order of the graph's parameters, "statistics" and
-  /// "batch_statistics" (of the last step: means and biased variances, summed over the ranks) in that of its
-  /// statistics, the optimizer's arrays ("momentum"). Empty if there is none. After writing to the weights, call
-  /// refresh().
-  std::span<float> state(const std::string& name);
-  std::span<float> parameters() { return state("weights"); }
-  std::span<float> gradients() { return state("gradients"); }
-  std::span<float> statistics() { return state("statistics"); }
-  std::span<float> batch_statistics() { return state("batch_statistics"); }
-  /// Makes the copies of the weights that the programs read.
-  void refresh();
+  // A state by name: "weights" and "gradients" in the order of the graph's parameters, "statistics" and
+  // "batch_statistics" (of the last step: means and biased variances, summed over the ranks) in that of its statistics,
+  // the optimizer's arrays ("momentum").
 
-  /// One training step: forward, backward, sums over the ranks, update. The call's report need not be set. Throws a
-  /// UsageError before it does anything if pixels or labels do not fit.
-  StepReport step(StepCall call);
+  /// Empty if there is no such state.
+  HostView state(const std::string& name);
+  /// Throws an Error unless there is a state of this size.
+  void write(const std::string& name, std::span<const float> numbers);
+
+  /// Enqueues a training step: forward, backward, sums over the ranks, update. Throws a UsageError before it does
+  /// anything if pixels or labels do not fit, and an Error if kMostInFlight steps are not collected yet.
+  void enqueue(const StepInput& input);
+  /// Done when the memory of the last step's input is no longer needed.
+  Event& input_taken();
+  /// The report of the oldest step that was enqueued and not collected; waits for its end. Throws what it threw.
+  StepReport collect();
+  static constexpr size_t kMostInFlight = 2;
+  size_t in_flight() const;
+  /// True if steps are computed beside the thread that enqueues them: then it gains from enqueuing one ahead.
+  bool works_beside() const;
+  /// enqueue() and collect().
+  StepReport step(const StepInput& input);
 
   /// Forward pass with the running statistics, for a whole batch or only its first images (the logits of the others
   /// mean nothing). Returns the logits (N, classes), f32, valid until the next call. `size`: 0 is the graph's own, 1
   /// the first of also_infer, and so on.
   std::span<const float> infer(std::span<const uint8_t> pixels, size_t size = 0);
-  /// Pooled features (N, C) and logits (N, classes) of the last infer() or step(), f32.
-  std::span<const float> features();
-  std::span<const float> logits();
+  /// Pooled features (N, C) and logits (N, classes) of the last infer() or step, f32.
+  HostView features();
+  HostView logits();
   /// One entry for each node of the training step, in order; all zeros without ExecutorOptions::profile.
-  std::span<const NodeTime> times() const;
+  std::vector<NodeTime> times();
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Gives a network its initial weights and statistics.
+void initialise(Executor& executor, uint64_t seed);
 
 }  // namespace packhorse

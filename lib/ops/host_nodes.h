@@ -9,14 +9,6 @@
 namespace packhorse {
 
 template <typename Context>
-Run bind_requests(Context& /*context*/, const Site& site) {
-  return [requests = site.array<float>("requests")](const StepCall& call) {
-    requests[0] = call.own.stop ? 1 : 0;  // in the order of their words
-    requests[1] = call.own.checkpoint ? 1 : 0;
-  };
-}
-
-template <typename Context>
 Run bind_finite(Context& /*context*/, const Site& site) {
   return [words = site.array<float>("words"), finite = site.array<int32_t>("finite")](const StepCall&) {
     *finite = std::isfinite(words[kWordLoss] / words[kWordCounted]) ? 1 : 0;
@@ -31,7 +23,6 @@ Run bind_report(Context& /*context*/, const Site& site) {
     call.report->counted = static_cast<uint64_t>(words[kWordCounted]);
     call.report->top1 = static_cast<uint64_t>(words[kWordTop1]);
     call.report->top5 = static_cast<uint64_t>(words[kWordTop5]);
-    call.report->requests = {words[kWordStop] > 0, words[kWordCheckpoint] > 0};
     call.report->squares = *squares;
   };
 }

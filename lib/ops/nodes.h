@@ -96,11 +96,9 @@ extern const NodeKind kLossGradient;
 
 // ---- step.cc: what a step does besides the network's gradients
 
-/// -> requests (2): the rank's own requests to stop and to write a checkpoint.
-extern const NodeKind kRequests;
 /// src -> dst, at the same bytes: the sum over all ranks.
 extern const NodeKind kSum;
-/// words (6): result and requests, summed -> finite (1) i32: 1 if the mean loss is a number, else 0; then nothing is
+/// words (4): the result of the loss, summed -> finite (1) i32: 1 if the mean loss is a number, else 0; then nothing is
 /// updated.
 extern const NodeKind kFinite;
 /// gradient -> squares (1) f64: the squared length of the whole gradient.
@@ -123,8 +121,8 @@ extern const NodeKind kReport;
 /// Numbers momentum, decay.
 extern const NodeKind kSgd;
 
-/// Words of the result and of the requests, as ranks sum them. (Counts are exact below 2^24.)
-enum Word { kWordLoss, kWordCounted, kWordTop1, kWordTop5, kWordStop, kWordCheckpoint, kWords };
+/// Words of the loss's result, as ranks sum them. (Counts are exact below 2^24.)
+enum Word { kWordLoss, kWordCounted, kWordTop1, kWordTop5, kWords };
 
 /// Added to the variance before the square root, unless a network says otherwise.
 inline constexpr double kBatchNormEpsilon = 1e-5;

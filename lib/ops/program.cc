@@ -191,7 +191,8 @@ void append(std::string& text, const Program& program, const Node& node, const s
   text += fmt::format("{}{} {}", indent, node.kind->name, node.name);
   for (const auto& [key, number] : node.numbers)
     text += fmt::format(" {}={:.{}g}", key, number, number == std::floor(number) ? 15 : 7);
-  if (node.lane == Lane::sums) text += " on sums";
+  constexpr std::string_view kLaneNames[kLanes] = {"", " on side", " on sums", " on copies"};
+  text += kLaneNames[static_cast<size_t>(node.lane)];
   for (const Operand& operand : node.reads) text += " " + text_of(program, operand);
   text += " ->";
   for (const Operand& operand : node.writes) text += " " + text_of(program, operand);

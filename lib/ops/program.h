@@ -72,8 +72,10 @@ struct InPlace {
 
 enum class Pass { forward, backward, update };
 
-/// What runs at the same time: the computation, and the sums over ranks.
-enum class Lane { main, sums };
+/// What runs at the same time: the computation, what of it can run beside (lanes.h), the sums over ranks, and the
+/// copies of what comes with a step.
+enum class Lane { main, side, sums, copies };
+inline constexpr size_t kLanes = 4;
 
 struct Node {
   const NodeKind* kind = nullptr;

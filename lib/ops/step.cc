@@ -48,16 +48,8 @@ void add_loss(Program& program, const StepOptions& options) {
       {.kind = &kLoss,
        .name = "loss",
        .reads = {program.whole(value_named(program, "logits"), "logits"), program.whole(labels, "labels")},
-       .writes = {{"result", words, 0, kWordStop}},
+       .writes = {program.whole(words, "result")},
        .numbers = {{"smoothing", options.label_smoothing}}});
-}
-
-void add_requests(Program& program) {
-  const int words = program.last_version(kWordsState);
-  program.nodes.push_back({.kind = &kRequests,
-                           .name = "requests",
-                           .writes = {{"requests", words, kWordStop, kWords - kWordStop}},
-                           .pass = Pass::update});
 }
 
 void add_finite(Program& program) {
@@ -143,9 +135,8 @@ Program training_step(const Graph& graph, const StepOptions& options, std::span<
 
   add_backward(program);
   if (options.recompute) recompute_applies(program);
-  add_requests(program);
 
-  // The sums over ranks start while backward still runs, except of what is known last.
+  // The sums over ranks start while backward still runs.
   add_gradient_sums(program, options.bucket_bytes);
   add_sum(program, kBatchStatistics);
   add_sum(program, kWordsState);

@@ -26,8 +26,8 @@ class FiniteDifferences {
   };
 
   /// `trial` computes the results; it may compute gradients too.
-  FiniteDifferences(Trial& trial, std::vector<Term> terms, const StepCall& call = {})
-      : trial_(trial), terms_(std::move(terms)), call_(call) {}
+  FiniteDifferences(Trial& trial, std::vector<Term> terms, const StepInput& input = {})
+      : trial_(trial), terms_(std::move(terms)), input_(input) {}
 
   /// `gradient`: dL by each element of `operand`. Checks each `every`th element.
   void check(const Operand& operand, const std::vector<double>& gradient, int64_t every = 1) {
@@ -60,7 +60,7 @@ class FiniteDifferences {
   }
 
   double loss() {
-    trial_.run(call_);
+    trial_.run(input_);
     double sum = 0, error = 0;
     for (const Term& term : terms_) {
       const std::vector<double> results = trial_.get(term.result);
@@ -75,7 +75,7 @@ class FiniteDifferences {
 
   Trial& trial_;
   std::vector<Term> terms_;
-  StepCall call_;
+  StepInput input_;
   double error_ = 0;  // of one L
 };
 

@@ -65,7 +65,7 @@ std::vector<Operand> batch_norm_gradient(Trial& t) {
 
 std::vector<Operand> loss_with_gradient(Trial& t) {
   Numbers numbers(12);
-  const Operand logits = random(t, numbers, t.matrix("logits", 3, 7)), result = t.array("result", kWordStop),
+  const Operand logits = random(t, numbers, t.matrix("logits", 3, 7)), result = t.array("result", kWords),
                 labels = t.input("labels", {1, 1, 1, 3}, Dtype::i32), gradient = t.matrix("logits_grad", 3, 7);
   t.add(
       {.kind = &kLoss, .name = "test", .reads = {logits, labels}, .writes = {result}, .numbers = {{"smoothing", 0.1}}});

@@ -250,7 +250,7 @@ struct LossProblem {
     Numbers numbers(7);
     logits = numbers.vector(n * classes, -4, 4);
     logits_at = t.matrix("logits", n, classes);
-    result = t.array("result", kWordStop);
+    result = t.array("result", kWords);
     gradient = t.matrix("logits_grad", n, classes);
     const Operand labels = t.input("labels", {1, 1, 1, n}, Dtype::i32);
     const std::map<std::string, double> numbers_of_node = {{"smoothing", smoothing}};

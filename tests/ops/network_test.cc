@@ -5,8 +5,10 @@
 //
 // Most tests look at a step whose learning rate is 0: it leaves the weights as they are.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -16,6 +18,7 @@
 
 #include <gtest/gtest.h>
 
+#include "device/host.h"
 #include "net/builder.h"
 #include "ops/executor.h"
 #include "ops/trial.h"
@@ -79,8 +82,10 @@ std::unique_ptr<Executor> made(const Graph& graph, ExecutorOptions options, doub
                                Allreduce* sums = nullptr, const std::vector<Graph>& also_infer = {}) {
   std::fill(std::begin(options.scale), std::end(options.scale), kScale);
   auto executor = std::make_unique<Executor>(graph, options, sums, also_infer);
-  fill_parameters(graph, executor->parameters(), executor->statistics(), wiggle);
-  executor->refresh();
+  std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+  fill_parameters(graph, weights, statistics, wiggle);
+  executor->write("weights", weights);
+  executor->write("statistics", statistics);
   return executor;
 }
 
@@ -96,13 +101,15 @@ double distance(std::span<const float> a, std::span<const float> b) {
 }
 
 std::vector<float> copy_of(std::span<const float> values) { return {values.begin(), values.end()}; }
+std::vector<float> copy_of(const HostView& values) { return copy_of(values.span()); }
+std::vector<float> state_of(Executor& executor, const std::string& name) { return copy_of(executor.state(name)); }
 
 // Also of numbers that are none, which are not equal to themselves.
 bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
-StepCall call_of(const Batch& batch, float gradient_scale, double learning_rate = 0) {
+StepInput call_of(const Batch& batch, float gradient_scale, double learning_rate = 0) {
   return {
       .pixels = batch.pixels, .labels = batch.labels, .gradient_scale = gradient_scale, .learning_rate = learning_rate};
 }
@@ -115,8 +122,8 @@ struct Outcome {
 Outcome outcome(Executor& executor, const Batch& batch) {
   Outcome o;
   o.report = executor.step(call_of(batch, 0.5f));
-  o.gradients = copy_of(executor.gradients());
-  o.batch_statistics = copy_of(executor.batch_statistics());
+  o.gradients = state_of(executor, "gradients");
+  o.batch_statistics = state_of(executor, "batch_statistics");
   o.features = copy_of(executor.features());
   return o;
 }
@@ -131,7 +138,7 @@ void expect_same_bits(const Outcome& a, const Outcome& b) {
 // What a step keeps: the weights, the optimizer's array and the running statistics.
 std::vector<std::vector<float>> kept_states(Executor& executor) {
   std::vector<std::vector<float>> states;
-  for (const char* name : {"weights", "momentum", "statistics"}) states.push_back(copy_of(executor.state(name)));
+  for (const char* name : {"weights", "momentum", "statistics"}) states.push_back(state_of(executor, name));
   return states;
 }
 
@@ -197,7 +204,12 @@ class Machine {
  public:
   Machine(const Graph& graph, const BackendCase& c, StepOptions options, Allreduce* sums = nullptr,
           bool poison_results = false)
-      : backend_(make_backend(c.backend, c.dtype, 2, true)), states_(host_device()) {
+      : backend_(make_backend(c.backend, c.dtype, 2, true)),
+        lanes_(backend_->device(), false, sums),
+        states_(backend_->device()),
+        inputs_(backend_->device(), lanes_, 1, pixel_bytes(graph, options), static_cast<size_t>(options.forward.batch)),
+        report_(backend_->device(), 1),
+        image_bytes_(static_cast<int64_t>(pixel_bytes(graph, options)) / options.forward.batch) {
     if (poison_results) backend_ = std::make_unique<PoisoningBackend>(std::move(backend_));
     options.forward.dtype = c.dtype;
     std::fill(std::begin(options.forward.scale), std::end(options.forward.scale), kScale);
@@ -211,84 +223,113 @@ class Machine {
       states_.add(one->program);
       bytes = std::max(bytes, one->plan.bytes);
     }
-    slab_ = DeviceArray<std::byte>(host_device(), bytes);
+    slab_ = DeviceMemory(backend_->device(), bytes);
     const auto bound = [&](CompiledProgram& program) {
-      return std::make_unique<BoundProgram>(std::move(program), *backend_, states_, slab_.data(), sums, false);
+      return std::make_unique<BoundProgram>(std::move(program), *backend_, states_, slab_.address(), lanes_, false);
     };
     step_ = bound(step), inference_ = bound(inference), refresh_ = bound(refresh);
-    fill_parameters(graph, state("weights"), state("statistics"));
-    backend_->enter();
-    refresh_->run({});
+    std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+    fill_parameters(graph, weights, statistics);
+    write_bytes(main(), states_.address("weights"), std::as_bytes(std::span(weights)));
+    write_bytes(main(), states_.address("statistics"), std::as_bytes(std::span(statistics)));
+    const StepCall call;
+    refresh_->enqueue(call);
+    main().synchronize();
   }
 
-  std::span<float> state(const std::string& name) {
-    return {reinterpret_cast<float*>(states_.address(name)), states_.bytes(name) / sizeof(float)};
+  DeviceAddress address(const std::string& state) const { return states_.address(state); }
+  std::vector<float> state(const std::string& name) {
+    return read_floats(main(), states_.address(name), states_.bytes(name));
   }
   // Numbers that are none in every type, wherever nothing is kept: the slab with its workspaces, and the states that a
   // step writes anew.
   void poison() {
-    std::memset(slab_.data(), 0xff, slab_.size());
+    fill_bytes(main(), slab_.address(), slab_.bytes(), std::byte{0xff});
     for (const char* name : {"gradients", "batch_statistics", "words"})
-      std::memset(states_.address(name), 0xff, states_.bytes(name));
+      fill_bytes(main(), states_.address(name), states_.bytes(name), std::byte{0xff});
   }
-  StepReport step(StepCall call) {
-    StepReport report;
-    call.report = &report;
-    step_->run(call);
-    return report;
+  StepReport step(const StepInput& input) {
+    report_[0] = {};
+    StepCall call = inputs_.enter(input, image_bytes_);
+    call.report = &report_[0];
+    run(*step_, call);
+    return report_[0];
   }
   std::vector<float> infer(std::span<const uint8_t> pixels) {
-    inference_->run({.pixels = pixels});
-    return copy_of(inference_->floats("logits"));
+    run(*inference_, inputs_.enter({.pixels = pixels}, image_bytes_));
+    const Program& program = inference_->compiled().program;
+    const int logits = value_named(program, "logits");
+    return read_floats(main(), inference_->address(logits), program.value(logits).bytes());
   }
   // The bytes of all states, copies of weights included.
-  std::vector<std::byte> all_states() const {
+  std::vector<std::byte> all_states() {
     std::vector<std::byte> bytes;
     for (const BoundProgram* program : {step_.get(), refresh_.get()})
-      for (const Value& value : program->compiled().program.values)
-        if (value.storage == Storage::state)
-          bytes.insert(bytes.end(), states_.address(value.state),
-                       states_.address(value.state) + states_.bytes(value.state));
+      for (const Value& value : program->compiled().program.values) {
+        if (value.storage != Storage::state) continue;
+        const auto one = read_bytes(main(), states_.address(value.state), states_.bytes(value.state));
+        bytes.insert(bytes.end(), one.begin(), one.end());
+      }
     return bytes;
   }
 
  private:
+  static size_t pixel_bytes(const Graph& graph, const StepOptions& options) {
+    return static_cast<size_t>(options.forward.batch * graph.image_size * graph.image_size * 3);
+  }
+  Stream& main() { return lanes_.of(Lane::main); }
+  void run(BoundProgram& program, const StepCall& call) {
+    program.enqueue(call);
+    inputs_.leave();
+    main().synchronize();
+  }
+
   std::unique_ptr<Backend> backend_;
+  LaneStreams lanes_;
   States states_;
-  DeviceArray<std::byte> slab_;
+  InputSlots inputs_;
+  HostArray<StepReport> report_;
+  int64_t image_bytes_;
+  DeviceMemory slab_;
   std::unique_ptr<BoundProgram> step_, inference_, refresh_;
 };
 
-// One process that sums as `ranks` ranks would that all have the same values. A sum takes effect only in wait(), so
-// whoever reads too early finds the rank's own values.
+// One process that sums as `ranks` ranks would that all have the same values, on a stream beside the others. A sum
+// takes its time, so whoever reads too early finds the rank's own values.
 class RecordingAllreduce : public Allreduce {
  public:
-  explicit RecordingAllreduce(int ranks) : ranks_(ranks) {}
+  struct Sum {
+    DeviceAddress address;
+    int64_t count = 0;
+    std::vector<float> before, seen;
+  };
+
+  RecordingAllreduce(Device& device, int ranks) : ranks_(ranks), stream_(device.make_stream(true)) {}
   int ranks() const override { return ranks_; }
-  void start(std::span<float> values) override {
-    started.push_back({values, copy_of(values), {}});
-    if (on_start) started.back().seen = on_start();
-  }
-  void wait() override {
-    for (; done_ < started.size(); ++done_) {
-      const Sum& sum = started[done_];
-      EXPECT_TRUE(same_bits(sum.values, sum.at_start)) << "sum " << done_ << " was written to while it ran";
-      for (float& value : sum.values) value *= static_cast<float>(ranks_);
-    }
-    ++waits;
+  Stream& stream() override { return *stream_; }
+  void enqueue(DeviceAddress values, int64_t count) override {
+    Sum& sum = started.emplace_back();
+    sum.address = values, sum.count = count;
+    sum.before.resize(static_cast<size_t>(count)), result_.emplace_back(sum.before.size());
+    if (on_start) sum.seen = on_start();
+    std::vector<float>& result = result_.back();
+    stream_->read(std::as_writable_bytes(std::span(sum.before)), values);
+    stream_->enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+    stream_->read(std::as_writable_bytes(std::span(result)), values);
+    stream_->enqueue([this, &sum, &result] {
+      EXPECT_TRUE(same_bits(result, sum.before)) << "a sum was written to while it ran";
+      for (float& value : result) value *= static_cast<float>(ranks_);
+    });
+    stream_->write(values, std::as_bytes(std::span(result)));
   }
 
-  struct Sum {
-    std::span<float> values;
-    std::vector<float> at_start, seen;
-  };
-  std::vector<Sum> started;
+  std::deque<Sum> started;
   std::function<std::vector<float>()> on_start;  // what else to look at when a sum begins
-  int waits = 0;
 
  private:
   int ranks_;
-  size_t done_ = 0;
+  std::deque<std::vector<float>> result_;  // stay until the stream has ended
+  std::unique_ptr<Stream> stream_;
 };
 
 class Network : public testing::TestWithParam<BackendCase> {
@@ -383,7 +424,7 @@ TEST_P(Network, InferenceBetweenStepsChangesNoBit) {
     const StepReport a = plain->step(call_of(batch, 0.25f, 0.05)), b = validated->step(call_of(batch, 0.25f, 0.05));
     EXPECT_EQ(a.loss_sum, b.loss_sum);
     EXPECT_EQ(a.squares, b.squares);
-    EXPECT_EQ(copy_of(plain->gradients()), copy_of(validated->gradients()));
+    EXPECT_EQ(state_of(*plain, "gradients"), state_of(*validated, "gradients"));
     EXPECT_EQ(kept_states(*plain), kept_states(*validated));
     validated->infer(other.pixels);
     EXPECT_EQ(kept_states(*plain), kept_states(*validated));
@@ -404,90 +445,83 @@ TEST_P(Network, ImagesWithoutALabelAreNotCounted) {
     const StepReport report = executor->step(call_of(single, 1));
     EXPECT_EQ(report.counted, 1u);
     sum += report.loss_sum;
-    for (size_t k = 0; k < bias.size(); ++k) bias[k] += executor->gradients()[last.offset + k];
+    const HostView gradients = executor->state("gradients");
+    for (size_t k = 0; k < bias.size(); ++k) bias[k] += gradients[last.offset + k];
   }
   const StepReport all = executor->step(call_of(batch, 1));
   // The losses of the images are the same: only the four sums of one and the sum of four are rounded to f32.
   EXPECT_NEAR(all.loss_sum, sum, 2 * rounding(Dtype::f32) * sum);
   for (size_t k = 0; k < bias.size(); ++k)
-    EXPECT_NEAR(executor->gradients()[last.offset + k], bias[k], 64 * rounding(Dtype::f32));
+    EXPECT_NEAR(executor->state("gradients")[last.offset + k], bias[k], 64 * rounding(Dtype::f32));
   std::fill(batch.labels.begin(), batch.labels.end(), -1);
   EXPECT_EQ(executor->step(call_of(batch, 1)).counted, 0u);
-  EXPECT_EQ(norm(executor->gradients()), 0);
+  EXPECT_EQ(norm(executor->state("gradients").span()), 0);
 }
 
 TEST_P(Network, SumsStartDuringBackwardWithFinalGradients) {
   const Graph graph = make_network("inception-bn-small", 16, 10);
   const Batch batch = made_up_batch(graph, 2, 11);
-  RecordingAllreduce sums(1);
+  RecordingAllreduce sums(host_device(), 1);
   StepOptions options;
   options.forward.batch = 2;
   options.bucket_bytes = size_t{16} << 10;
   Machine machine(graph, GetParam(), options, &sums);
   machine.poison();
-  const std::span<float> gradients = machine.state("gradients");
-  sums.on_start = [&] { return copy_of(gradients); };
+  const auto* first = machine.address("gradients").as<const float>();
+  sums.on_start = [&] { return copy_of(std::span(first, graph.parameter_count)); };
   machine.step(call_of(batch, 0.5f));
 
-  // The words are known last. What a sum found at its start is what the step leaves.
+  // The words are known first. What a sum found at its start is what the step leaves.
+  const std::vector<float> gradients = machine.state("gradients");
   ASSERT_GT(sums.started.size(), 2u);
-  EXPECT_EQ(sums.started.back().values.size(), static_cast<size_t>(kWords));
-  std::vector<RecordingAllreduce::Sum> buckets;
-  size_t others = 0;
+  EXPECT_EQ(sums.started.front().count, kWords);
+  int64_t end = static_cast<int64_t>(graph.parameter_count);
+  size_t others = 0, buckets = 0;
+  std::sort(sums.started.begin(), sums.started.end(),
+            [](const auto& a, const auto& b) { return b.address < a.address; });
   for (const RecordingAllreduce::Sum& sum : sums.started) {
-    EXPECT_TRUE(same_bits(sum.at_start, sum.values));
-    const bool gradient =
-        sum.values.data() >= gradients.data() && sum.values.data() < gradients.data() + gradients.size();
-    if (gradient)
-      buckets.push_back(sum);
-    else
+    const int64_t begin = sum.address.as<const float>() - first;
+    if (begin < 0 || begin >= static_cast<int64_t>(graph.parameter_count)) {
       ++others;
+      continue;
+    }
+    ++buckets;
+    // Each gradient once, in buckets cut from the end.
+    EXPECT_EQ(begin + sum.count, end);
+    EXPECT_TRUE(sum.count * 4 == static_cast<int64_t>(options.bucket_bytes) || begin == 0);
+    end = begin;
+    EXPECT_TRUE(same_bits(sum.before, std::span(gradients).subspan(static_cast<size_t>(begin), sum.before.size())));
+    // The sums start while backward still runs: all but the last before the gradient of the first weights is there.
+    EXPECT_EQ(std::isnan(sum.seen.front()), begin != 0);
   }
+  EXPECT_EQ(end, 0);
   EXPECT_EQ(others, 2u);
-  EXPECT_EQ(buckets.size(), (gradients.size_bytes() + options.bucket_bytes - 1) / options.bucket_bytes);
+  EXPECT_EQ(buckets, (gradients.size() * sizeof(float) + options.bucket_bytes - 1) / options.bucket_bytes);
   EXPECT_TRUE(std::none_of(gradients.begin(), gradients.end(), [](float g) { return std::isnan(g); }));
-  // The sums start while backward still runs: all but the last before the gradient of the first weights is there.
-  EXPECT_EQ(buckets.front().values.data() + buckets.front().values.size(), gradients.data() + gradients.size());
-  for (const RecordingAllreduce::Sum& sum : buckets)
-    EXPECT_EQ(std::isnan(sum.seen.front()), sum.values.data() != gradients.data());
-  // Each gradient once, in buckets cut from the end.
-  std::sort(buckets.begin(), buckets.end(),
-            [](const auto& x, const auto& y) { return x.values.data() > y.values.data(); });
-  const float* end = gradients.data() + gradients.size();
-  for (const RecordingAllreduce::Sum& sum : buckets) {
-    EXPECT_EQ(sum.values.data() + sum.values.size(), end);
-    EXPECT_TRUE(sum.values.size_bytes() == options.bucket_bytes || sum.values.data() == gradients.data());
-    end = sum.values.data();
-  }
-  EXPECT_EQ(end, gradients.data());
-  EXPECT_GE(sums.waits, 1);
 }
 
 // All ranks have the same batch: doubling is exact, so the bits are those of one rank.
 TEST_P(Network, TwoRanksWithTheSameBatchMakeTheStepOfOne) {
   const Graph graph = menagerie();
-  RecordingAllreduce sums(2);
+  RecordingAllreduce sums(make_backend(GetParam().backend, GetParam().dtype, 1, true)->device(), 2);
   ExecutorOptions both = options(4);
   both.ranks = 2;
   const auto one = made(graph, options(4)), two = made(graph, both, 0, &sums);
   for (int step = 0; step < 2; ++step) {
     const Batch batch = made_up_batch(graph, 4, 18 + static_cast<uint64_t>(step));
-    StepCall call = call_of(batch, 0.25f, 0.05);
+    StepInput call = call_of(batch, 0.25f, 0.05);
     const StepReport a = one->step(call);
     call.gradient_scale /= 2;
-    call.own = {.stop = step == 1, .checkpoint = step == 0};
     const StepReport b = two->step(call);
     EXPECT_EQ(b.loss_sum, 2 * a.loss_sum);
     EXPECT_EQ(b.counted, 2 * a.counted);
     EXPECT_EQ(b.top1, 2 * a.top1);
     EXPECT_EQ(b.top5, 2 * a.top5);
     EXPECT_EQ(b.squares, a.squares);
-    EXPECT_EQ(b.requests.stop, step == 1);
-    EXPECT_EQ(b.requests.checkpoint, step == 0);
-    EXPECT_EQ(copy_of(two->gradients()), copy_of(one->gradients()));
+    EXPECT_EQ(state_of(*two, "gradients"), state_of(*one, "gradients"));
     EXPECT_EQ(kept_states(*two), kept_states(*one)) << "step " << step;
-    for (size_t i = 0; i < graph.statistic_count; ++i)
-      ASSERT_EQ(two->batch_statistics()[i], 2 * one->batch_statistics()[i]);
+    const std::vector<float> of_two = state_of(*two, "batch_statistics"), of_one = state_of(*one, "batch_statistics");
+    for (size_t i = 0; i < graph.statistic_count; ++i) ASSERT_EQ(of_two[i], 2 * of_one[i]);
   }
 }
 
@@ -499,8 +533,8 @@ TEST_P(Network, InferenceWithTheBatchsStatisticsMatchesTheTrainingForwardPass) {
   inference.training = false;
   const auto trained = made(graph, training), deployed = made(graph, inference);
   const Outcome step = outcome(*trained, batch);
-  std::copy(trained->statistics().begin(), trained->statistics().end(), deployed->statistics().begin());
-  EXPECT_EQ(copy_of(trained->statistics()), step.batch_statistics);
+  deployed->write("statistics", state_of(*trained, "statistics"));
+  EXPECT_EQ(state_of(*trained, "statistics"), step.batch_statistics);
   const std::vector<float> here = copy_of(trained->infer(batch.pixels));
   EXPECT_EQ(copy_of(trained->features()), step.features);
   const std::vector<float> there = copy_of(deployed->infer(batch.pixels));
@@ -524,9 +558,7 @@ TEST_P(Network, AlsoInfersImagesOfOtherSizes) {
     const auto executor = made(graph, own, 0, nullptr, {larger, graph});
     if (training) {
       executor->step(call_of(batch, 0.5f, 0.05));
-      for (const char* name : {"weights", "statistics"})
-        std::copy(executor->state(name).begin(), executor->state(name).end(), single->state(name).begin());
-      single->refresh();
+      for (const char* name : {"weights", "statistics"}) single->write(name, state_of(*executor, name));
     }
     const std::vector<float> there = copy_of(single->infer(larger_batch.pixels));
     EXPECT_EQ(copy_of(executor->infer(larger_batch.pixels, 1)), there) << "training " << training;
@@ -546,11 +578,12 @@ TEST_P(Network, StatisticsMoveByTheirMomentum) {
   ExecutorOptions halves = options(2);
   halves.ranks = 2;  // with no one to sum with: the rank's own statistics are the sum
   const auto executor = made(graph, halves);
-  const std::vector<float> before = copy_of(executor->statistics());
+  const std::vector<float> before = state_of(*executor, "statistics");
   const Outcome step = outcome(*executor, batch);
+  const std::vector<float> after = state_of(*executor, "statistics");
   for (size_t i = 0; i < before.size(); ++i) {
     const double expected = 0.9 * before[i] + 0.1 * 0.5 * step.batch_statistics[i];
-    EXPECT_NEAR(executor->statistics()[i], expected, 4 * rounding(Dtype::f32) * (std::abs(expected) + 1));
+    EXPECT_NEAR(after[i], expected, 4 * rounding(Dtype::f32) * (std::abs(expected) + 1));
   }
 }
 
@@ -561,18 +594,18 @@ TEST_P(Network, ALossThatIsNotFiniteChangesNothing) {
   executor->step(call_of(batch, 0.5f, 0.05));
   undisturbed->step(call_of(batch, 0.5f, 0.05));
   for (const float bad : {kNaN, std::numeric_limits<float>::infinity()}) {
-    float& bias = executor->parameters().back();
-    const float good = bias;
-    bias = bad;
-    executor->refresh();
+    std::vector<float> weights = state_of(*executor, "weights");
+    const float good = weights.back();
+    weights.back() = bad;
+    executor->write("weights", weights);
     const std::vector<std::vector<float>> before = kept_states(*executor);
     const StepReport report = executor->step(call_of(batch, 0.5f, 0.05));
     EXPECT_FALSE(std::isfinite(report.loss_sum)) << bad;
     EXPECT_EQ(report.counted, 2u);
     const std::vector<std::vector<float>> after = kept_states(*executor);
     for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(same_bits(after[i], before[i])) << "state " << i;
-    bias = good;
-    executor->refresh();
+    weights.back() = good;
+    executor->write("weights", weights);
   }
   // With the weight repaired, training goes on as if nothing had happened.
   const StepReport a = executor->step(call_of(batch, 0.5f, 0.05)), b = undisturbed->step(call_of(batch, 0.5f, 0.05));
@@ -592,17 +625,17 @@ TEST_P(Network, RefusesWrongInputsBeforeItWritesAnything) {
   executor->step(call_of(batch, 0.5f, 0.05));
   const auto everything = [&] {
     std::vector<std::vector<float>> all = kept_states(*executor);
-    for (const char* name : {"gradients", "batch_statistics"}) all.push_back(copy_of(executor->state(name)));
+    for (const char* name : {"gradients", "batch_statistics"}) all.push_back(state_of(*executor, name));
     all.push_back(copy_of(executor->logits()));
     return all;
   };
   const auto before = everything();
   const std::vector<int32_t> too_large = {0, static_cast<int32_t>(graph.classes)};
-  const auto expect_refused = [&](StepCall call) {
+  const auto expect_refused = [&](const StepInput& call) {
     EXPECT_THROW(executor->step(call), UsageError);
     EXPECT_EQ(everything(), before);
   };
-  StepCall call = call_of(batch, 0.5f, 0.05);
+  StepInput call = call_of(batch, 0.5f, 0.05);
   call.labels = too_large;
   expect_refused(call);
   call.labels = std::span(batch.labels).first(1);
@@ -629,20 +662,21 @@ TEST(NetworkReference, GradientsMatchFiniteDifferences) {
   const Outcome at = outcome(*executor, batch);
   for (const Parameter& p : graph.parameters) {
     const auto gradient = std::span<const float>(at.gradients).subspan(p.offset, p.count);
-    const auto values = executor->parameters().subspan(p.offset, p.count);
+    const std::vector<float> kept = state_of(*executor, "weights");
     const double length = norm(gradient);
     if (length < 1e-3) continue;  // weights that only feed a batch norm may have a gradient of zero
-    const std::vector<float> kept = copy_of(values);
     const auto loss = [&](double step) {
-      for (size_t i = 0; i < kept.size(); ++i) values[i] = static_cast<float>(kept[i] + step * gradient[i] / length);
-      executor->refresh();
+      std::vector<float> moved = kept;
+      for (size_t i = 0; i < p.count; ++i)
+        moved[p.offset + i] = static_cast<float>(kept[p.offset + i] + step * gradient[i] / length);
+      executor->write("weights", moved);
       return 0.5 * executor->step(call_of(batch, 0.5f)).loss_sum;
     };
     const auto slope = [&](double h) { return (loss(h) - loss(-h)) / (2 * h); };
     // The kinks of ReLU and max pool make the truncation error irregular: three step sizes bound it. Each of the two
     // losses is rounded to f32.
     const double h = 0x1p-10, a = slope(h), b = slope(2 * h), c = slope(4 * h);
-    std::copy(kept.begin(), kept.end(), values.begin());
+    executor->write("weights", kept);
     EXPECT_NEAR(
         length, a,
         2 * std::max(std::abs(a - b), std::abs(b - c)) + (64 + 0.5 * at.report.loss_sum) * rounding(Dtype::f32) / h)

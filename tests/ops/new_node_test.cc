@@ -79,22 +79,27 @@ Program step_with_dropout() {
 /// The gradients of one step of a program on a backend that knows dropout.
 class Gradients {
  public:
-  explicit Gradients(const Program& program) : backend_(backend_with_dropout()), states_(host_device()) {
+  explicit Gradients(const Program& program)
+      : backend_(backend_with_dropout()),
+        lanes_(backend_->device(), false, nullptr),
+        states_(backend_->device()),
+        inputs_(backend_->device(), lanes_, 1, kPixels, 4) {
     Program refresh;
     CompiledProgram compiled = compile(program, *backend_, refresh);
     states_.add(compiled.program);
-    slab_.resize(compiled.plan.bytes);
-    initialise(graph_, 1, reinterpret_cast<float*>(states_.address(kWeights)),
-               reinterpret_cast<float*>(states_.address(kRunning)));
-    step_ = std::make_unique<BoundProgram>(std::move(compiled), *backend_, states_, slab_.data(), nullptr, false);
+    slab_ = DeviceMemory(backend_->device(), compiled.plan.bytes);
+    std::vector<float> weights(graph_.parameter_count), statistics(graph_.statistic_count);
+    initialise(graph_, 1, weights.data(), statistics.data());
+    write_bytes(lanes_.of(Lane::main), states_.address(kWeights), std::as_bytes(std::span(weights)));
+    step_ = std::make_unique<BoundProgram>(std::move(compiled), *backend_, states_, slab_.address(), lanes_, false);
   }
   std::vector<float> at(int64_t step) {
-    std::vector<uint8_t> pixels(4 * 8 * 8 * 3);
+    std::vector<uint8_t> pixels(kPixels);
     for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 37 % 256);
     const std::vector<int32_t> labels = {0, 1, 2, 0};
-    step_->run({.pixels = pixels, .labels = labels, .step = step});
-    const auto* first = reinterpret_cast<const float*>(states_.address(kGradients));
-    return {first, first + graph_.parameter_count};
+    const StepCall call = inputs_.enter({.pixels = pixels, .labels = labels, .step = step}, kPixels / 4);
+    step_->enqueue(call);
+    return read_floats(lanes_.of(Lane::main), states_.address(kGradients), states_.bytes(kGradients));
   }
   /// Features whose weights have no gradient in any class: those that are zero in every image.
   int dead_features(const std::vector<float>& gradients) const {
@@ -110,10 +115,13 @@ class Gradients {
   }
 
  private:
+  static constexpr size_t kPixels = 4 * 8 * 8 * 3;
   Graph graph_ = small_network();
   std::unique_ptr<Backend> backend_;
+  LaneStreams lanes_;
   States states_;
-  std::vector<std::byte> slab_;
+  InputSlots inputs_;
+  DeviceMemory slab_;
   std::unique_ptr<BoundProgram> step_;
 };
 

@@ -200,7 +200,7 @@ TEST_P(Sgd, FiniteIsWhetherTheMeanLossIsANumber) {
   t.add({.kind = &kFinite, .name = "loss", .reads = {words}, .writes = {finite}, .pass = Pass::update});
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   const auto found = [&](double loss, double counted) {
-    t.set(words, {loss, counted, 0, 0, 0, 0});
+    t.set(words, {loss, counted, 0, 0});
     t.run();
     return t.get(finite, 0);
   };
@@ -212,28 +212,18 @@ TEST_P(Sgd, FiniteIsWhetherTheMeanLossIsANumber) {
   EXPECT_EQ(found(0, 0), 0) << "no image was counted";
 }
 
-TEST_P(Sgd, RequestsBecomeWordsAndWordsAReport) {
+TEST_P(Sgd, WordsBecomeAReport) {
   Trial t(GetParam());
-  const Operand requests = t.array("requests", kWords - kWordStop), words = t.array("words", kWords),
-                squares = t.array("squares", 1, Dtype::f64);
-  t.add({.kind = &kRequests, .name = "requests", .writes = {requests}, .pass = Pass::update});
+  const Operand words = t.array("words", kWords), squares = t.array("squares", 1, Dtype::f64);
   t.add({.kind = &kReport, .name = "step", .reads = {words, squares}, .pass = Pass::update});
   t.set(squares, 0.125);
-  for (const bool stop : {false, true})
-    for (const bool checkpoint : {false, true}) {
-      const double stop_word = stop ? 1 : 0, checkpoint_word = checkpoint ? 1 : 0;
-      t.set(words, {12.5, 7, 3, 5, 4 * stop_word, 4 * checkpoint_word});  // sums over four ranks
-      StepReport report;
-      t.run({.own = {stop, checkpoint}, .report = &report});
-      EXPECT_EQ(t.get(requests), (std::vector<double>{stop_word, checkpoint_word}));
-      EXPECT_EQ(report.loss_sum, 12.5);
-      EXPECT_EQ(report.counted, 7u);
-      EXPECT_EQ(report.top1, 3u);
-      EXPECT_EQ(report.top5, 5u);
-      EXPECT_EQ(report.squares, 0.125);
-      EXPECT_EQ(report.requests.stop, stop);
-      EXPECT_EQ(report.requests.checkpoint, checkpoint);
-    }
+  t.set(words, {12.5, 7, 3, 5});
+  const StepReport report = t.run();
+  EXPECT_EQ(report.loss_sum, 12.5);
+  EXPECT_EQ(report.counted, 7u);
+  EXPECT_EQ(report.top1, 3u);
+  EXPECT_EQ(report.top5, 5u);
+  EXPECT_EQ(report.squares, 0.125);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Sgd, testing::ValuesIn(backend_cases()), case_name);

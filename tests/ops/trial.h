@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "ops/backward.h"
 #include "ops/bound_program.h"
 #include "ops/compile.h"
+#include "ops/device_bytes.h"
+#include "ops/input_slots.h"
 #include "ops/nodes.h"
 
 namespace packhorse {
@@ -76,7 +79,12 @@ class Numbers {
 class Trial {
  public:
   explicit Trial(const BackendCase& c, int threads = 2)
-      : dtype_(c.dtype), backend_(make_backend(c.backend, c.dtype, threads, true)), states_(host_device()) {
+      : dtype_(c.dtype),
+        backend_(make_backend(c.backend, c.dtype, threads, true)),
+        device_(backend_->device()),
+        lanes_(device_, false, nullptr),
+        states_(device_),
+        report_(device_, 1) {
     program_.name = "trial";
   }
 
@@ -115,34 +123,45 @@ class Trial {
   void set(const Operand& operand, const std::vector<double>& numbers) {
     ASSERT_EQ(static_cast<int64_t>(numbers.size()), count(operand));
     states_.add(program_);
-    for (size_t i = 0; i < numbers.size(); ++i) store(operand, static_cast<int64_t>(i), numbers[i]);
+    std::vector<std::byte> bytes = bytes_of(operand);
+    for (size_t i = 0; i < numbers.size(); ++i) store(bytes, operand, static_cast<int64_t>(i), numbers[i]);
+    write_bytes(main(), states_.address(program_.value(operand).state), bytes);
+    seen_.clear();
   }
   void set(const Operand& operand, double number) {
     set(operand, std::vector<double>(static_cast<size_t>(count(operand)), number));
   }
   std::vector<double> get(const Operand& operand) const {
     std::vector<double> numbers(static_cast<size_t>(count(operand)));
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = load(operand, static_cast<int64_t>(i));
+    const std::vector<std::byte>& bytes = bytes_of(operand);
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = load(bytes, operand, static_cast<int64_t>(i));
     return numbers;
   }
-  double get(const Operand& operand, int64_t i) const { return load(operand, i); }
+  double get(const Operand& operand, int64_t i) const { return load(bytes_of(operand), operand, i); }
   int64_t count(const Operand& operand) const { return program_.shape(operand).count(); }
 
   /// Runs the nodes; the first time it compiles them. Copies of the weights are made anew before.
-  void run(const StepCall& call = {}) {
+  StepReport run(const StepInput& input = {}) {
     if (bound_ == nullptr) bind();
-    backend_->enter();
-    refresh_->run(call);
-    bound_->run(call);
+    report_[0] = {};
+    StepCall call = inputs_->enter(input, image_bytes());
+    call.report = &report_[0];
+    refresh_->enqueue(call);
+    bound_->enqueue(call);
+    inputs_->leave();
+    main().synchronize();
+    seen_.clear();
+    return report_[0];
   }
   /// True if nobody wrote to the channels around the operand's.
   bool gaps_untouched(const Operand& operand) const {
     const Value& whole = program_.value(operand);
     const auto size = static_cast<int64_t>(size_of(whole.dtype)), row = whole.shape.c * size;
-    const std::byte* bytes = states_.address(whole.state);
+    const std::vector<std::byte>& bytes = bytes_of(operand);
     for (int64_t p = 0; p < whole.shape.pixels(); ++p)
       for (int64_t b = 0; b < row; ++b)
-        if ((b < operand.first * size || b >= (operand.first + operand.count) * size) && bytes[p * row + b] != kFill)
+        if ((b < operand.first * size || b >= (operand.first + operand.count) * size) &&
+            bytes[static_cast<size_t>(p * row + b)] != kFill)
           return false;
     return true;
   }
@@ -161,73 +180,101 @@ class Trial {
     const int number =
         program_.add({.name = name, .shape = whole, .dtype = dtype, .storage = Storage::state, .state = name});
     states_.add(program_);
-    std::memset(states_.address(name), static_cast<int>(kFill), states_.bytes(name));
+    fill_bytes(main(), states_.address(name), states_.bytes(name), kFill);
     return {name, number, gap, shape.c};
   }
   int64_t place(const Operand& operand, int64_t i) const {
     return i / operand.count * program_.value(operand).shape.c + operand.first + i % operand.count;
   }
-  template <typename T>
-  T* data(const Operand& operand) const {
-    return reinterpret_cast<T*>(states_.address(program_.value(operand).state));
+  const std::vector<std::byte>& bytes_of(const Operand& operand) const {
+    const std::string& state = program_.value(operand).state;
+    auto found = seen_.find(state);
+    if (found == seen_.end())
+      found = seen_.emplace(state, read_bytes(main(), states_.address(state), states_.bytes(state))).first;
+    return found->second;
   }
-  double load(const Operand& operand, int64_t i) const {
+  template <typename T>
+  static T element(const std::vector<std::byte>& bytes, int64_t i) {
+    T value;
+    std::memcpy(&value, &bytes[static_cast<size_t>(i) * sizeof(T)], sizeof(T));
+    return value;
+  }
+  template <typename T>
+  static void put(std::vector<std::byte>& bytes, int64_t i, T value) {
+    std::memcpy(&bytes[static_cast<size_t>(i) * sizeof(T)], &value, sizeof(T));
+  }
+  double load(const std::vector<std::byte>& bytes, const Operand& operand, int64_t i) const {
     const int64_t at = place(operand, i);
     switch (program_.value(operand).dtype) {
       case Dtype::f32:
-        return data<float>(operand)[at];
+        return element<float>(bytes, at);
       case Dtype::bf16:
-        return static_cast<float>(data<Bf16>(operand)[at]);
+        return static_cast<float>(element<Bf16>(bytes, at));
       case Dtype::f64:
-        return data<double>(operand)[at];
+        return element<double>(bytes, at);
       case Dtype::i32:
-        return data<int32_t>(operand)[at];
+        return element<int32_t>(bytes, at);
       case Dtype::u8:
-        return data<uint8_t>(operand)[at];
+        return element<uint8_t>(bytes, at);
     }
     return 0;
   }
-  void store(const Operand& operand, int64_t i, double number) {
+  void store(std::vector<std::byte>& bytes, const Operand& operand, int64_t i, double number) const {
     const int64_t at = place(operand, i);
     switch (program_.value(operand).dtype) {
       case Dtype::f32:
-        data<float>(operand)[at] = static_cast<float>(number);
-        break;
+        return put(bytes, at, static_cast<float>(number));
       case Dtype::bf16:
-        data<Bf16>(operand)[at] = Bf16(static_cast<float>(number));
-        break;
+        return put(bytes, at, Bf16(static_cast<float>(number)));
       case Dtype::f64:
-        data<double>(operand)[at] = number;
-        break;
+        return put(bytes, at, number);
       case Dtype::i32:
-        data<int32_t>(operand)[at] = static_cast<int32_t>(number);
-        break;
+        return put(bytes, at, static_cast<int32_t>(number));
       case Dtype::u8:
-        data<uint8_t>(operand)[at] = static_cast<uint8_t>(number);
-        break;
+        return put(bytes, at, static_cast<uint8_t>(number));
     }
+  }
+  /// Of the value that comes with the call.
+  const Value* input_named(const std::string& name) const {
+    for (const Value& value : program_.values)
+      if (value.storage == Storage::input && value.name == name) return &value;
+    return nullptr;
+  }
+  int64_t image_bytes() const {
+    const Value* pixels = input_named("pixels");
+    return pixels == nullptr ? 1 : pixels->shape.count() / pixels->shape.n;
   }
   void bind() {
     Program copies{.name = "refresh"}, none;
     CompiledProgram compiled = compile(program_, *backend_, copies);
     CompiledProgram refresh = compile(std::move(copies), *backend_, none);
+    uint64_t bytes = 0;
     for (const CompiledProgram* one : {&compiled, &refresh}) {
       states_.add(one->program);
-      slab_.resize(std::max<size_t>(slab_.size(), one->plan.bytes + kPage), kFill);
+      bytes = std::max(bytes, one->plan.bytes);
     }
-    auto* aligned = slab_.data();
-    while (reinterpret_cast<uintptr_t>(aligned) % kPage != 0) ++aligned;
-    bound_ = std::make_unique<BoundProgram>(std::move(compiled), *backend_, states_, aligned, nullptr, false);
-    refresh_ = std::make_unique<BoundProgram>(std::move(refresh), *backend_, states_, aligned, nullptr, false);
+    slab_ = DeviceMemory(device_, bytes);
+    fill_bytes(main(), slab_.address(), bytes, kFill);
+    bound_ = std::make_unique<BoundProgram>(std::move(compiled), *backend_, states_, slab_.address(), lanes_, false);
+    refresh_ = std::make_unique<BoundProgram>(std::move(refresh), *backend_, states_, slab_.address(), lanes_, false);
+    const Value *pixels = input_named("pixels"), *labels = input_named("labels");
+    inputs_ = std::make_unique<InputSlots>(device_, lanes_, 1,
+                                           pixels == nullptr ? 0 : static_cast<size_t>(pixels->shape.count()),
+                                           labels == nullptr ? 0 : static_cast<size_t>(labels->shape.count()));
   }
+  Stream& main() const { return lanes_.of(Lane::main); }
 
-  static constexpr size_t kPage = 4096;
   Dtype dtype_;
   std::unique_ptr<Backend> backend_;
+  Device& device_;
+  LaneStreams lanes_;
   States states_;
   Program program_;
-  std::vector<std::byte> slab_;
+  DeviceMemory slab_;
+  HostArray<StepReport> report_;
+  std::unique_ptr<InputSlots> inputs_;
   std::unique_ptr<BoundProgram> bound_, refresh_;
+  mutable std::map<std::string, std::vector<std::byte>> seen_;  // states as they were read, until something runs
 };
 
 /// For operands in the list of a node.

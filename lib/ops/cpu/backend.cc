@@ -41,7 +41,6 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kLoss, bind_loss, loss_workspace},
     Kernel<Context>{&kLossGradient, bind_loss_gradient, loss_workspace},
     Kernel<Context>{&kLossWithGradient, bind_loss_with_gradient, loss_workspace},
-    Kernel<Context>{&kRequests, bind_requests<Context>},
     Kernel<Context>{&kFinite, bind_finite<Context>},
     Kernel<Context>{&kNorm, bind_norm, sgd_workspace},
     Kernel<Context>{&kSgd, bind_sgd, sgd_workspace},

@@ -21,13 +21,14 @@ Run lookup(const Context& context, const Site& site) {
     for (size_t value = 0; value < 256; ++value) (*table)[c][value] = T((static_cast<float>(value) - mean) * scale);
   }
   return [&context, dst = site.view("dst"), table](const StepCall& call) {
-    const auto given = static_cast<int64_t>(call.pixels.size() / 3);
+    const auto* pixels = call.pixels.as<const uint8_t>();
+    const int64_t given = call.images * dst.shape.h * dst.shape.w;
     const int64_t line = dst.shape.w, lines = dst.shape.pixels() / line;
     context.each(lines, [&](int64_t y) {
       for (int64_t p = y * line; p < (y + 1) * line; ++p) {
         T* to = static_cast<T*>(dst.data) + p * dst.pixel_stride;
         for (size_t c = 0; c < 3; ++c)
-          to[c] = p < given ? (*table)[c][call.pixels[static_cast<size_t>(p) * 3 + c]] : T(0.0f);
+          to[c] = p < given ? (*table)[c][pixels[static_cast<size_t>(p) * 3 + c]] : T(0.0f);
       }
     });
   };

@@ -37,8 +37,8 @@ class CrossEntropy {
         smoothing_(static_cast<float>(site.node().number("smoothing"))) {}
 
   void operator()(const StepCall& call) const {
-    context_.each(images_,
-                  [&](int64_t n) { results_[n] = one(n, call.labels[static_cast<size_t>(n)], call.gradient_scale); });
+    const auto* labels = call.labels.as<const int32_t>();
+    context_.each(images_, [&](int64_t n) { results_[n] = one(n, labels[n], call.gradient_scale); });
     ImageResult total;
     for (int64_t n = 0; n < images_; ++n) {
       total.loss += results_[n].loss;

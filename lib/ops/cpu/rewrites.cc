@@ -59,12 +59,15 @@ void fuse_batch_norm_gradients(Program& program, const Backend& backend) {
 }
 
 void fuse_losses(Program& program, const Backend& backend) {
-  for (int n = 0; n + 1 < static_cast<int>(program.nodes.size()); ++n) {
-    const Node &loss = node_at(program, n), &gradient = node_at(program, n + 1);
-    if (!loss.is(kLoss) || !gradient.is(kLossGradient)) continue;
+  for (int n = 0; n < static_cast<int>(program.nodes.size()); ++n) {
+    if (!node_at(program, n).is(kLoss)) continue;
+    int other = n + 1;
+    while (other < static_cast<int>(program.nodes.size()) && !node_at(program, other).is(kLossGradient)) ++other;
+    if (other == static_cast<int>(program.nodes.size())) continue;
+    const Node &loss = node_at(program, n), &gradient = node_at(program, other);
     Node fused{.kind = &kLossWithGradient, .name = loss.name, .reads = loss.reads, .numbers = loss.numbers};
     fused.writes = {loss.at("result"), gradient.at("logits_grad")};
-    if (backend.supported(program, fused)) fuse(program, {n, n + 1}, std::move(fused));
+    if (backend.supported(program, fused)) fuse(program, {n, other}, std::move(fused));
   }
 }
 

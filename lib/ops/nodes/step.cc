@@ -2,7 +2,6 @@
 
 namespace packhorse {
 
-const NodeKind kRequests = {.name = "requests"};
 const NodeKind kSum = {.name = "sum"};
 const NodeKind kFinite = {.name = "finite"};
 const NodeKind kNorm = {.name = "norm"};

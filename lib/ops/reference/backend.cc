@@ -34,7 +34,6 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kBiasGradient, bind_bias_gradient},
     Kernel<Context>{&kLoss, bind_loss},
     Kernel<Context>{&kLossGradient, bind_loss_gradient},
-    Kernel<Context>{&kRequests, bind_requests<Context>},
     Kernel<Context>{&kFinite, bind_finite<Context>},
     Kernel<Context>{&kNorm, bind_norm},
     Kernel<Context>{&kCopy, bind_copy},

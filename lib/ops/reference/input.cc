@@ -11,11 +11,12 @@ Run bind_input(Context& /*context*/, const Site& site) {
     scale[c] = static_cast<float>(site.node().number("scale_" + std::to_string(c)));
   }
   return [=, dst = site.view("dst")](const StepCall& call) {
+    const auto* pixels = call.pixels.as<const uint8_t>();
+    const int64_t given = call.images * dst.shape.h * dst.shape.w;
     for (int64_t p = 0; p < dst.shape.pixels(); ++p)
       for (size_t c = 0; c < 3; ++c) {
-        const size_t place = static_cast<size_t>(p) * 3 + c;
-        at(dst, p)[c] =
-            place < call.pixels.size() ? (static_cast<float>(call.pixels[place]) - mean[c]) * scale[c] : 0.0f;
+        const auto place = static_cast<size_t>(p) * 3 + c;
+        at(dst, p)[c] = p < given ? (static_cast<float>(pixels[place]) - mean[c]) * scale[c] : 0.0f;
       }
   };
 }

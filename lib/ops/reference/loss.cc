@@ -46,7 +46,7 @@ Run bind_loss(Context& /*context*/, const Site& site) {
     double loss = 0;
     int64_t counted = 0, top1 = 0, top5 = 0;
     for (int64_t n = 0; n < logits.shape.n; ++n) {
-      const int64_t label = call.labels[static_cast<size_t>(n)];
+      const int64_t label = call.labels.as<const int32_t>()[n];
       if (label < 0) continue;
       const Softmax softmax(at(logits, n), logits.shape.c, smoothing);
       loss += softmax.loss(label);
@@ -67,7 +67,7 @@ Run bind_loss_gradient(Context& /*context*/, const Site& site) {
           smoothing = site.node().number("smoothing")](const StepCall& call) {
     const View& dst = gradient.begin();
     for (int64_t n = 0; n < logits.shape.n; ++n) {
-      const int64_t label = call.labels[static_cast<size_t>(n)];
+      const int64_t label = call.labels.as<const int32_t>()[n];
       if (label < 0) continue;
       const Softmax softmax(at(logits, n), logits.shape.c, smoothing);
       for (int64_t k = 0; k < logits.shape.c; ++k)
