@@ -41,12 +41,12 @@ USES_demo       := image base
 USES_list       := source classes manifest base
 USES_pack       := source classes record image manifest ranks base
 USES_verify     := classes hdf5 metrics record image manifest ranks base
-USES_feed       := record image manifest base
+USES_feed       := device record image manifest base
 USES_comm       := device ranks base
 USES_checkpoint := net hdf5 base
 USES_ops        := net device tensor base
 USES_results    := classes hdf5 metrics base
-USES_step       := ops feed base
+USES_step       := comm ops feed base
 USES_infer      := results checkpoint ops feed classes net record image manifest ranks metrics base
 USES_report     := results classes hdf5 metrics image manifest base
 USES_train      := step checkpoint ops comm feed classes net metrics record manifest ranks base
@@ -139,8 +139,6 @@ TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/te
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
 # What the helpers in tests/support need in addition to a test's own room.
 TESTS_NEED := demo classes record image base
-# And what a room's own tests need: training steps on several ranks.
-TESTS_NEED_step := comm
 
 define test_rules
 $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call archives,$(2))
@@ -148,7 +146,7 @@ $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $
 	@echo "  test  $(1)"
 	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) $$(LDLIBS) -ltbb -lgtest_main -lgtest -o $$@
 endef
-$(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED_$(r)) $(TESTS_NEED))))
+$(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))
 $(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)

@@ -17,18 +17,19 @@ constexpr const char* kOlder =
 std::string crc_of(std::span<const float> values) { return crc32c_text(crc32c(std::as_bytes(values))); }
 
 /// A parameter's or a statistic's range of one array of the state, as the file has it.
+template <typename Float>
 struct Stored {
   std::string name;
   std::vector<int64_t> shape;
-  std::span<float> values;
+  std::span<Float> values;
 };
 
-void write_array(Hdf5Writer& file, const Stored& array) {
+void write_array(Hdf5Writer& file, const Stored<const float>& array) {
   file.write(array.name, array.values, array.shape);
   file.attribute(array.name, "crc32c", crc_of(array.values));
 }
 
-void read_array(const Hdf5Reader& file, const Stored& array, const std::string& where) {
+void read_array(const Hdf5Reader& file, const Stored<float>& array, const std::string& where) {
   if (!file.has(array.name) || file.shape(array.name) != array.shape) {
     throw Error({"the checkpoint has no array of the shape that the network needs", where + ": /" + array.name,
                  "train again: it was edited, or written by another version"});
@@ -39,23 +40,24 @@ void read_array(const Hdf5Reader& file, const Stored& array, const std::string& 
   std::copy(values.begin(), values.end(), array.values.begin());
 }
 
-void check_lengths(const Graph& graph, std::span<const StateArray> state) {
-  for (const StateArray& array : state) {
-    const bool by_parameter = array.by == StateArray::By::parameter;
-    if (array.values.size() != (by_parameter ? graph.parameter_count : graph.statistic_count))
+template <typename Float>
+void check_lengths(const Graph& graph, std::span<const StateArrayOf<Float>> state) {
+  for (const StateArrayOf<Float>& array : state) {
+    if (array.values.size() != (array.by_statistic ? graph.statistic_count : graph.parameter_count))
       throw Error({"the array '" + array.name + "' does not have the length that the network needs", graph.name, ""});
   }
 }
 
-std::vector<Stored> stored(const Graph& graph, const StateArray& array, const std::string& group) {
-  std::vector<Stored> all;
+template <typename Float>
+std::vector<Stored<Float>> stored(const Graph& graph, const StateArrayOf<Float>& array, const std::string& group) {
+  std::vector<Stored<Float>> all;
   const auto add = [&](const auto& part, const std::vector<int64_t>& shape) {
     all.push_back({group + "/" + part.name, shape, array.values.subspan(part.offset, part.count)});
   };
-  if (array.by == StateArray::By::parameter) {
-    for (const Parameter& parameter : graph.parameters) add(parameter, parameter.shape);
-  } else {
+  if (array.by_statistic) {
     for (const Statistic& statistic : graph.statistics) add(statistic, {static_cast<int64_t>(statistic.count)});
+  } else {
+    for (const Parameter& parameter : graph.parameters) add(parameter, parameter.shape);
   }
   return all;
 }
@@ -116,7 +118,7 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "results", info.results.dump());
   for (const StateArray& array : state) {
     const std::string group = state_group(kCheckpointSchemas.size(), array.name);
-    for (const Stored& part : stored(graph, array, group)) write_array(file, part);
+    for (const auto& part : stored(graph, array, group)) write_array(file, part);
   }
   file.commit();
 }
@@ -126,7 +128,7 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return info_from(file, path.string());
 }
 
-void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateArray> state) {
+void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateBuffer> state) {
   check_lengths(graph, state);
   const Hdf5Reader file(path);
   const std::string where = path.string();
@@ -137,8 +139,8 @@ void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std:
                  where, "use the network and the class table that it was trained with"});
   }
   const size_t schema = schema_of(file, where);
-  for (const StateArray& array : state) {
-    for (const Stored& part : stored(graph, array, state_group(schema, array.name))) read_array(file, part, where);
+  for (const StateBuffer& array : state) {
+    for (const auto& part : stored(graph, array, state_group(schema, array.name))) read_array(file, part, where);
   }
 }
 

@@ -35,12 +35,14 @@ struct CheckpointInfo {
 };
 
 /// One array of the state: a flat array over the graph's parameters, or over its statistics.
-struct StateArray {
-  enum class By { parameter, statistic };
+template <typename Float>
+struct StateArrayOf {
   std::string name;         ///< "weights", "momentum", "statistics"
-  std::span<float> values;  ///< (Graph::parameter_count) or (Graph::statistic_count)
-  By by = By::parameter;
+  std::span<Float> values;  ///< (Graph::parameter_count) or (Graph::statistic_count)
+  bool by_statistic = false;
 };
+using StateArray = StateArrayOf<const float>;
+using StateBuffer = StateArrayOf<float>;  ///< to be filled
 
 void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const Graph& graph,
                      std::span<const StateArray> state);
@@ -51,6 +53,6 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path);
 
 /// Fills the arrays of `state`; the file's other arrays are not read. Throws if the network, the shapes or the classes
 /// are not the graph's, or if the file lacks an array.
-void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateArray> state);
+void load_checkpoint(const std::filesystem::path& path, const Graph& graph, std::span<const StateBuffer> state);
 
 }  // namespace packhorse

@@ -6,7 +6,7 @@ namespace packhorse {
 
 BatchRing::BatchRing(std::vector<std::unique_ptr<Batch>> batches, std::function<bool(Batch&)> fill)
     : fill_(std::move(fill)) {
-  for (auto& batch : batches) free_.push_back(std::move(batch));
+  for (auto& batch : batches) free_.push_back({std::move(batch)});
   thread_ = std::thread([this] { run(); });
 }
 
@@ -21,24 +21,25 @@ BatchRing::~BatchRing() {
 
 void BatchRing::run() {
   while (true) {
-    std::unique_ptr<Batch> batch;
+    Free free;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return stop_ || !free_.empty(); });
       if (stop_) return;
-      batch = std::move(free_.front());
+      free = std::move(free_.front());
       free_.pop_front();
     }
     bool more = false;
     std::exception_ptr failure;
     try {
-      more = fill_(*batch);
+      if (free.until != nullptr) free.until->synchronize();
+      more = fill_(*free.batch);
     } catch (...) {
       failure = std::current_exception();
     }
     {
       const std::lock_guard lock(mutex_);
-      if (more) full_.push_back(std::move(batch));
+      if (more) full_.push_back(std::move(free.batch));
       failure_ = failure;
       ended_ = !more;
     }
@@ -49,8 +50,8 @@ void BatchRing::run() {
 
 const Batch* BatchRing::next() {
   std::unique_lock lock(mutex_);
-  if (taken_ != nullptr) {
-    free_.push_back(std::move(taken_));
+  if (taken_.batch != nullptr) {
+    free_.push_back(std::exchange(taken_, {}));
     changed_.notify_all();
   }
   changed_.wait(lock, [this] { return ended_ || !full_.empty(); });
@@ -58,9 +59,11 @@ const Batch* BatchRing::next() {
     if (failure_ != nullptr) std::rethrow_exception(failure_);
     return nullptr;
   }
-  taken_ = std::move(full_.front());
+  taken_.batch = std::move(full_.front());
   full_.pop_front();
-  return taken_.get();
+  return taken_.batch.get();
 }
+
+void BatchRing::keep_until(const Event& taken) { taken_.until = &taken; }
 
 }  // namespace packhorse

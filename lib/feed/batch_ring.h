@@ -14,14 +14,16 @@
 #include <thread>
 #include <vector>
 
+#include "device/device.h"
+
 namespace packhorse {
 
 /// The input of a step: pixels, labels, and which images they are.
 struct Batch {
   uint64_t epoch = 0, step = 0;
-  std::vector<uint8_t> pixels;  ///< (N, S, S, 3), RGB
-  std::vector<int32_t> labels;  ///< (N); -1 pads the last batch of an evaluation
-  std::vector<uint64_t> ids;    ///< (N), the images' numbers in their list
+  HostArray<uint8_t> pixels;  ///< (N, S, S, 3), RGB
+  HostArray<int32_t> labels;  ///< (N); -1 pads the last batch of an evaluation
+  std::vector<uint64_t> ids;  ///< (N), the images' numbers in their list
 };
 
 class BatchRing {
@@ -36,6 +38,9 @@ class BatchRing {
   /// The next batch, or nullptr after the last one. It is valid until the next call, which recycles it. If `fill`
   /// threw, this call and every later one throw the same exception.
   const Batch* next();
+  /// The batch that next() gave is not filled again before the event is done: a device may still read it then. The
+  /// event must outlive the ring.
+  void keep_until(const Event& taken);
 
  private:
   void run();
@@ -43,8 +48,13 @@ class BatchRing {
   const std::function<bool(Batch&)> fill_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::unique_ptr<Batch>> free_, full_;
-  std::unique_ptr<Batch> taken_;
+  struct Free {
+    std::unique_ptr<Batch> batch;
+    const Event* until = nullptr;
+  };
+  std::deque<Free> free_;
+  std::deque<std::unique_ptr<Batch>> full_;
+  Free taken_;
   std::exception_ptr failure_;
   bool ended_ = false, stop_ = false;
   std::thread thread_;  // last: it uses all members above

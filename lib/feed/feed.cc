@@ -109,7 +109,7 @@ struct Feed::Filler {
   uint64_t prefetched_slots = 0;
 };
 
-Feed::Feed(const ShardReader& shards, const FeedOptions& options) {
+Feed::Feed(const ShardReader& shards, const FeedOptions& options, Device& device) {
   options.plan.check(options.training);
   if (options.augment.resize < options.augment.size) {
     throw UsageError({"a short edge of " + std::to_string(options.augment.resize) +
@@ -121,8 +121,8 @@ Feed::Feed(const ShardReader& shards, const FeedOptions& options) {
   const uint64_t count = options.plan.rank_batch();
   for (int i = 0; i < std::max(2, options.depth); ++i) {
     auto batch = std::make_unique<Batch>();
-    batch->pixels.resize(count * pixels_per_image(options));
-    batch->labels.resize(count);
+    batch->pixels = HostArray<uint8_t>(device, count * pixels_per_image(options));
+    batch->labels = HostArray<int32_t>(device, count);
     batch->ids.resize(count);
     batches.push_back(std::move(batch));
   }
@@ -137,6 +137,8 @@ const Batch* Feed::next() {
   waited_ += clock.seconds();
   return batch;
 }
+
+void Feed::keep_until(const Event& taken) { ring_->keep_until(taken); }
 
 uint64_t Feed::memory_bytes(const FeedOptions& options) {
   const uint64_t image = pixels_per_image(options) + sizeof(int32_t) + sizeof(uint64_t);

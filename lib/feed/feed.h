@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "device/host.h"
 #include "feed/augment.h"
 #include "feed/batch_ring.h"
 #include "feed/sample_order.h"
@@ -30,8 +31,8 @@ struct FeedOptions {
 
 class Feed {
  public:
-  /// `shards` must outlive the feed. Decoding begins at once.
-  Feed(const ShardReader& shards, const FeedOptions& options);
+  /// `shards` must outlive the feed, and `device`, which gives the batches' memory. Decoding begins at once.
+  Feed(const ShardReader& shards, const FeedOptions& options, Device& device = host_device());
   ~Feed();
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
@@ -39,6 +40,8 @@ class Feed {
   /// The next batch, or nullptr after the last one; valid until the next call. Throws the error of reading or decoding
   /// it.
   const Batch* next();
+  /// The batch that next() gave stays as it is until the event is done; the event must outlive the feed.
+  void keep_until(const Event& taken);
 
   /// Seconds that next() has waited so far.
   double waited_seconds() const { return waited_; }

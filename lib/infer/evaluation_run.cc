@@ -69,7 +69,7 @@ class EvaluationRun {
  private:
   void count_images() {
     const auto classes = job_.classes.size();
-    Feed feed(shards_, options_);
+    Feed feed(shards_, options_, inference_.executor().device());
     Progress progress("evaluate", "images", shards_.records(), !world_.is_root());
     while (const Batch* batch = feed.next()) {
       const std::span<const float> logits = inference_.executor().infer(batch->pixels);

@@ -51,10 +51,12 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
 }
 
 void Inference::load() {
-  const std::array<StateArray, 2> state = {
-      {{"weights", executor_->parameters()}, {"statistics", executor_->statistics(), StateArray::By::statistic}}};
-  load_checkpoint(checkpoint_, executor_->graph(), state);
-  executor_->refresh();
+  const Graph& graph = executor_->graph();
+  std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+  load_checkpoint(checkpoint_, graph,
+                  std::array<StateBuffer, 2>{{{"weights", weights}, {"statistics", statistics, true}}});
+  executor_->write("weights", weights);
+  executor_->write("statistics", statistics);
 }
 
 FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads) const {

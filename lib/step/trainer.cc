@@ -16,30 +16,39 @@ void check_finite(double value, const char* what, int64_t step) {
 
 }  // namespace
 
-TrainedStep Trainer::step(const Batch& batch, StepRequests own) {
+// The mean over the global batch: each rank scales its share before the sum.
+void Trainer::enqueue(const Batch& batch, StepRequests own) {
+  const int64_t before = steps_ + in_flight();
+  executor_.enqueue({.pixels = batch.pixels,
+                     .labels = batch.labels,
+                     .gradient_scale = 1.0f / static_cast<float>(options_.global_batch),
+                     .learning_rate = options_.schedule.at(before),
+                     .step = before});
+  agreement_.start(own);
+}
+
+TrainedStep Trainer::collect() {
+  const StepReport report = executor_.collect();
   TrainedStep result;
   result.step = steps_ + 1;
   result.learning_rate = options_.schedule.at(steps_);
-
-  // The mean over the global batch: each rank scales its share before the sum.
-  const StepReport report = executor_.step({.pixels = batch.pixels,
-                                            .labels = batch.labels,
-                                            .gradient_scale = 1.0f / static_cast<float>(options_.global_batch),
-                                            .learning_rate = result.learning_rate,
-                                            .step = steps_,
-                                            .own = own});
   result.loss = static_cast<float>(report.loss_sum) / static_cast<float>(report.counted);
   result.gradient_norm = std::sqrt(report.squares);
   result.counted = report.counted;
   result.top1 = report.top1;
   result.top5 = report.top5;
   result.exposed_seconds = report.exposed_seconds;
-  result.requests = report.requests;
+  result.requests = agreement_.take();
   check_finite(result.loss, "loss", result.step);
   check_finite(result.gradient_norm, "gradient", result.step);
   ++steps_;
   ++updates_;
   return result;
+}
+
+TrainedStep Trainer::step(const Batch& batch, StepRequests own) {
+  enqueue(batch, own);
+  return collect();
 }
 
 }  // namespace packhorse

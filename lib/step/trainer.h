@@ -1,5 +1,5 @@
 // Training steps, one after the other: what a step is, is the executor's program; the trainer gives it the learning
-// rate and takes its report.
+// rate and takes its report. A step may be enqueued before the report of the one before is there.
 //
 // Rule: before and after every step, all ranks have the same weights, statistics and momentum, bit for bit. After every
 // step they take the same decision: continue, write a checkpoint, or stop.
@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "comm/agreement.h"
 #include "feed/batch_ring.h"
 #include "ops/executor.h"
 #include "step/learning_rate.h"
@@ -31,14 +32,21 @@ struct TrainerOptions {
 
 class Trainer {
  public:
-  /// `executor` must outlive it; it already has the initial weights.
-  Trainer(Executor& executor, const TrainerOptions& options) : executor_(executor), options_(options) {}
+  /// Both must outlive it; the executor already has the initial weights.
+  Trainer(Executor& executor, Agreement& agreement, const TrainerOptions& options)
+      : executor_(executor), agreement_(agreement), options_(options) {}
 
-  /// Throws an Error if the loss or the gradient is not finite: the state is then useless, the last checkpoint is not.
+  /// Enqueues a step. The batch must stay as it is until Executor::input_taken(). `own`: what this rank requests.
+  void enqueue(const Batch& batch, StepRequests own);
+  /// The result of the oldest step that was not collected; waits for it. Throws an Error if the loss or the gradient is
+  /// not finite: the state is then useless, the last checkpoint is not.
+  TrainedStep collect();
+  /// Both.
   TrainedStep step(const Batch& batch, StepRequests own);
 
-  /// Batches taken: the sample order and the learning rate follow it.
+  /// Batches taken: the sample order and the learning rate follow it. Steps in flight are not counted.
   int64_t steps() const { return steps_; }
+  int64_t in_flight() const { return static_cast<int64_t>(executor_.in_flight()); }
   /// Updates applied to the weights.
   int64_t updates() const { return updates_; }
   void resume(int64_t steps, int64_t updates) {
@@ -48,6 +56,7 @@ class Trainer {
 
  private:
   Executor& executor_;
+  Agreement& agreement_;
   TrainerOptions options_;
   int64_t steps_ = 0, updates_ = 0;
 };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <memory>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -15,6 +17,7 @@
 #include "base/version.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_folder.h"
+#include "comm/agreement.h"
 #include "comm/host_allreduce.h"
 #include "metrics/journal.h"
 #include "ops/optimizers.h"
@@ -61,9 +64,11 @@ class TrainingRun {
         validation_(validation),
         plan_(plan_over(training.records())),
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
-        allreduce_(make_host_allreduce(world)),
-        executor_(graph_, job.settings.executor(plan_, job.threads), allreduce_.get()),
-        trainer_(executor_, trainer_options()),
+        comm_(world),
+        sums_(world.size() > 1 ? make_host_allreduce(comm_) : nullptr),
+        agreement_(comm_),
+        executor_(graph_, job.settings.executor(plan_, job.threads), sums_.get()),
+        trainer_(executor_, agreement_, trainer_options()),
         folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
   }
@@ -71,11 +76,12 @@ class TrainingRun {
   TrainingSummary run() {
     report_memory();
     begin();
-    Feed feed(training_, feed_options());
+    Feed feed(training_, feed_options(), executor_.device());
     Progress progress("train", "images", remaining_images());
     Stopwatch clock;
     while (trainer_.steps() < last_step_ && !summary_.stopped) {
-      const TrainedStep step = one_step(feed, clock);
+      while (may_enqueue()) enqueue_step(feed);
+      const TrainedStep step = collect_step(feed, clock);
       progress.add(job_.settings.global_batch);
       progress.note(
           fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, top1_text()));
@@ -151,11 +157,10 @@ class TrainingRun {
     }
     from = world_.broadcast(from);
     if (from.empty()) {
-      initialise(graph_, job_.settings.seed, executor_.parameters().data(), executor_.statistics().data());
+      initialise(executor_, job_.settings.seed);
     } else if (!is_root()) {
       load(from);
     }
-    executor_.refresh();
     if (is_root()) open_journal(from);
     since_checkpoint_.lap();
   }
@@ -173,7 +178,7 @@ class TrainingRun {
     if (!names.empty()) {
       throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
     }
-    load_checkpoint(path, graph_, state());
+    load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
     loss_scale_ = info.loss_scale;
     choices_ = info.choices;
@@ -220,26 +225,49 @@ class TrainingRun {
 
   // ---- Steps
 
-  TrainedStep one_step(Feed& feed, Stopwatch& clock) {
-    const double waited = feed.waited_seconds();
+  bool epoch_ends(int64_t step) const { return step % steps_per_epoch() == 0; }
+  /// Whether somebody looks at the state behind the step, known before it runs.
+  bool ends_at(int64_t step) const {
+    const bool due = job_.checkpoint_steps > 0 && step % job_.checkpoint_steps == 0;
+    return epoch_ends(step) || step == last_step_ || due;
+  }
+
+  /// One step is enqueued ahead of the one that computes, if the device works beside this thread: not behind a step
+  /// whose state somebody looks at, nor while a request waits for the steps in flight.
+  bool may_enqueue() const {
+    if (trainer_.in_flight() == 0) return true;
+    const bool ahead = executor_.works_beside() && trainer_.in_flight() < 2;
+    return ahead && !ends_at(trainer_.steps() + trainer_.in_flight()) && !requests_.stop && !requests_.checkpoint;
+  }
+
+  void enqueue_step(Feed& feed) {
     const Batch* batch = feed.next();
     if (batch == nullptr) throw Error({"the feed ended before the last training step", job_.folder.string(), ""});
     StepRequests own;
     own.stop = stop_.requested();
     own.checkpoint = is_root() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
-    const TrainedStep report = take_step(*batch, own);
+    classes_in_flight_.push_back(distinct_labels(*batch));
+    noting_failure([&] { trainer_.enqueue(*batch, own); });
+    feed.keep_until(executor_.input_taken());
+  }
+
+  TrainedStep collect_step(const Feed& feed, Stopwatch& clock) {
+    TrainedStep step;
+    noting_failure([&] { step = trainer_.collect(); });
     const RunningTotals totals{.steps = 1,
-                               .images = report.counted,
-                               .top1 = report.top1,
-                               .loss = report.loss,
+                               .images = step.counted,
+                               .top1 = step.top1,
+                               .loss = step.loss,
                                .seconds = clock.lap(),
-                               .feed_wait = feed.waited_seconds() - waited,
-                               .exposed = report.exposed_seconds,
-                               .classes = distinct_labels(*batch)};
+                               .feed_wait = feed.waited_seconds() - feed_waited_,
+                               .exposed = step.exposed_seconds,
+                               .classes = classes_in_flight_.front()};
+    feed_waited_ = feed.waited_seconds();
+    classes_in_flight_.pop_front();
     since_log_.add(totals);
     all_.add(totals);
     epoch_.add(totals);
-    return report;
+    return step;
   }
 
   /// Number of distinct labels in a batch: shows how well the data is shuffled.
@@ -249,9 +277,11 @@ class TrainingRun {
     return static_cast<double>(std::count(seen_.begin(), seen_.end(), true));
   }
 
-  TrainedStep take_step(const Batch& batch, StepRequests own) {
+  /// The journal says why a run ended.
+  template <typename Action>
+  void noting_failure(const Action& action) {
     try {
-      return trainer_.step(batch, own);
+      action();
     } catch (const Error& error) {
       log_line(
           {{"kind", "stop"}, {"time", unix_seconds()}, {"step", trainer_.steps() + 1}, {"reason", error.text().what}});
@@ -260,17 +290,19 @@ class TrainingRun {
   }
 
   void after_step(const TrainedStep& step) {
-    const bool epoch_ends = step.step % steps_per_epoch() == 0;
     const bool last = step.step == last_step_;
-    if (epoch_ends || last || step.step % job_.log_interval == 0) log_step(step);
+    if (epoch_ends(step.step) || last || step.step % job_.log_interval == 0) log_step(step);
     results_ = Json::object();
-    if (epoch_ends || last) {
+    if (epoch_ends(step.step) || last) {
       log_epoch(step);
       run_validation();
     }
-    const bool due = job_.checkpoint_steps > 0 && step.step % job_.checkpoint_steps == 0;
-    if (epoch_ends || last || due || step.requests.checkpoint || step.requests.stop) save();
-    if (step.requests.stop && !last) {
+    requests_.stop |= step.requests.stop;
+    requests_.checkpoint |= step.requests.checkpoint;
+    if (trainer_.in_flight() > 0) return;  // a request waits until the state is that of the last step enqueued
+    const StepRequests requests = std::exchange(requests_, {});
+    if (ends_at(step.step) || requests.checkpoint || requests.stop) save();
+    if (requests.stop && !last) {
       summary_.stopped = true;
       log_line({{"kind", "stop"}, {"time", unix_seconds()}, {"step", step.step}, {"reason", "requested"}});
     }
@@ -319,7 +351,7 @@ class TrainingRun {
     Stopwatch clock;
     BatchPlan plan = plan_;
     plan.records = validation_->records();
-    Feed feed(*validation_, job_.settings.feed(plan, job_.classes, job_.workers, false));
+    Feed feed(*validation_, job_.settings.feed(plan, job_.classes, job_.workers, false), executor_.device());
     const AccuracyCounters counters = validate(executor_, feed, world_, plan.records);
     results_ = {{"top1", counters.accuracy(0)},
                 {"top5", counters.accuracy(1)},
@@ -372,15 +404,33 @@ class TrainingRun {
     info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
     info.results = results_;
-    save_checkpoint(path, info, graph_, state());
+    std::vector<HostView> views;
+    std::vector<StateArray> arrays;
+    for (const std::string& name : state_names()) {
+      views.push_back(executor_.state(name));
+      arrays.push_back({name, views.back().span(), by_statistic(name)});
+    }
+    save_checkpoint(path, info, graph_, arrays);
   }
 
-  std::vector<StateArray> state() {
-    std::vector<StateArray> arrays = {{"weights", executor_.parameters()},
-                                      {"statistics", executor_.statistics(), StateArray::By::statistic}};
-    for (const std::string& name : optimizer_named(job_.settings.optimizer).states)
-      arrays.push_back({name, executor_.state(name)});
-    return arrays;
+  /// The arrays that a checkpoint holds.
+  std::vector<std::string> state_names() const {
+    std::vector<std::string> names = {"weights", "statistics"};
+    const std::vector<std::string>& own = optimizer_named(job_.settings.optimizer).states;
+    names.insert(names.end(), own.begin(), own.end());
+    return names;
+  }
+  static bool by_statistic(const std::string& name) { return name == "statistics"; }
+
+  void load_state(const fs::path& path) {
+    std::vector<std::vector<float>> numbers;
+    std::vector<StateBuffer> arrays;
+    for (const std::string& name : state_names()) {
+      numbers.emplace_back(executor_.state(name).size());
+      arrays.push_back({name, numbers.back(), by_statistic(name)});
+    }
+    load_checkpoint(path, graph_, arrays);
+    for (size_t i = 0; i < arrays.size(); ++i) executor_.write(arrays[i].name, numbers[i]);
   }
 
   TrainingSummary finish() {
@@ -408,7 +458,9 @@ class TrainingRun {
   StopRequest stop_;
   BatchPlan plan_;
   Graph graph_;
-  std::unique_ptr<Allreduce> allreduce_;
+  CommThread comm_;
+  std::unique_ptr<Allreduce> sums_;  // null on one rank
+  Agreement agreement_;
   Executor executor_;
   Trainer trainer_;
   CheckpointFolder folder_;
@@ -419,6 +471,9 @@ class TrainingRun {
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after the current step, if there was one
   Stopwatch since_checkpoint_;
+  StepRequests requests_;  // agreed on, not yet acted on
+  std::deque<double> classes_in_flight_;
+  double feed_waited_ = 0;
   RunningTotals since_log_, epoch_, all_;
   std::vector<bool> seen_;  // by label
   TrainingSummary summary_;

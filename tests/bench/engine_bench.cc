@@ -60,8 +60,7 @@ class Training {
         executor_(graph_, options(s)),
         pixels_(static_cast<size_t>(s.batch * s.size * s.size * 3)),
         labels_(static_cast<size_t>(s.batch)) {
-    initialise(graph_, 1, executor_.parameters().data(), executor_.statistics().data());
-    executor_.refresh();
+    initialise(executor_, 1);
     RandomStream random(1, RandomUse::test, 0, 0);
     for (uint8_t& pixel : pixels_) pixel = static_cast<uint8_t>(random.below(256));
     for (int32_t& label : labels_) label = static_cast<int32_t>(random.below(static_cast<uint32_t>(s.classes)));
@@ -97,20 +96,20 @@ class Training {
 constexpr std::array kPasses = {Pass::forward, Pass::backward, Pass::update};
 using Seconds = std::array<double, kPasses.size()>;
 
-std::map<std::string, Seconds> by_kind(const Executor& executor) {
+std::map<std::string, Seconds> by_kind(Executor& executor) {
   std::map<std::string, Seconds> sums;
   for (const NodeTime& node : executor.times()) sums[node.kind][static_cast<size_t>(node.pass)] += node.seconds;
   return sums;
 }
 
-double seconds_of_convolutions(const Executor& executor) {
+double seconds_of_convolutions(Executor& executor) {
   double sum = 0;
   for (const NodeTime& node : executor.times())
     if (node.kind.starts_with("convolution")) sum += node.seconds;
   return sum;
 }
 
-void print_profile(const Executor& executor, double images, double elapsed) {
+void print_profile(Executor& executor, double images, double elapsed) {
   double known = 0;
   std::printf("%-32s %10s %10s %10s  ms an image\n", "", "forward", "backward", "update");
   for (const auto& [kind, seconds] : by_kind(executor)) {
@@ -120,7 +119,7 @@ void print_profile(const Executor& executor, double images, double elapsed) {
     for (const double one : seconds) known += one;
   }
   std::printf("%-32s %10.3f\n", "between nodes", 1e3 * (elapsed - known) / images);
-  std::vector<NodeTime> nodes(executor.times().begin(), executor.times().end());
+  std::vector<NodeTime> nodes = executor.times();
   std::sort(nodes.begin(), nodes.end(), [](const NodeTime& a, const NodeTime& b) { return a.seconds > b.seconds; });
   constexpr std::array kNames = {"forward", "backward", "update"};
   for (size_t i = 0; i < std::min<size_t>(nodes.size(), 15); ++i)

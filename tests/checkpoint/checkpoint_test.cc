@@ -15,6 +15,7 @@
 #include "base/philox.h"
 #include "checkpoint/checkpoint_folder.h"
 #include "hdf5/hdf5_file.h"
+#include "support/state_arrays.h"
 #include "support/subprocess.h"
 #include "support/temp_dir.h"
 
@@ -53,8 +54,8 @@ struct State {
     momentum[2] = std::bit_cast<float>(0x7fc12345u);
   }
   std::vector<float> parameters, statistics, momentum;
-  std::vector<StateArray> arrays() {
-    return {{"weights", parameters}, {"statistics", statistics, StateArray::By::statistic}, {"momentum", momentum}};
+  std::vector<StateBuffer> arrays() {
+    return {{"weights", parameters}, {"statistics", statistics, true}, {"momentum", momentum}};
   }
   bool same_bits(const State& other) const {
     const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
@@ -82,7 +83,7 @@ CheckpointInfo tiny_info() {
 }
 
 void save(const std::filesystem::path& path, const CheckpointInfo& info, State state) {
-  save_checkpoint(path, info, tiny_graph(), state.arrays());
+  save_checkpoint(path, info, tiny_graph(), test::to_save(state.arrays()));
 }
 
 TEST(Checkpoint, KeepsEveryBit) {
@@ -112,7 +113,7 @@ TEST(Checkpoint, LoadsOnlyTheArraysThatAreAskedFor) {
   const TempDir folder;
   const Graph graph = tiny_graph();
   State written(graph), read(graph, 3), expected(graph, 3);
-  const std::vector<StateArray> all = read.arrays(), written_arrays = written.arrays();
+  const std::vector<StateBuffer> all = read.arrays(), written_arrays = written.arrays();
   const std::span some = std::span(all).first(2);  // without momentum
   save(folder / "a.h5", tiny_info(), written);
   load_checkpoint(folder / "a.h5", graph, some);
@@ -120,7 +121,7 @@ TEST(Checkpoint, LoadsOnlyTheArraysThatAreAskedFor) {
   expected.statistics = written.statistics;
   EXPECT_TRUE(read.same_bits(expected));
 
-  save_checkpoint(folder / "b.h5", tiny_info(), graph, std::span(written_arrays).first(2));
+  save_checkpoint(folder / "b.h5", tiny_info(), graph, test::to_save(std::span(written_arrays).first(2)));
   EXPECT_NO_THROW(load_checkpoint(folder / "b.h5", graph, some));
   EXPECT_THROW(load_checkpoint(folder / "b.h5", graph, all), Error) << "it has no momentum";
 }
@@ -129,9 +130,9 @@ TEST(Checkpoint, StoresEachArrayBelowItsName) {
   const TempDir folder;
   State state(tiny_graph());
   std::vector<float> second = state.momentum;
-  std::vector<StateArray> arrays = state.arrays();
+  std::vector<StateBuffer> arrays = state.arrays();
   arrays.push_back({"second_moment", second});  // an optimizer may bring any array
-  save_checkpoint(folder / "a.h5", tiny_info(), tiny_graph(), arrays);
+  save_checkpoint(folder / "a.h5", tiny_info(), tiny_graph(), test::to_save(arrays));
   const Hdf5Reader file(folder / "a.h5");
   EXPECT_EQ(file.names(""), std::vector<std::string>{"state"});
   EXPECT_EQ(file.names("state"), (std::vector<std::string>{"momentum", "second_moment", "statistics", "weights"}));
@@ -152,10 +153,11 @@ TEST(Checkpoint, AnArrayOfAnotherLengthIsRefused) {
   State state(graph);
   save(folder / "a.h5", tiny_info(), state);
   for (const size_t which : {0, 1, 2}) {
-    std::vector<StateArray> arrays = state.arrays();
+    std::vector<StateBuffer> arrays = state.arrays();
     arrays[which].values = arrays[which].values.first(arrays[which].values.size() - 1);
     EXPECT_THROW(load_checkpoint(folder / "a.h5", graph, arrays), Error) << arrays[which].name;
-    EXPECT_THROW(save_checkpoint(folder / "b.h5", tiny_info(), graph, arrays), Error) << arrays[which].name;
+    EXPECT_THROW(save_checkpoint(folder / "b.h5", tiny_info(), graph, test::to_save(arrays)), Error)
+        << arrays[which].name;
   }
   EXPECT_FALSE(std::filesystem::exists(folder / "b.h5"));
 }

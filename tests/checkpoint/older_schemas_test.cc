@@ -10,6 +10,7 @@
 #include "base/crc32c.h"
 #include "checkpoint/checkpoint.h"
 #include "hdf5/hdf5_file.h"
+#include "support/state_arrays.h"
 #include "support/subprocess.h"
 #include "support/temp_dir.h"
 
@@ -25,8 +26,8 @@ class OlderCheckpoint : public ::testing::TestWithParam<int> {
         statistics_(graph_.statistic_count),
         momentum_(graph_.parameter_count) {}
 
-  std::vector<StateArray> arrays() {
-    return {{"weights", weights_}, {"statistics", statistics_, StateArray::By::statistic}, {"momentum", momentum_}};
+  std::vector<StateBuffer> arrays() {
+    return {{"weights", weights_}, {"statistics", statistics_, true}, {"momentum", momentum_}};
   }
   /// The values of a parameter or a statistic.
   template <typename Part>
@@ -86,7 +87,7 @@ TEST_P(OlderCheckpoint, WrittenAgainIsOfTodaysSchemaAndHasTheSameBits) {
   load_checkpoint(path_, graph_, arrays());
   const std::vector<float> weights = weights_, statistics = statistics_, momentum = momentum_;
   const test::TempDir folder;
-  save_checkpoint(folder / "new.h5", read_checkpoint_info(path_), graph_, arrays());
+  save_checkpoint(folder / "new.h5", read_checkpoint_info(path_), graph_, test::to_save(arrays()));
   EXPECT_EQ(Hdf5Reader(folder / "new.h5").text_attribute("", "schema"), "packhorse/checkpoint/3");
   EXPECT_FALSE(Hdf5Reader(folder / "new.h5").has("parameters"));
   for (auto* array : {&weights_, &statistics_, &momentum_}) std::fill(array->begin(), array->end(), 0.0F);

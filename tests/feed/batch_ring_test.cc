@@ -1,11 +1,15 @@
 #include "feed/batch_ring.h"
 
 #include <atomic>
+#include <chrono>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
+
+#include "device/host.h"
 
 namespace packhorse {
 namespace {
@@ -45,6 +49,32 @@ TEST(BatchRing, IsBounded) {
   for (int i = 0; i < 50; ++i) ring.next();
   // 50 batches were taken and one of them is still in use, so at most the other two can be filled ahead.
   EXPECT_LE(filled, 52);
+}
+
+// A device may still read a batch after the next one was taken.
+TEST(BatchRing, FillsABatchAgainOnlyWhenItsEventIsDone) {
+  HostEvent taken;
+  BatchRing ring(batches(2), [next = uint64_t{0}](Batch& batch) mutable {
+    batch.step = next++;
+    return true;
+  });
+  const Batch* first = ring.next();
+  const uint64_t record = taken.announce();
+  ring.keep_until(taken);
+  const Batch* second = ring.next();
+  ASSERT_NE(second, first);
+  std::atomic<bool> done = false;
+  std::thread device([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(first->step, 0u);
+    done = true;
+    taken.complete(record, nullptr);
+  });
+  const Batch* third = ring.next();  // the ring has two batches: it is the first one again
+  EXPECT_EQ(third, first);
+  EXPECT_TRUE(done);
+  EXPECT_EQ(third->step, 2u);
+  device.join();
 }
 
 class ThrowAt : public ::testing::TestWithParam<int> {};

@@ -60,12 +60,14 @@ int dump(const std::vector<std::string>& args) {
                             .label_smoothing = kSmoothing,
                             .momentum = kMomentum,
                             .weight_decay = kDecay});
-  initialise(graph, 1, executor.parameters().data(), executor.statistics().data());
+  std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+  initialise(graph, 1, weights.data(), statistics.data());
   RandomStream random(1, RandomUse::test, 0, 0);
   for (const Parameter& p : graph.parameters)  // scales and shifts that differ, so that a mix-up shows
     if (p.shape.size() == 1)
-      for (float& value : executor.parameters().subspan(p.offset, p.count)) value += random.uniform(-0.2f, 0.2f);
-  executor.refresh();
+      for (float& value : std::span(weights).subspan(p.offset, p.count)) value += random.uniform(-0.2f, 0.2f);
+  executor.write("weights", weights);
+  executor.write("statistics", statistics);
   std::vector<uint8_t> pixels(static_cast<size_t>(batch * graph.image_size * graph.image_size * 3));
   std::vector<int32_t> labels(static_cast<size_t>(batch));
   for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random.below(256));
@@ -76,21 +78,21 @@ int dump(const std::vector<std::string>& args) {
   const std::vector<uint32_t> wide(pixels.begin(), pixels.end());
   file.write("pixels", wide, {batch, graph.image_size, graph.image_size, 3});
   file.write("labels", std::vector<int64_t>(labels.begin(), labels.end()), {batch});
-  write_parameters(file, "parameters", graph, executor.parameters());
+  write_parameters(file, "parameters", graph, weights);
 
-  const StepCall call{
+  const StepInput call{
       .pixels = pixels, .labels = labels, .gradient_scale = 1.0f / static_cast<float>(batch), .learning_rate = kRate};
   std::vector<double> losses;
   for (int step = 0; step < kSteps; ++step) {
     losses.push_back(executor.step(call).loss_sum / static_cast<double>(batch));
     if (step == 0) {
-      file.write("logits", executor.logits(), {batch, graph.classes});
-      write_parameters(file, "gradients", graph, executor.gradients());
-      write_statistics(file, "batch_statistics", graph, executor.batch_statistics());
+      file.write("logits", executor.logits().span(), {batch, graph.classes});
+      write_parameters(file, "gradients", graph, executor.state("gradients").span());
+      write_statistics(file, "batch_statistics", graph, executor.state("batch_statistics").span());
     }
   }
   file.write("losses", losses, {kSteps});
-  write_statistics(file, "statistics", graph, executor.statistics());
+  write_statistics(file, "statistics", graph, executor.state("statistics").span());
   file.write("inference", executor.infer(pixels), {batch, graph.classes});
   file.commit();
   return kExitOk;

@@ -9,6 +9,7 @@
 #include "results/evaluation.h"
 #include "support/images.h"
 #include "support/project.h"
+#include "support/state_arrays.h"
 
 namespace packhorse::test {
 namespace {
@@ -47,10 +48,10 @@ class OlderCheckpoints : public ::testing::TestWithParam<int> {
     const CheckpointInfo info = read_checkpoint_info(from);
     const Graph graph = make_network(info.network, info.image_size, info.classes);
     std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count), momentum(weights.size());
-    const std::vector<StateArray> state = {
-        {"weights", weights}, {"statistics", statistics, StateArray::By::statistic}, {"momentum", momentum}};
+    const std::vector<StateBuffer> state = {
+        {"weights", weights}, {"statistics", statistics, true}, {"momentum", momentum}};
     load_checkpoint(from, graph, state);
-    save_checkpoint(to, info, graph, state);
+    save_checkpoint(to, info, graph, to_save(state));
   }
 
   RunResult stage(const std::string& name, const std::vector<std::string>& arguments) const {
