@@ -24,8 +24,11 @@ struct StepReport {
   double loss_sum = 0;   ///< cross entropy summed over the counted images, label smoothing included
   uint64_t counted = 0;  ///< images with a label
   uint64_t top1 = 0, top5 = 0;
-  double squares = 0;          ///< squared length of the gradient
-  double exposed_seconds = 0;  ///< time of the sums over ranks that backward did not hide, on this rank
+  double squares = 0;    ///< squared length of the gradient
+  bool applied = true;   ///< false: the loss, or with loss scaling the gradient, was not finite: nothing changed
+  float loss_scale = 1;  ///< of the next step
+  int64_t updates_at_scale = 0;  ///< since the loss scale changed
+  double exposed_seconds = 0;    ///< time of the sums over ranks that backward did not hide, on this rank
 };
 
 /// What the nodes of a run are given. It stays as it is until the run ends.

@@ -27,6 +27,8 @@ StepOptions step_options(const ExecutorOptions& options) {
   step.optimizer = options.optimizer;
   step.momentum = options.momentum;
   step.weight_decay = options.weight_decay;
+  step.loss_scaling = options.loss_scale > 0;
+  step.loss_scale_interval = options.loss_scale_interval;
   step.ranks = options.ranks;
   return step;
 }
@@ -91,6 +93,7 @@ struct Executor::Impl {
   void check_labels(std::span<const int32_t> labels) const;
   int64_t image_bytes(const BoundProgram& program) const;
   void refresh_copies();
+  void write(const std::string& name, std::span<const float> numbers);
   void drain() { lanes.of(Lane::main).synchronize(); }
   HostView view(DeviceAddress address, uint64_t bytes);
   HostView result(const char* name);
@@ -158,6 +161,7 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* sums, c
   inputs = std::make_unique<InputSlots>(device, lanes, kMostInFlight, static_cast<size_t>(pixel_bytes),
                                         static_cast<size_t>(options.batch));
   for (Flight& flight : flights) flight.end = device.make_event();
+  if (options.training && options.loss_scale > 0) write(kLossScaleState, std::array{options.loss_scale, 0.0f});
   last = inference.front().get();
 }
 
@@ -182,6 +186,16 @@ void Executor::Impl::check_labels(std::span<const int32_t> labels) const {
       throw UsageError({"label " + std::to_string(label) + " is too large for a network with " +
                             std::to_string(graph.classes) + " classes",
                         "a batch", "use shards and a network with the same classes"});
+}
+
+void Executor::Impl::write(const std::string& name, std::span<const float> numbers) {
+  if (states.bytes(name) != numbers.size_bytes() || numbers.empty())
+    throw Error({"there is no state '" + name + "' of " + std::to_string(numbers.size()) + " numbers", graph.name,
+                 "give a number for each parameter or statistic of this network"});
+  Stream& main = lanes.of(Lane::main);
+  main.write(states.address(name), std::as_bytes(numbers));
+  main.synchronize();
+  copies_are_old = true;
 }
 
 void Executor::Impl::refresh_copies() {
@@ -232,16 +246,7 @@ HostView Executor::state(const std::string& name) {
   return impl_->view(impl_->states.address(name), impl_->states.bytes(name));
 }
 
-void Executor::write(const std::string& name, std::span<const float> numbers) {
-  Impl& m = *impl_;
-  if (m.states.bytes(name) != numbers.size_bytes() || numbers.empty())
-    throw Error({"there is no state '" + name + "' of " + std::to_string(numbers.size()) + " numbers", m.graph.name,
-                 "give a number for each parameter or statistic of this network"});
-  Stream& main = m.lanes.of(Lane::main);
-  main.write(m.states.address(name), std::as_bytes(numbers));
-  main.synchronize();
-  m.copies_are_old = true;
-}
+void Executor::write(const std::string& name, std::span<const float> numbers) { impl_->write(name, numbers); }
 
 void Executor::enqueue(const StepInput& input) {
   Impl& m = *impl_;

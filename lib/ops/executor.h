@@ -38,6 +38,8 @@ struct ExecutorOptions {
   float statistics_momentum = 0.9f;  ///< running = momentum * running + (1 - momentum) * batch (biased variance)
   std::string optimizer = "sgd";
   float momentum = 0.9f, weight_decay = 1e-4f;
+  float loss_scale = 0;         ///< factor of the loss in the first backward pass, a power of two; 0: no loss scaling
+  int loss_scale_interval = 0;  ///< updates until it is doubled; 0: it stays
   int ranks = 1;
 };
 
@@ -92,7 +94,7 @@ class Executor {
 
   // A state by name: "weights" and "gradients" in the order of the graph's parameters, "statistics" and
   // "batch_statistics" (of the last step: means and biased variances, summed over the ranks) in that of its statistics,
-  // the optimizer's arrays ("momentum").
+  // the optimizer's arrays ("momentum"), with loss scaling "loss_scale" (LossScaleWord).
 
   /// Empty if there is no such state.
   HostView state(const std::string& name);

@@ -85,41 +85,51 @@ extern const NodeKind kBiasGradient;
 
 // ---- loss.cc: number smoothing
 
-/// logits (N, classes), labels (N) i32 -> result (4): the sums over the images of this rank, as in StepReport: loss,
-/// counted, top1, top5. Softmax cross entropy against the target (1 - smoothing) * one_hot + smoothing / classes. An
-/// image with a label < 0 has loss 0 and gradient 0 and is not counted. Top-k counts an image if fewer than k logits
-/// are greater than the label's logit; an equal logit at a lower index counts as greater. If the label's logit is NaN,
-/// the image never counts as correct.
+/// logits (N, classes), labels (N) i32, [loss_scale: of its gradient] -> result (4): the sums over the images of this
+/// rank, as in StepReport: loss, counted, top1, top5. Softmax cross entropy against the target (1 - smoothing) *
+/// one_hot + smoothing / classes. An image with a label < 0 has loss 0 and gradient 0 and is not counted. Top-k counts
+/// an image if fewer than k logits are greater than the label's logit; an equal logit at a lower index counts as
+/// greater. If the label's logit is NaN, the image never counts as correct.
 extern const NodeKind kLoss;
-/// logits, labels -> logits_grad, times the call's gradient scale.
+/// logits, labels, [loss_scale] -> logits_grad, times the call's gradient scale, and times the loss scale if there is
+/// one.
 extern const NodeKind kLossGradient;
 
 // ---- step.cc: what a step does besides the network's gradients
 
 /// src -> dst, at the same bytes: the sum over all ranks.
 extern const NodeKind kSum;
-/// words (4): the result of the loss, summed -> finite (1) i32: 1 if the mean loss is a number, else 0; then nothing is
-/// updated.
+/// words (4): the result of the loss, summed, [squares] -> finite (1) i32: 1 if the mean loss (and the gradient's
+/// length) is a number, else 0; then nothing is updated.
 extern const NodeKind kFinite;
-/// gradient -> squares (1) f64: the squared length of the whole gradient.
+/// gradient, [loss_scale] -> squares (1) f64: the squared length of the whole gradient, without the loss scale.
 extern const NodeKind kNorm;
 /// batch, running, finite -> new_running. running * momentum + (1 - momentum) * batch * share. Numbers momentum, share:
 /// 1 / ranks, because the batch's statistics are a sum over the ranks.
 extern const NodeKind kRunningStatistics;
 /// src -> dst: the same numbers in another type or layout.
 extern const NodeKind kCopy;
-/// words, squares -> : what the call's report says.
+/// loss_scale, finite -> new_loss_scale. (2): the factor of the loss in the backward pass, and the number of updates
+/// since it changed. Halved (down to 1) where the step is not finite, doubled (up to 2^24) after `interval` updates;
+/// interval 0: the factor stays. Powers of two change no bit of a result, unless a number leaves the range of its type.
+extern const NodeKind kLossScale;
+/// words, squares, finite, [loss_scale] -> : what the call's report says.
 extern const NodeKind kReport;
 
 // ---- sgd.cc (optimizers: optimizers.h)
 
-/// weight, gradient, momentum, finite -> new_weight, new_momentum. PyTorch's convention (torch.optim.SGD, dampening 0,
-/// no Nesterov):
+/// weight, gradient, momentum, finite, [loss_scale] -> new_weight, new_momentum. PyTorch's convention (torch.optim.SGD,
+/// dampening 0, no Nesterov):
 ///     v = momentum * v + (g + decay * w)
 ///     w = w - learning_rate * v
 /// A change of the learning rate therefore acts at once, and the decay is coupled: momentum and learning rate scale it.
+/// g is the gradient without the loss scale.
 /// Numbers momentum, decay.
 extern const NodeKind kSgd;
+
+/// Of the state loss_scale.
+enum LossScaleWord { kLossScaleFactor, kLossScaleUpdates, kLossScaleWords };
+inline constexpr float kGreatestLossScale = 0x1p24f;
 
 /// Words of the loss's result, as ranks sum them. (Counts are exact below 2^24.)
 enum Word { kWordLoss, kWordCounted, kWordTop1, kWordTop5, kWords };

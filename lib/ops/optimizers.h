@@ -1,7 +1,8 @@
 // The table of optimizers: one row in optimizers.cc, a kind of node (nodes/sgd.cc) and a kernel of the same name in
 // each backend.
 //
-// The node updates one parameter: weight, gradient and its own states, by the name of each, and writes "new_weight" and
+// The node updates one parameter: it reads weight, gradient, finite, with loss scaling loss_scale, and its own states,
+// by the name of each, and writes "new_weight" and
 // "new_" of each state. A backend may fuse all of them. Parameters with `decay` false (batch norm, biases) are not
 // decayed.
 #pragma once

@@ -39,7 +39,18 @@ void add_sum(Program& program, const std::string& state) {
   insert_after_last_use(program, src, sum_node(state, src, program.next_version(state)));
 }
 
+// With loss scaling, the state's version that this step works with; else nothing.
+void read_loss_scale(const Program& program, Node& node) {
+  const int scale = program.first_version(kLossScaleState);
+  if (scale >= 0) node.reads.push_back(program.whole(scale, kLossScaleState));
+}
+
 void add_loss(Program& program, const StepOptions& options) {
+  if (options.loss_scaling)
+    program.add({.name = kLossScaleState,
+                 .shape = {1, 1, 1, kLossScaleWords},
+                 .storage = Storage::state,
+                 .state = kLossScaleState});
   const int labels = program.add(
       {.name = "labels", .shape = {1, 1, 1, options.forward.batch}, .dtype = Dtype::i32, .storage = Storage::input});
   const int words =
@@ -50,15 +61,29 @@ void add_loss(Program& program, const StepOptions& options) {
        .reads = {program.whole(value_named(program, "logits"), "logits"), program.whole(labels, "labels")},
        .writes = {program.whole(words, "result")},
        .numbers = {{"smoothing", options.label_smoothing}}});
+  read_loss_scale(program, program.nodes.back());
 }
 
-void add_finite(Program& program) {
+void add_norm(Program& program) {
+  const int squares = program.add({.name = "squares", .shape = {1, 1, 1, 1}, .dtype = Dtype::f64});
+  program.nodes.push_back({.kind = &kNorm,
+                           .name = "gradient",
+                           .reads = {program.whole(program.last_version(kGradients), "gradient")},
+                           .writes = {program.whole(squares, "squares")},
+                           .pass = Pass::update});
+  read_loss_scale(program, program.nodes.back());
+}
+
+// Without loss scaling, the loss alone decides: then a backend can compute the norm while it updates.
+void add_finite(Program& program, const StepOptions& options) {
   const int finite = program.add({.name = "finite", .shape = {1, 1, 1, 1}, .dtype = Dtype::i32});
   program.nodes.push_back({.kind = &kFinite,
                            .name = "loss",
                            .reads = {program.whole(program.last_version(kWordsState), "words")},
                            .writes = {program.whole(finite, "finite")},
                            .pass = Pass::update});
+  if (options.loss_scaling)
+    program.nodes.back().reads.push_back(program.whole(value_named(program, "squares"), "squares"));
 }
 
 // One node for each parameter: its state's next version is complete when all of them have run.
@@ -85,6 +110,7 @@ void add_optimizer(Program& program, const Graph& graph, const StepOptions& opti
               .numbers = {{"momentum", options.momentum}, {"decay", p.decay ? options.weight_decay : 0.0f}},
               .in_place = {{"new_weight", "weight"}},
               .pass = Pass::update};
+    read_loss_scale(program, node);
     for (size_t s = 0; s < states.size(); ++s) {
       node.reads.push_back(range(optimizer.states[s], states[s].first));
       node.writes.push_back(range("new_" + optimizer.states[s], states[s].second));
@@ -92,12 +118,6 @@ void add_optimizer(Program& program, const Graph& graph, const StepOptions& opti
     }
     program.nodes.push_back(std::move(node));
   }
-  const int squares = program.add({.name = "squares", .shape = {1, 1, 1, 1}, .dtype = Dtype::f64});
-  program.nodes.push_back({.kind = &kNorm,
-                           .name = "gradient",
-                           .reads = {program.whole(gradients, "gradient")},
-                           .writes = {program.whole(squares, "squares")},
-                           .pass = Pass::update});
 }
 
 void add_running_statistics(Program& program, const Graph& graph, const StepOptions& options) {
@@ -118,12 +138,27 @@ void add_running_statistics(Program& program, const Graph& graph, const StepOpti
   }
 }
 
-void add_report(Program& program) {
+void add_loss_scale(Program& program, const StepOptions& options) {
+  const int old = program.first_version(kLossScaleState), next = program.next_version(kLossScaleState);
+  program.nodes.push_back(
+      {.kind = &kLossScale,
+       .name = "loss",
+       .reads = {program.whole(old, "loss_scale"), program.whole(value_named(program, "finite"), "finite")},
+       .writes = {program.whole(next, "new_loss_scale")},
+       .numbers = {{"interval", options.loss_scale_interval}},
+       .in_place = {{"new_loss_scale", "loss_scale"}},
+       .pass = Pass::update});
+}
+
+void add_report(Program& program, const StepOptions& options) {
   program.nodes.push_back({.kind = &kReport,
                            .name = "step",
                            .reads = {program.whole(program.last_version(kWordsState), "words"),
-                                     program.whole(value_named(program, "squares"), "squares")},
+                                     program.whole(value_named(program, "squares"), "squares"),
+                                     program.whole(value_named(program, "finite"), "finite")},
                            .pass = Pass::update});
+  if (options.loss_scaling)
+    program.nodes.back().reads.push_back(program.whole(program.last_version(kLossScaleState), "loss_scale"));
 }
 
 }  // namespace
@@ -141,10 +176,13 @@ Program training_step(const Graph& graph, const StepOptions& options, std::span<
   add_sum(program, kBatchStatistics);
   add_sum(program, kWordsState);
 
-  add_finite(program);
+  if (options.loss_scaling) add_norm(program);
+  add_finite(program, options);
   add_optimizer(program, graph, options);
+  if (!options.loss_scaling) add_norm(program);
   add_running_statistics(program, graph, options);
-  add_report(program);
+  if (options.loss_scaling) add_loss_scale(program, options);
+  add_report(program, options);
   return program;
 }
 

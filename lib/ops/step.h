@@ -16,6 +16,9 @@ namespace packhorse {
 /// starts early.
 inline constexpr size_t kBucketBytes = size_t{4} << 20;
 
+/// With loss scaling, the state that kLossScale moves.
+inline constexpr const char* kLossScaleState = "loss_scale";
+
 struct StepOptions {
   ForwardOptions forward;
   bool recompute = false;  ///< recomputes what `apply` nodes wrote in backward instead of keeping it
@@ -23,6 +26,8 @@ struct StepOptions {
   float statistics_momentum = 0.9f;  ///< running = momentum * running + (1 - momentum) * batch (biased variance)
   std::string optimizer = "sgd";
   float momentum = 0.9f, weight_decay = 1e-4f;
+  bool loss_scaling = false;  ///< a step whose gradient is not finite is skipped; the loss has a factor (kLossScale)
+  int loss_scale_interval = 0;
   int ranks = 1;
   size_t bucket_bytes = kBucketBytes;
 };

@@ -39,10 +39,16 @@ TrainedStep Trainer::collect() {
   result.top5 = report.top5;
   result.exposed_seconds = report.exposed_seconds;
   result.requests = agreement_.take();
-  check_finite(result.loss, "loss", result.step);
-  check_finite(result.gradient_norm, "gradient", result.step);
+  result.applied = report.applied;
+  result.loss_scale = report.loss_scale;
+  skips_in_a_row_ = report.applied ? 0 : skips_in_a_row_ + 1;
+  const bool may_skip = options_.loss_scaling && skips_in_a_row_ <= kMostSkips;
+  if (report.applied || !may_skip) {
+    check_finite(result.loss, "loss", result.step);
+    check_finite(result.gradient_norm, "gradient", result.step);
+    ++updates_;
+  }
   ++steps_;
-  ++updates_;
   return result;
 }
 

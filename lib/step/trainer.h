@@ -21,6 +21,8 @@ struct TrainedStep {
   double learning_rate = 0;
   double gradient_norm = 0;
   uint64_t counted = 0, top1 = 0, top5 = 0;
+  bool applied = true;         ///< false, with loss scaling only: the update was skipped, nothing changed
+  float loss_scale = 1;        ///< of the next step
   double exposed_seconds = 0;  ///< time of the sums over ranks that backward did not hide, on this rank
   StepRequests requests;       ///< the requests of all ranks
 };
@@ -28,6 +30,7 @@ struct TrainedStep {
 struct TrainerOptions {
   LearningRateSchedule schedule;
   uint64_t global_batch = 1;
+  bool loss_scaling = false;  ///< the executor's: a step may then be skipped
 };
 
 class Trainer {
@@ -39,7 +42,8 @@ class Trainer {
   /// Enqueues a step. The batch must stay as it is until Executor::input_taken(). `own`: what this rank requests.
   void enqueue(const Batch& batch, StepRequests own);
   /// The result of the oldest step that was not collected; waits for it. Throws an Error if the loss or the gradient is
-  /// not finite: the state is then useless, the last checkpoint is not.
+  /// not finite (with loss scaling: in more than kMostSkips steps in a row): the state is then useless, the last
+  /// checkpoint is not.
   TrainedStep collect();
   /// Both.
   TrainedStep step(const Batch& batch, StepRequests own);
@@ -58,7 +62,9 @@ class Trainer {
   Executor& executor_;
   Agreement& agreement_;
   TrainerOptions options_;
+  static constexpr int kMostSkips = 32;  // more often than the greatest loss scale can be halved
   int64_t steps_ = 0, updates_ = 0;
+  int skips_in_a_row_ = 0;
 };
 
 }  // namespace packhorse

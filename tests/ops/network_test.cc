@@ -587,6 +587,71 @@ TEST_P(Network, StatisticsMoveByTheirMomentum) {
   }
 }
 
+// A power of two moves only the exponents.
+TEST_P(Network, ALossScaleChangesNoBitOfAStep) {
+  const Graph graph = menagerie();
+  ExecutorOptions scaled = options(4);
+  scaled.loss_scale = 1024;
+  const auto plain = made(graph, options(4)), other = made(graph, scaled);
+  for (uint64_t step = 0; step < 3; ++step) {
+    const Batch batch = made_up_batch(graph, 4, 30 + step);
+    const StepReport a = plain->step(call_of(batch, 0.25f, 0.05)), b = other->step(call_of(batch, 0.25f, 0.05));
+    EXPECT_TRUE(b.applied);
+    EXPECT_EQ(b.loss_scale, 1024);
+    EXPECT_EQ(b.loss_sum, a.loss_sum);
+    EXPECT_EQ(b.squares, a.squares);
+    EXPECT_EQ(kept_states(*other), kept_states(*plain)) << "step " << step;
+  }
+}
+
+TEST_P(Network, AGradientThatIsNotFiniteIsSkippedWithLossScaling) {
+  const Graph graph = menagerie();
+  const Batch batch = made_up_batch(graph, 2, 33);
+  ExecutorOptions scaled = options(2);
+  scaled.loss_scale = 8;
+  scaled.loss_scale_interval = 100;
+  const auto executor = made(graph, scaled), undisturbed = made(graph, scaled);
+  executor->step(call_of(batch, 0.5f, 0.05));
+  undisturbed->step(call_of(batch, 0.5f, 0.05));
+  const std::vector<std::vector<float>> before = kept_states(*executor);
+  // Two are in flight: the second one works with what the first one left.
+  executor->enqueue(call_of(batch, 0x1p127f, 0.05));
+  executor->enqueue(call_of(batch, 0x1p127f, 0.05));
+  for (const float scale : {4.0f, 2.0f}) {
+    const StepReport report = executor->collect();
+    EXPECT_TRUE(std::isfinite(report.loss_sum));
+    EXPECT_FALSE(report.applied);
+    EXPECT_EQ(report.loss_scale, scale);
+  }
+  EXPECT_EQ(kept_states(*executor), before);
+  EXPECT_EQ(state_of(*executor, "loss_scale"), (std::vector<float>{2, 0}));
+  executor->step(call_of(batch, 0.5f, 0.05));
+  undisturbed->step(call_of(batch, 0.5f, 0.05));
+  EXPECT_EQ(kept_states(*executor), kept_states(*undisturbed));
+}
+
+// Lanes on threads of their own, in whatever order they come to run.
+TEST_P(Network, LanesOnThreadsChangeNoBit) {
+  for (const Graph& graph : {menagerie(), make_network("inception-bn-small", 16, 10)})
+    for (const bool recompute : {false, true}) {
+      ExecutorOptions threads = options(4), calling = options(4);
+      threads.recompute = calling.recompute = recompute;
+      threads.beside = true;
+      const auto beside = made(graph, threads), here = made(graph, calling);
+      const auto on_side = [](const Node& node) { return node.lane == Lane::side; };
+      const Program& program = beside->training_program();
+      EXPECT_GT(std::count_if(program.nodes.begin(), program.nodes.end(), on_side), 10);
+      for (uint64_t step = 0; step < 4; ++step) {
+        const Batch batch = made_up_batch(graph, 4, 40 + step);
+        expect_same_bits(outcome(*beside, batch), outcome(*here, batch));
+        beside->step(call_of(batch, 0.25f, 0.05));
+        here->step(call_of(batch, 0.25f, 0.05));
+        EXPECT_EQ(kept_states(*beside), kept_states(*here)) << "step " << step;
+        EXPECT_EQ(copy_of(beside->infer(batch.pixels)), copy_of(here->infer(batch.pixels)));
+      }
+    }
+}
+
 TEST_P(Network, ALossThatIsNotFiniteChangesNothing) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 2, 21);

@@ -20,13 +20,14 @@
 namespace packhorse {
 namespace {
 
-CompiledProgram compiled_step(const Graph& graph, const BackendCase& c, bool merge, bool recompute) {
+CompiledProgram compiled_step(const Graph& graph, const BackendCase& c, bool merge, bool recompute,
+                              bool side_lane = false) {
   const auto backend = make_backend(c.backend, c.dtype, 1, true);
   Program refresh;
   const std::vector<Rewrite> algebraic = merge ? backend->algebraic() : std::vector<Rewrite>{};
   StepOptions options = step_of(2, c.dtype, recompute);
   options.bucket_bytes = 1 << 16;  // several buckets in a small network
-  return compile(training_step(graph, options, algebraic), *backend, refresh);
+  return compile(training_step(graph, options, algebraic), *backend, refresh, side_lane);
 }
 
 std::vector<std::string> races_of(const CompiledProgram& c) { return races(c.program, c.plan, c.edges); }
@@ -36,12 +37,14 @@ class Order : public testing::TestWithParam<BackendCase> {};
 TEST_P(Order, EveryNetworkAndMemoryModeIsFreeOfRaces) {
   for (const std::string& name : network_names())
     for (const bool merge : {false, true})
-      for (const bool recompute : {false, true}) {
-        const CompiledProgram c = compiled_step(small_form(name), GetParam(), merge, recompute);
-        EXPECT_EQ(races_of(c), std::vector<std::string>{}) << name << " merge " << merge << " recompute " << recompute;
-        const Program two = twice(c.program);
-        EXPECT_EQ(races(two, twice(c.plan, c.program), edges_of(two)), std::vector<std::string>{}) << name;
-      }
+      for (const bool recompute : {false, true})
+        for (const bool side_lane : {false, true}) {
+          const CompiledProgram c = compiled_step(small_form(name), GetParam(), merge, recompute, side_lane);
+          EXPECT_EQ(races_of(c), std::vector<std::string>{})
+              << name << " merge " << merge << " recompute " << recompute << " side lane " << side_lane;
+          const Program two = twice(c.program);
+          EXPECT_EQ(races(two, twice(c.plan, c.program), edges_of(two)), std::vector<std::string>{}) << name;
+        }
 }
 
 TEST_P(Order, InferenceIsFreeOfRacesAndSmaller) {
@@ -58,7 +61,7 @@ TEST_P(Order, InferenceIsFreeOfRacesAndSmaller) {
 
 // Without an edge between lanes that nothing else implies, two nodes meet at the same bytes.
 TEST_P(Order, ABrokenEdgeIsSeen) {
-  const CompiledProgram c = compiled_step(small_form("inception-bn-small"), GetParam(), true, false);
+  const CompiledProgram c = compiled_step(small_form("inception-bn-small"), GetParam(), true, false, true);
   const Program two = twice(c.program);
   const MemoryPlan plan = twice(c.plan, c.program);
   const std::vector<Edge> edges = edges_of(two);

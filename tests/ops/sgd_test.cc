@@ -212,13 +212,62 @@ TEST_P(Sgd, FiniteIsWhetherTheMeanLossIsANumber) {
   EXPECT_EQ(found(0, 0), 0) << "no image was counted";
 }
 
+TEST_P(Sgd, FiniteNeedsAGradientIfItIsGivenOne) {
+  Trial t(GetParam());
+  const Operand words = t.array("words", kWords), squares = t.array("squares", 1, Dtype::f64),
+                finite = t.array("finite", 1, Dtype::i32);
+  t.add({.kind = &kFinite, .name = "loss", .reads = {words, squares}, .writes = {finite}, .pass = Pass::update});
+  t.set(words, {3, 2, 0, 0});
+  for (const double length : {1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    t.set(squares, length);
+    t.run();
+    EXPECT_EQ(t.get(finite, 0), std::isfinite(length) ? 1 : 0) << length;
+  }
+}
+
+TEST_P(Sgd, TheLossScaleFollowsWhatIsFinite) {
+  for (const int interval : {0, 3}) {
+    Trial t(GetParam());
+    const Operand scale = t.array("loss_scale", kLossScaleWords), finite = t.array("finite", 1, Dtype::i32);
+    t.add({.kind = &kLossScale,
+           .name = "loss",
+           .reads = {scale, finite},
+           .writes = {t.over(scale, "new_loss_scale")},
+           .numbers = {{"interval", static_cast<double>(interval)}},
+           .in_place = {{"new_loss_scale", "loss_scale"}},
+           .pass = Pass::update});
+    const auto after = [&](double factor, double updates, bool is_finite) {
+      t.set(scale, {factor, updates});
+      t.set(finite, is_finite ? 1 : 0);
+      t.run();
+      return t.get(scale);
+    };
+    using Words = std::vector<double>;
+    const bool moves = interval > 0;
+    EXPECT_EQ(after(1024, 0, true), (Words{1024, 1}));
+    EXPECT_EQ(after(1024, 1, true), (Words{1024, 2}));
+    EXPECT_EQ(after(1024, 2, true), moves ? (Words{2048, 0}) : (Words{1024, 3}));
+    EXPECT_EQ(after(1024, 2, false), moves ? (Words{512, 0}) : (Words{1024, 2}));
+    EXPECT_EQ(after(1, 2, false), (Words{1, 2})) << "not below 1";
+    EXPECT_EQ(after(kGreatestLossScale, 2, true), (Words{kGreatestLossScale, 3})) << "nor beyond the greatest";
+  }
+}
+
 TEST_P(Sgd, WordsBecomeAReport) {
   Trial t(GetParam());
-  const Operand words = t.array("words", kWords), squares = t.array("squares", 1, Dtype::f64);
-  t.add({.kind = &kReport, .name = "step", .reads = {words, squares}, .pass = Pass::update});
+  const Operand words = t.array("words", kWords), squares = t.array("squares", 1, Dtype::f64),
+                finite = t.array("finite", 1, Dtype::i32), scale = t.array("loss_scale", kLossScaleWords);
+  t.add({.kind = &kReport, .name = "step", .reads = {words, squares, finite, scale}, .pass = Pass::update});
   t.set(squares, 0.125);
   t.set(words, {12.5, 7, 3, 5});
+  t.set(scale, {512, 17});
+  for (const bool applied : {true, false}) {
+    t.set(finite, applied ? 1 : 0);
+    EXPECT_EQ(t.run().applied, applied);
+  }
   const StepReport report = t.run();
+  EXPECT_EQ(report.loss_scale, 512);
+  EXPECT_EQ(report.updates_at_scale, 17);
   EXPECT_EQ(report.loss_sum, 12.5);
   EXPECT_EQ(report.counted, 7u);
   EXPECT_EQ(report.top1, 3u);

@@ -142,6 +142,85 @@ TEST_F(TrainerTest, StopsIfTheLossIsNotFinite) {
   EXPECT_EQ(trainer.updates(), 1);
 }
 
+// A skipped update is a step all the same: the sample order and the learning rate go on, the weights do not.
+TEST_F(TrainerTest, LossScalingSkipsUpdatesUntilTheGradientIsFinite) {
+  ExecutorOptions options = executor_options(16);
+  options.loss_scale = kGreatestLossScale;
+  options.loss_scale_interval = 4;
+  Executor executor(graph_, options);
+  initialise(executor, 1);
+  TrainerOptions scaling = trainer_options(16, 0.05);
+  scaling.loss_scaling = true;
+  Trainer trainer(executor, agreement_, scaling);
+  Feed feed(shards_, feed_options(64, 16, 1, 0));
+  // The largest weights that leave the loss finite: with the greatest scale the gradient overflows, with 1 it does not.
+  std::vector<float> weights = copy_of(executor, "weights");
+  const Parameter& last = graph_.parameters[graph_.parameters.size() - 2];
+  for (size_t i = 0; i < last.count; ++i) weights[last.offset + i] = (i % 2 == 0 ? 1 : -1) * 0x1p110f;
+  executor.write("weights", weights);
+  const std::vector<float> statistics = copy_of(executor, "statistics");
+  const TrainedStep skipped = trainer.step(*feed.next(), {});
+  EXPECT_FALSE(skipped.applied);
+  EXPECT_EQ(skipped.loss_scale, kGreatestLossScale / 2);
+  EXPECT_EQ(copy_of(executor, "weights"), weights);
+  EXPECT_EQ(copy_of(executor, "statistics"), statistics);
+  EXPECT_EQ(trainer.steps(), 1);
+  EXPECT_EQ(trainer.updates(), 0);
+  initialise(executor, 1);
+  for (int step = 2; step <= 5; ++step) EXPECT_TRUE(trainer.step(*feed.next(), {}).applied);
+  EXPECT_EQ(copy_of(executor, "loss_scale"), (std::vector<float>{kGreatestLossScale, 0}))
+      << "doubled after four updates";
+  EXPECT_EQ(trainer.steps(), 5);
+  EXPECT_EQ(trainer.updates(), 4);
+}
+
+TEST_F(TrainerTest, LossScalingEndsARunThatOnlySkips) {
+  ExecutorOptions options = executor_options(16);
+  options.loss_scale = 2;
+  Executor executor(graph_, options);
+  initialise(executor, 1);
+  TrainerOptions scaling = trainer_options(16, 0.05);
+  scaling.loss_scaling = true;
+  Trainer trainer(executor, agreement_, scaling);
+  Feed feed(shards_, feed_options(64, 16, 1, 0));
+  std::vector<float> weights = copy_of(executor, "weights");
+  weights.back() = std::numeric_limits<float>::quiet_NaN();
+  executor.write("weights", weights);
+  const Batch* batch = feed.next();
+  for (int step = 1; step <= 32; ++step) EXPECT_FALSE(trainer.step(*batch, {}).applied);
+  EXPECT_THROW(trainer.step(*batch, {}), Error);
+  EXPECT_EQ(trainer.updates(), 0);
+}
+
+// The step before is collected after the next one was enqueued: the same bits as one after the other.
+TEST_F(TrainerTest, AStepMayBeEnqueuedBeforeTheReportOfTheOneBefore) {
+  std::vector<std::vector<float>> weights;
+  for (const bool beside : {false, true}) {
+    ExecutorOptions options = executor_options(16);
+    options.beside = beside;
+    Executor executor(graph_, options);
+    EXPECT_EQ(executor.works_beside(), beside);
+    initialise(executor, 1);
+    Trainer trainer(executor, agreement_, trainer_options(16, 0.05));
+    Feed feed(shards_, feed_options(64, 16, 1, 0), executor.device());
+    for (int step = 1; step <= 8; ++step) {
+      trainer.enqueue(*feed.next(), {.stop = step == 5});
+      feed.keep_until(executor.input_taken());
+      EXPECT_EQ(trainer.in_flight(), step == 1 ? 1 : 2);
+      EXPECT_THROW(step == 1 ? throw Error({"", "", ""}) : trainer.enqueue(*feed.next(), {}), Error)
+          << "two in flight are the most";
+      if (step > 1) {
+        const TrainedStep before = trainer.collect();
+        EXPECT_EQ(before.step, step - 1);
+        EXPECT_EQ(before.requests.stop, step - 1 == 5);
+      }
+    }
+    EXPECT_EQ(trainer.collect().step, 8);
+    weights.push_back(copy_of(executor, "weights"));
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+}
+
 TEST(Trainer, RanksAgree) {
   for (const int ranks : {2, 4}) {
     const auto result = test::run_ranked_test("DISABLED_Ranked.*", ranks);

@@ -47,6 +47,7 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kSgdWithNorm, bind_sgd_with_norm, sgd_workspace},
     Kernel<Context>{&kRunningStatistics, bind_running_statistics},
     Kernel<Context>{&kCopy, bind_copy},
+    Kernel<Context>{&kLossScale, bind_loss_scale<Context>},
     Kernel<Context>{&kReport, bind_report<Context>},
 };
 

@@ -32,13 +32,15 @@ class CrossEntropy {
         gradient_(gradient),
         results_(results),
         result_(result),
+        scale_(site.array<float>("loss_scale")),
         images_(site.view("logits").shape.n),
         classes_(site.count("logits")),
         smoothing_(static_cast<float>(site.node().number("smoothing"))) {}
 
   void operator()(const StepCall& call) const {
     const auto* labels = call.labels.as<const int32_t>();
-    context_.each(images_, [&](int64_t n) { results_[n] = one(n, labels[n], call.gradient_scale); });
+    const float factor = call.gradient_scale * (scale_ == nullptr ? 1.0f : scale_[kLossScaleFactor]);
+    context_.each(images_, [&](int64_t n) { results_[n] = one(n, labels[n], factor); });
     ImageResult total;
     for (int64_t n = 0; n < images_; ++n) {
       total.loss += results_[n].loss;
@@ -80,6 +82,7 @@ class CrossEntropy {
   float* gradient_;
   ImageResult* results_;  // (N)
   float* result_;
+  const float* scale_;  // null without loss scaling
   int64_t images_, classes_;
   float smoothing_;
 };

@@ -13,23 +13,28 @@ namespace {
 
 constexpr int64_t kPieceLength = int64_t{1} << 14;
 
-float update(float* w, const float* g, float* v, size_t count, float momentum, float decay, float learning_rate) {
+/// `unscale`: 1 / the loss scale, a power of two: a product with it changes no bit.
+float update(float* w, const float* g, float* v, size_t count, float momentum, float decay, float learning_rate,
+             float unscale) {
   float squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (size_t i = 0; i < count; ++i) {
-    squares += g[i] * g[i];
-    v[i] = momentum * v[i] + (g[i] + decay * w[i]);
+    const float gradient = g[i] * unscale;
+    squares += gradient * gradient;
+    v[i] = momentum * v[i] + (gradient + decay * w[i]);
     w[i] -= learning_rate * v[i];
   }
   return squares;
 }
 
-float squared_length(const float* g, size_t count) {
+float squared_length(const float* g, size_t count, float unscale) {
   float squares = 0;
 #pragma omp simd reduction(+ : squares)
-  for (size_t i = 0; i < count; ++i) squares += g[i] * g[i];
+  for (size_t i = 0; i < count; ++i) squares += (g[i] * unscale) * (g[i] * unscale);
   return squares;
 }
+
+float unscale_by(const float* loss_scale) { return loss_scale == nullptr ? 1.0f : 1 / loss_scale[kLossScaleFactor]; }
 
 /// A range of the flat arrays with the same decay, short enough to stay in cache.
 struct Piece {
@@ -57,16 +62,17 @@ std::vector<Piece> pieces_of(const Node& node) {
 Run bind_update(const Context& context, const Site& site) {
   return [&context, pieces = pieces_of(site.node()), weight = site.array<float>("weight"),
           gradient = site.array<float>("gradient"), momentum = site.array<float>("momentum"),
-          finite = site.array<int32_t>("finite"), squares = site.array<double>("squares"),
-          parts = site.array<double>("workspace")](const StepCall& call) {
+          finite = site.array<int32_t>("finite"), scale = site.array<float>("loss_scale"),
+          squares = site.array<double>("squares"), parts = site.array<double>("workspace")](const StepCall& call) {
     const auto rate = static_cast<float>(call.learning_rate);
+    const float unscale = unscale_by(scale);
     const auto count = static_cast<int64_t>(pieces.size());
     context.each(count, [&](int64_t i) {
       const Piece& piece = pieces[static_cast<size_t>(i)];
       const auto length = static_cast<size_t>(piece.count);
-      parts[i] = *finite == 0 ? squared_length(gradient + piece.first, length)
+      parts[i] = *finite == 0 ? squared_length(gradient + piece.first, length, unscale)
                               : update(weight + piece.first, gradient + piece.first, momentum + piece.first, length,
-                                       piece.momentum, piece.decay, rate);
+                                       piece.momentum, piece.decay, rate, unscale);
     });
     if (squares != nullptr) *squares = std::accumulate(parts, parts + count, 0.0);
   };
@@ -83,11 +89,13 @@ Run bind_sgd_with_norm(Context& context, const Site& site) { return bind_update(
 
 Run bind_norm(Context& context, const Site& site) {
   return [&context, pieces = pieces_of(site.node()), gradient = site.array<float>("gradient"),
-          squares = site.array<double>("squares"), parts = site.array<double>("workspace")](const StepCall&) {
+          scale = site.array<float>("loss_scale"), squares = site.array<double>("squares"),
+          parts = site.array<double>("workspace")](const StepCall&) {
+    const float unscale = unscale_by(scale);
     const auto count = static_cast<int64_t>(pieces.size());
     context.each(count, [&](int64_t i) {
       const Piece& piece = pieces[static_cast<size_t>(i)];
-      parts[i] = squared_length(gradient + piece.first, static_cast<size_t>(piece.count));
+      parts[i] = squared_length(gradient + piece.first, static_cast<size_t>(piece.count), unscale);
     });
     *squares = std::accumulate(parts, parts + count, 0.0);
   };

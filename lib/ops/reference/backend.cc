@@ -38,6 +38,7 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kNorm, bind_norm},
     Kernel<Context>{&kCopy, bind_copy},
     Kernel<Context>{&kRunningStatistics, bind_running_statistics},
+    Kernel<Context>{&kLossScale, bind_loss_scale<Context>},
     Kernel<Context>{&kReport, bind_report<Context>},
     Kernel<Context>{&kSgd, bind_sgd},
 };

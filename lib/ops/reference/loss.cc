@@ -64,14 +64,15 @@ Run bind_loss(Context& /*context*/, const Site& site) {
 
 Run bind_loss_gradient(Context& /*context*/, const Site& site) {
   return [logits = site.view("logits"), gradient = Gradient(site, "logits_grad"),
-          smoothing = site.node().number("smoothing")](const StepCall& call) {
+          scale = site.array<float>("loss_scale"), smoothing = site.node().number("smoothing")](const StepCall& call) {
     const View& dst = gradient.begin();
+    const float factor = call.gradient_scale * (scale == nullptr ? 1.0f : scale[kLossScaleFactor]);
     for (int64_t n = 0; n < logits.shape.n; ++n) {
       const int64_t label = call.labels.as<const int32_t>()[n];
       if (label < 0) continue;
       const Softmax softmax(at(logits, n), logits.shape.c, smoothing);
       for (int64_t k = 0; k < logits.shape.c; ++k)
-        at(dst, n)[k] += static_cast<float>(call.gradient_scale * (softmax.probability(k) - softmax.target(k, label)));
+        at(dst, n)[k] += static_cast<float>(factor * (softmax.probability(k) - softmax.target(k, label)));
     }
   };
 }

@@ -4,9 +4,11 @@ namespace packhorse::reference {
 
 Run bind_norm(Context& /*context*/, const Site& site) {
   return [gradient = site.array<float>("gradient"), count = site.count("gradient"),
-          squares = site.array<double>("squares")](const StepCall&) {
+          scale = site.array<float>("loss_scale"), squares = site.array<double>("squares")](const StepCall&) {
+    const double factor = scale == nullptr ? 1 : scale[kLossScaleFactor];
     *squares = 0;
     for (int64_t i = 0; i < count; ++i) *squares += static_cast<double>(gradient[i]) * gradient[i];
+    *squares /= factor * factor;
   };
 }
 
