@@ -36,6 +36,16 @@ int count_of(size_t size) {
 
 }  // namespace
 
+/// A copy of MPI_COMM_WORLD: its messages never meet those of another communicator.
+struct World::Communicator {
+  MPI_Comm handle = MPI_COMM_NULL;
+
+  Communicator() { check(MPI_Comm_dup(MPI_COMM_WORLD, &handle), "MPI_Comm_dup"); }
+  ~Communicator() { MPI_Comm_free(&handle); }
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+};
+
 World::World() {
   if (!launched()) return;
   int provided = MPI_THREAD_SINGLE;
@@ -50,10 +60,12 @@ World::World() {
   check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
   MPI_Comm_size(local, &local_size_);
   MPI_Comm_free(&local);
+  flags_ = std::make_unique<Communicator>();
   set_log_rank(rank_, size_);
 }
 
 World::~World() {
+  flags_.reset();  // before MPI ends
   if (mpi_) MPI_Finalize();
 }
 
@@ -97,6 +109,14 @@ void World::sum(std::span<uint64_t> values) {
 
 struct World::Request::Impl {
   MPI_Request request = MPI_REQUEST_NULL;
+
+  static Request allreduce(void* values, size_t count, MPI_Datatype type, MPI_Op operation, MPI_Comm communicator) {
+    Request started;
+    started.impl_ = std::make_unique<Impl>();
+    check(MPI_Iallreduce(MPI_IN_PLACE, values, count_of(count), type, operation, communicator, &started.impl_->request),
+          "MPI_Iallreduce");
+    return started;
+  }
 };
 World::Request::Request() = default;
 World::Request::Request(Request&&) noexcept = default;
@@ -112,13 +132,13 @@ bool World::Request::poll() {
 }
 
 World::Request World::start_sum(std::span<float> values) {
-  Request request;
-  if (!mpi_ || size_ == 1) return request;
-  request.impl_ = std::make_unique<Request::Impl>();
-  check(MPI_Iallreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD,
-                       &request.impl_->request),
-        "MPI_Iallreduce");
-  return request;
+  if (size_ == 1) return {};
+  return Request::Impl::allreduce(values.data(), values.size(), MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+}
+
+World::Request World::start_any(std::span<uint8_t> flags) {
+  if (size_ == 1) return {};
+  return Request::Impl::allreduce(flags.data(), flags.size(), MPI_UINT8_T, MPI_LOR, flags_->handle);
 }
 
 void World::abort(int exit_code) {

@@ -34,8 +34,8 @@ class World {
   /// Sums over the ranks, in place, on every rank.
   void sum(std::span<uint64_t> values);
 
-  /// A sum of floats that is in progress; poll() is true once the result is in place. Start sums in the same order on
-  /// every rank.
+  /// What is in progress with the other ranks. poll() is true once the result is in place, and throws an Error if a
+  /// message failed; what is in progress moves only while it is called. The values must stay until then.
   class Request {
    public:
     Request();
@@ -49,14 +49,21 @@ class World {
     struct Impl;
     std::unique_ptr<Impl> impl_;
   };
+  /// Starts a sum over the ranks, in place. Every rank starts the same sums in the same order.
   Request start_sum(std::span<float> values);
+  /// Starts: each flag (0 or 1) becomes 1 if it is 1 on any rank. Every rank starts these in the same order, but each
+  /// may start them elsewhere between its sums: they have a communicator of their own.
+  Request start_any(std::span<uint8_t> flags);
 
   /// Ends every rank of the job, now.
   [[noreturn]] void abort(int exit_code);
 
  private:
+  struct Communicator;
+
   int rank_ = 0, size_ = 1, local_size_ = 1;
   bool mpi_ = false;
+  std::unique_ptr<Communicator> flags_;  // of start_any(); all else travels over MPI_COMM_WORLD
 };
 
 /// run_stage() for a stage of many ranks: messages name the rank; a rank that fails ends the whole job with its exit

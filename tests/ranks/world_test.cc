@@ -29,11 +29,21 @@ TEST(World, ASingleProcessNeedsNoMpi) {
   std::array<float, 1> one{5};
   EXPECT_TRUE(world.start_sum(one).poll());
   EXPECT_EQ(one[0], 5);
+  std::array<uint8_t, 2> flags{0, 1};
+  EXPECT_TRUE(world.start_any(flags).poll());
+  EXPECT_EQ(flags, (std::array<uint8_t, 2>{0, 1}));
 }
 
 TEST(World, CommunicatesBetweenRanks) {
   for (const int ranks : {1, 2, 4}) {
     const auto result = test::run_ranked_test("DISABLED_Ranked.Communicate", ranks);
+    EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
+  }
+}
+
+TEST(World, FlagsTravelBesideSums) {
+  for (const int ranks : {1, 2, 4}) {
+    const auto result = test::run_ranked_test("DISABLED_Ranked.FlagsBesideSums", ranks);
     EXPECT_EQ(result.exit_code, 0) << ranks << " ranks:\n" << result.all();
   }
 }
@@ -80,6 +90,28 @@ TEST(DISABLED_Ranked, Communicate) {
     for (const float value : parts[part]) ASSERT_EQ(value, float(part + 1) * float(rank_sum));
   }
   world.barrier();
+}
+
+// Each rank starts its flags elsewhere between the sums. The last flag is set on no rank, the others on one rank each.
+TEST(DISABLED_Ranked, FlagsBesideSums) {
+  World world;
+  const auto rank = static_cast<size_t>(world.rank()), size = static_cast<size_t>(world.size());
+  constexpr size_t kSums = 4;
+  std::vector<float> values(kSums, 1);
+  std::vector<uint8_t> flags(size + 1);
+  flags[rank] = 1;
+  std::vector<World::Request> requests;
+  for (size_t i = 0; i <= kSums; ++i) {
+    if (i == rank) requests.push_back(world.start_any(flags));
+    if (i < kSums) requests.push_back(world.start_sum(std::span(values).subspan(i, 1)));
+  }
+  for (auto& request : requests) {
+    while (!request.poll()) std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  EXPECT_EQ(values, std::vector<float>(kSums, static_cast<float>(size)));
+  std::vector<uint8_t> expected(size + 1, 1);
+  expected[size] = 0;
+  EXPECT_EQ(flags, expected);
 }
 
 TEST(DISABLED_Ranked, OneFails) {
