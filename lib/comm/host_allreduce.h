@@ -1,15 +1,26 @@
-// Sums over the ranks in host memory, with MPI, on a thread of their own.
+// Sums over the ranks in host memory, with MPI, on the thread that communicates.
 #pragma once
 
 #include <memory>
 
+#include "comm/comm_thread.h"
 #include "device/allreduce.h"
-#include "ranks/world.h"
 
 namespace packhorse {
 
-/// The thread sleeps briefly while messages are on their way, because a rank may have only one core. With one rank it
-/// does nothing and has no thread. `world` must outlive it.
-std::unique_ptr<Allreduce> make_host_allreduce(World& world);
+/// One for each CommThread: the order of its sums is that of the ranks. Its stream runs on the thread of `comm`, which
+/// must outlive it; its events are HostEvents. In the stream
+/// - a sum starts beside the sums before it;
+/// - a record is complete when everything before it is, and holds nothing back;
+/// - a wait holds back what comes after it; the sums before it go on. Its seconds count from when the stream comes to
+/// it;
+/// - other work, and a copy, runs when everything before it is done. It must be short: meanwhile no sum moves.
+///
+/// A message that fails ends the stream, and with it what else communicates through `comm`. The destructor waits until
+/// the stream is empty.
+///
+/// With one rank a sum does nothing, and the stream is a thread of the host: enqueuing does not wait for an event that
+/// the stream waits for.
+std::unique_ptr<Allreduce> make_host_allreduce(CommThread& comm);
 
 }  // namespace packhorse
