@@ -21,8 +21,8 @@ struct StepRequests {
   bool stop = false, checkpoint = false;
 };
 
-/// Any threads may call it. Agreements have a communicator of their own: where a rank starts them between its sums
-/// makes no difference.
+/// One at a time for each CommThread, because all ranks start their agreements in one order. Where a rank starts them
+/// between its sums makes no difference: they have a communicator of their own. Any thread may call it.
 class Agreement : private CommThread::Client {
  public:
   /// `comm` must outlive it. With one rank an answer is there at once.

@@ -89,6 +89,7 @@ MemoryReport memory_report(const CompiledProgram& step, const std::string& optim
 
 struct Executor::Impl {
   Impl(Graph network, ExecutorOptions settings, Allreduce* sums, const std::vector<Graph>& also_infer);
+  ~Impl();
   void check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const;
   void check_labels(std::span<const int32_t> labels) const;
   int64_t image_bytes(const BoundProgram& program) const;
@@ -163,6 +164,17 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* sums, c
   for (Flight& flight : flights) flight.end = device.make_event();
   if (options.training && options.loss_scale > 0) write(kLossScaleState, std::array{options.loss_scale, 0.0f});
   last = inference.front().get();
+}
+
+// What is enqueued still works on the memory that is freed now. Its failure has reached whoever waited for it.
+Executor::Impl::~Impl() {
+  for (const Lane lane : {Lane::copies, Lane::side, Lane::sums, Lane::main}) {
+    try {
+      lanes.of(lane).synchronize();
+    } catch (...) {
+      continue;
+    }
+  }
 }
 
 int64_t Executor::Impl::image_bytes(const BoundProgram& program) const {

@@ -13,6 +13,7 @@
 #include "comm/agreement.h"
 #include "comm/host_allreduce.h"
 #include "feed/feed.h"
+#include "ops/nodes.h"
 #include "support/shards.h"
 #include "support/subprocess.h"
 #include "support/temp_dir.h"
