@@ -88,7 +88,7 @@ MemoryReport memory_report(const CompiledProgram& step, const std::string& optim
 }
 
 struct Executor::Impl {
-  Impl(Graph network, ExecutorOptions settings, Allreduce* sums, const std::vector<Graph>& also_infer);
+  Impl(Graph network, ExecutorOptions settings, const SumsOn& sums_on, const std::vector<Graph>& also_infer);
   ~Impl();
   void check_pixels(const BoundProgram& program, std::span<const uint8_t> pixels, bool fewer) const;
   void check_labels(std::span<const int32_t> labels) const;
@@ -109,6 +109,7 @@ struct Executor::Impl {
   ExecutorOptions options;
   std::unique_ptr<Backend> backend;
   Device& device;
+  std::unique_ptr<Allreduce> sums;
   LaneStreams lanes;
   States states;
   DeviceMemory slab;
@@ -124,12 +125,14 @@ struct Executor::Impl {
   HostView logits;                     // of the last infer()
 };
 
-Executor::Impl::Impl(Graph network, ExecutorOptions settings, Allreduce* sums, const std::vector<Graph>& also_infer)
+Executor::Impl::Impl(Graph network, ExecutorOptions settings, const SumsOn& sums_on,
+                     const std::vector<Graph>& also_infer)
     : graph(std::move(network)),
       options((check(settings), std::move(settings))),
       backend(make_backend(options.backend, options.dtype, options.threads, options.training)),
       device(backend->device()),
-      lanes(device, options.beside, sums),
+      sums(sums_on ? sums_on(device) : nullptr),
+      lanes(device, options.beside, sums.get()),
       states(device),
       reports(device, kMostInFlight) {
   Program copies{.name = "refresh"};
@@ -236,7 +239,7 @@ HostView Executor::Impl::result(const char* name) {
   return view(last->address(number), program.value(number).bytes());
 }
 
-Executor::Executor(const Graph& graph, const ExecutorOptions& options, Allreduce* sums,
+Executor::Executor(const Graph& graph, const ExecutorOptions& options, const SumsOn& sums,
                    const std::vector<Graph>& also_infer)
     : impl_(std::make_unique<Impl>(graph, options, sums, also_infer)) {}
 Executor::~Executor() = default;

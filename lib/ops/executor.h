@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -75,11 +76,14 @@ class HostView {
   std::span<const float> numbers_;
 };
 
+/// Makes the sums over ranks in a device's memory; the result may be null: then a rank's sums are its own values.
+using SumsOn = std::function<std::unique_ptr<Allreduce>(Device& device)>;
+
 class Executor {
  public:
-  /// `sums` may be null for one rank, and must outlive the executor. `also_infer`: the same network for images of other
-  /// sizes. Throws an Error if the backend cannot run the network or the dtype, or if there is too little memory.
-  Executor(const Graph& graph, const ExecutorOptions& options, Allreduce* sums = nullptr,
+  /// `also_infer`: the same network for images of other sizes. Throws an Error if the backend cannot run the network or
+  /// the dtype, or if there is too little memory.
+  Executor(const Graph& graph, const ExecutorOptions& options, const SumsOn& sums = nullptr,
            const std::vector<Graph>& also_infer = {});
   ~Executor();
 

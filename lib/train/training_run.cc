@@ -18,7 +18,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_folder.h"
 #include "comm/agreement.h"
-#include "comm/host_allreduce.h"
+#include "comm/sums.h"
 #include "metrics/journal.h"
 #include "ops/optimizers.h"
 #include "step/trainer.h"
@@ -65,9 +65,9 @@ class TrainingRun {
         plan_(plan_over(training.records())),
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
         comm_(world),
-        sums_(world.size() > 1 ? make_host_allreduce(comm_) : nullptr),
         agreement_(comm_),
-        executor_(graph_, job.settings.executor(plan_, job.threads), sums_.get()),
+        executor_(graph_, job.settings.executor(plan_, job.threads),
+                  [this](Device& device) { return make_sums(device, comm_); }),
         trainer_(executor_, agreement_, trainer_options()),
         folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
@@ -459,7 +459,6 @@ class TrainingRun {
   BatchPlan plan_;
   Graph graph_;
   CommThread comm_;
-  std::unique_ptr<Allreduce> sums_;  // null on one rank
   Agreement agreement_;
   Executor executor_;
   Trainer trainer_;

@@ -79,7 +79,7 @@ void fill_parameters(const Graph& graph, std::span<float> weights, std::span<flo
 }
 
 std::unique_ptr<Executor> made(const Graph& graph, ExecutorOptions options, double wiggle = 0,
-                               Allreduce* sums = nullptr, const std::vector<Graph>& also_infer = {}) {
+                               const SumsOn& sums = nullptr, const std::vector<Graph>& also_infer = {}) {
   std::fill(std::begin(options.scale), std::end(options.scale), kScale);
   auto executor = std::make_unique<Executor>(graph, options, sums, also_infer);
   std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
@@ -503,10 +503,10 @@ TEST_P(Network, SumsStartDuringBackwardWithFinalGradients) {
 // All ranks have the same batch: doubling is exact, so the bits are those of one rank.
 TEST_P(Network, TwoRanksWithTheSameBatchMakeTheStepOfOne) {
   const Graph graph = menagerie();
-  RecordingAllreduce sums(make_backend(GetParam().backend, GetParam().dtype, 1, true)->device(), 2);
+  const SumsOn sums = [](Device& device) { return std::make_unique<RecordingAllreduce>(device, 2); };
   ExecutorOptions both = options(4);
   both.ranks = 2;
-  const auto one = made(graph, options(4)), two = made(graph, both, 0, &sums);
+  const auto one = made(graph, options(4)), two = made(graph, both, 0, sums);
   for (int step = 0; step < 2; ++step) {
     const Batch batch = made_up_batch(graph, 4, 18 + static_cast<uint64_t>(step));
     StepInput call = call_of(batch, 0.25f, 0.05);

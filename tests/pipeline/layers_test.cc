@@ -70,6 +70,14 @@ TEST_F(Layers, AVendorsHeaderOutsideItsHome) {
   expect_breach("lib/high/high.cc includes mpi");
 }
 
+TEST_F(Layers, AnAddressThatIsFollowedAboveTheBackends) {
+  for (const char* line :
+       {"const float* p = executor.address().as<const float>();\n", "const std::byte* p = host_pointer(address);\n"}) {
+    put("lib/high/high.cc", line);
+    expect_breach("lib/high/high.cc follows a device address");
+  }
+}
+
 TEST_F(Layers, AnOperationWithoutItsTwin) {
   table("0 low:", "1 ops: low");
   put("lib/ops/ops.h", "// Operations.\n#include \"low/low.h\"\n");

@@ -11,7 +11,7 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "comm/agreement.h"
-#include "comm/host_allreduce.h"
+#include "comm/sums.h"
 #include "feed/feed.h"
 #include "ops/nodes.h"
 #include "support/shards.h"
@@ -235,9 +235,9 @@ TEST(DISABLED_Ranked, SameBitsOnEveryRank) {
   const ShardReader shards(write_shards(folder.path(), "train", {.records = 64, .width = kSize, .height = kSize}));
   const Graph graph = make_network("inception-bn-small", kSize, kClasses);
   CommThread comm(world);
-  const auto sums = make_host_allreduce(comm);
   Agreement agreement(comm);
-  Executor executor(graph, executor_options(16 / world.size(), world.size()), sums.get());
+  Executor executor(graph, executor_options(16 / world.size(), world.size()),
+                    [&](Device& device) { return make_sums(device, comm); });
   initialise(executor, 1);
   Trainer trainer(executor, agreement, trainer_options(16, 0.05));
   Feed feed(shards, feed_options(64, 16, world.size(), world.rank()));
