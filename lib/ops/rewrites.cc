@@ -28,6 +28,16 @@ std::vector<int> readers_of(const Program& program, const Operand& operand) {
   return readers;
 }
 
+int only_reader(const Program& program, const Operand& operand) {
+  if (program.value(operand).storage != Storage::slab || program.value(operand).output) return -1;
+  const std::vector<int> readers = readers_of(program, operand);
+  return readers.size() == 1 ? readers.front() : -1;
+}
+
+bool is(const Program& program, int number, const NodeKind& kind) {
+  return number >= 0 && node_at(program, number).is(kind);
+}
+
 namespace {
 
 bool names(const std::vector<Operand>& operands, int value) {
@@ -87,9 +97,10 @@ bool must_follow(const Program& program, const Node& later, const Node& earlier)
     return any(earlier.writes, [&](const Operand& result) { return overlap(result, read); });
   };
   const auto touched_by_earlier = [&](const Operand& result) {
-    const auto old = [&](const Operand& operand) { return same_state(program, operand, result); };
-    return any(earlier.reads, old) ||
-           any(earlier.writes, [&](const Operand& operand) { return operand.value != result.value && old(operand); });
+    const auto old = [&](const Operand& operand) {
+      return operand.value != result.value && same_state(program, operand, result);
+    };
+    return any(earlier.reads, old) || any(earlier.writes, old);
   };
   return any(later.reads, written_by_earlier) || any(later.writes, touched_by_earlier);
 }

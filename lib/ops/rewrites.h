@@ -13,7 +13,11 @@
 
 namespace packhorse {
 
+class Backend;
+
 using Rewrite = void (*)(Program& program);
+/// Leaves a place alone whose fused node `backend` does not support.
+using Fusion = void (*)(Program& program, const Backend& backend);
 
 // ---- Algebraic (algebra.cc)
 
@@ -30,12 +34,17 @@ void merge_siblings(Program& program);
 /// before its first reader there.
 void recompute_applies(Program& program);
 
-// ---- For fusions
+// ---- For rewrites and fusions
 
 /// The node that writes some of these channels last; -1: none.
 int writer_of(const Program& program, const Operand& operand);
 /// The nodes that read some of these channels.
 std::vector<int> readers_of(const Program& program, const Operand& operand);
+/// The only one of them; -1 if there are several, or none, or if the value must be there afterwards.
+int only_reader(const Program& program, const Operand& operand);
+/// False for the number -1.
+bool is(const Program& program, int number, const NodeKind& kind);
+inline const Node& node_at(const Program& program, int number) { return program.nodes[static_cast<size_t>(number)]; }
 /// The fused node replaces `members` (numbers of nodes, rising), which become its body. Nodes between them that need a
 /// result of theirs move behind it. Throws an Error if one of the members in turn needs such a node.
 void fuse(Program& program, const std::vector<int>& members, Node fused);

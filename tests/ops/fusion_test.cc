@@ -18,7 +18,7 @@ using Build = std::function<std::vector<Operand>(Trial& t)>;
 
 struct FusionCase {
   std::string name;
-  cpu::Fusion fuse;
+  Fusion fuse;
   const NodeKind* kind;
   size_t nodes, body;  ///< of the fused program, and of its fused node
   Build build;
@@ -126,7 +126,7 @@ const std::vector<FusionCase> kCases = {
     {"cpu_sgd_with_norm", cpu::fuse_updates, &cpu::kSgdWithNorm, 1, 3, sgd_with_norm}};
 
 // As the CPU would fuse the trial's program.
-void fuse(Trial& t, cpu::Fusion fusion) {
+void fuse(Trial& t, Fusion fusion) {
   const auto backend = make_backend("cpu", Dtype::f32, 1, true);
   t.rewrite([&](Program& program) { fusion(program, *backend); });
 }

@@ -24,7 +24,7 @@ int64_t count(const Program& program, const NodeKind& kind) {
 Program with_cpu_fusions(const Graph& graph, bool algebraic = true) {
   const auto backend = make_backend("cpu", Dtype::f32, 1, true);
   Program program = training_step(graph, step_of(2), algebraic ? backend->algebraic() : std::vector<Rewrite>{});
-  for (const cpu::Fusion fusion : cpu::kFusions) fusion(program, *backend);
+  for (const Fusion fusion : cpu::kFusions) fusion(program, *backend);
   verify(program);
   return program;
 }
@@ -113,7 +113,7 @@ TEST(CpuFusions, AskWhetherTheBackendSupportsTheResult) {
   for (const NodeKind* kind : {&cpu::kBatchNormGradient, &cpu::kLossWithGradient, &cpu::kSgdWithNorm}) {
     const Without backend(*kind);
     Program program = training_step(small_network(), step_of(2), {});
-    for (const cpu::Fusion fusion : cpu::kFusions) fusion(program, backend);
+    for (const Fusion fusion : cpu::kFusions) fusion(program, backend);
     EXPECT_EQ(count(program, *kind), 0) << kind->name;
     EXPECT_NO_THROW(verify(program));
   }

@@ -15,23 +15,6 @@ const NodeKind kBatchNormGradient = {.name = "batch_norm_gradient"};
 const NodeKind kLossWithGradient = {.name = "loss_with_gradient"};
 const NodeKind kSgdWithNorm = {.name = "sgd_with_norm"};
 
-namespace {
-
-const Node& node_at(const Program& program, int number) { return program.nodes[static_cast<size_t>(number)]; }
-
-// The only node that reads what `operand` names; -1 if there are several, or none, or if it must be there afterwards.
-int only_reader(const Program& program, const Operand& operand) {
-  if (program.value(operand).storage != Storage::slab || program.value(operand).output) return -1;
-  const std::vector<int> readers = readers_of(program, operand);
-  return readers.size() == 1 ? readers.front() : -1;
-}
-
-bool is(const Program& program, int number, const NodeKind& kind) {
-  return number >= 0 && node_at(program, number).is(kind);
-}
-
-}  // namespace
-
 void fuse_batch_norm_gradients(Program& program, const Backend& backend) {
   for (int n = 0; n < static_cast<int>(program.nodes.size()); ++n) {
     const Node& apply = node_at(program, n);

@@ -3,6 +3,7 @@
 
 #include "ops/cpu/backend.h"
 #include "ops/program.h"
+#include "ops/rewrites.h"
 
 namespace packhorse::cpu {
 
@@ -15,9 +16,7 @@ extern const NodeKind kLossWithGradient;
 /// All sgd nodes and the norm: one pass over the weights.
 extern const NodeKind kSgdWithNorm;
 
-// ---- Fusions: each leaves a place alone whose fused node `backend` does not support
-
-using Fusion = void (*)(Program& program, const Backend& backend);
+// ---- Fusions
 
 void fuse_batch_norm_gradients(Program& program, const Backend& backend);
 void fuse_losses(Program& program, const Backend& backend);
