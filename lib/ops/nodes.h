@@ -40,13 +40,15 @@ extern const NodeKind kFinish;
 /// src, a, b, [residual] -> dst. dst = src * a + b, rounded to dst's type; then + residual if there is one; then ReLU
 /// if relu. Numbers relu. The derivative of ReLU at 0 is 0.
 extern const NodeKind kApply;
-/// dst_grad, src, a, b, [residual] -> src_grad, a_grad, b_grad (C, f64), [residual_grad]. With g = dst_grad where ReLU
-/// let the value pass: src_grad = a * g, a_grad = sum of g * src, b_grad = sum of g, residual_grad = g.
+/// dst_grad, src, a, b, [residual] -> [src_grad], [masked_grad], a_grad, b_grad (C, f64), [residual_grad]. With
+/// g = dst_grad where ReLU let the value pass: src_grad = a * g, masked_grad = g, a_grad = sum of g * src, b_grad = sum
+/// of g, residual_grad = g.
 extern const NodeKind kApplyGradient;
 /// a_grad, b_grad, mean, variance, scale -> scale_grad, shift_grad, k, l (C). k and l are the coefficients of the
 /// gradient that flows through the statistics, for one of the `count` pixels: k * (src - mean) + l.
 extern const NodeKind kFinishGradient;
-/// src, mean, k, l -> src_grad. src_grad = k * (src - mean) + l.
+/// src, mean, k, l, [masked_grad, a] -> src_grad. src_grad = k * (src - mean) + l, and + a * masked_grad if there is
+/// one: then a batch norm's gradient needs one pass after its reductions.
 extern const NodeKind kStatisticsGradient;
 
 // ---- add.cc
@@ -58,8 +60,9 @@ extern const NodeKind kAddGradient;
 
 // ---- pooling.cc: numbers kernel, stride, pad
 
-/// src -> dst, [argmax u8]. A maximum ignores the padding; argmax is its place in the window, rows first, the first of
-/// several equal ones.
+/// src, [sign (C)] -> dst, [argmax u8]. A maximum ignores the padding; argmax is its place in the window, rows first,
+/// the first of several equal ones. With `sign`, the minimum in a channel where that is negative, and the first place
+/// inside the image where it is 0: the place whose product with `sign` is the greatest.
 extern const NodeKind kMaxPool;
 /// dst_grad, argmax -> src_grad
 extern const NodeKind kMaxPoolGradient;
@@ -71,6 +74,15 @@ extern const NodeKind kAveragePoolGradient;
 extern const NodeKind kGlobalPool;
 /// dst_grad -> src_grad
 extern const NodeKind kGlobalPoolGradient;
+
+// ---- channels.cc
+
+/// src -> dst. dst = src: channels of a value by themselves, or at their place in a concatenation.
+extern const NodeKind kCopyChannels;
+/// dst_grad -> src_grad. src_grad = dst_grad.
+extern const NodeKind kCopyChannelsGradient;
+/// -> dst (C). dst = value. Numbers value.
+extern const NodeKind kFill;
 
 // ---- fully_connected.cc: all f32; a backend may round the operands of products to bf16 (kCopy)
 

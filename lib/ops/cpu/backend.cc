@@ -69,12 +69,13 @@ class CpuBackend : public TableBackend<Context> {
     copy_weights(context(), program, refresh);
     round_operands(context(), program, refresh);
   }
-  // What no network asks for is not there: the gradient of a residual, and sums of several gradients of weights, of
-  // features or of logits.
+  // What its programs do not ask for is not there: the gradient of a residual, sums of several gradients of weights, of
+  // features or of logits, and what pools and gradients of raw values need.
   bool supported(const Program& program, const Node& node) const override {
     const bool residual = node.is(kApplyGradient) && node.find("residual") != nullptr;
     const bool adds = node.find("src_grad_addend") != nullptr && node.is(kFullyConnectedDataGradient);
-    return !residual && !adds && addends_within(node, {"src_grad"}) && TableBackend::supported(program, node);
+    const bool raw = node.find("sign") != nullptr || node.find("masked_grad") != nullptr;
+    return !residual && !adds && !raw && addends_within(node, {"src_grad"}) && TableBackend::supported(program, node);
   }
 };
 

@@ -37,6 +37,9 @@ Run bind_average_pool(Context& context, const Site& site);
 Run bind_average_pool_gradient(Context& context, const Site& site);
 Run bind_global_pool(Context& context, const Site& site);
 Run bind_global_pool_gradient(Context& context, const Site& site);
+Run bind_copy_channels(Context& context, const Site& site);
+Run bind_copy_channels_gradient(Context& context, const Site& site);
+Run bind_fill(Context& context, const Site& site);
 Run bind_fully_connected(Context& context, const Site& site);
 Run bind_fully_connected_data_gradient(Context& context, const Site& site);
 Run bind_fully_connected_weight_gradient(Context& context, const Site& site);
@@ -84,9 +87,11 @@ class Gradient {
   Gradient(const Site& site, const std::string& role) : dst_(site.view(role)), addend_(site.view(role + "_addend")) {}
   const View& begin() const {
     for (int64_t p = 0; p < dst_.shape.pixels(); ++p)
-      for (int64_t c = 0; c < dst_.shape.c; ++c) at(dst_, p)[c] = addend_.data == nullptr ? 0.0f : at(addend_, p)[c];
+      for (int64_t c = 0; c < dst_.shape.c; ++c) at(dst_, p)[c] = before(p, c);
     return dst_;
   }
+  /// For kernels that write each element once: the result may lie where they read.
+  float before(int64_t pixel, int64_t c) const { return addend_.data == nullptr ? 0.0f : at(addend_, pixel)[c]; }
   const View& view() const { return dst_; }
 
  private:

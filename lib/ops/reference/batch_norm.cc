@@ -48,9 +48,10 @@ Run bind_apply(Context& /*context*/, const Site& site) {
 Run bind_apply_gradient(Context& /*context*/, const Site& site) {
   return [src = site.view("src"), residual = site.view("residual"), dst_grad = site.view("dst_grad"),
           a = site.array<float>("a"), b = site.array<float>("b"), src_grad = Gradient(site, "src_grad"),
-          residual_grad = Gradient(site, "residual_grad"), has_src_grad = site.has("src_grad"),
-          has_residual_grad = site.has("residual_grad"), a_grad = site.array<double>("a_grad"),
-          b_grad = site.array<double>("b_grad"), relu = site.flag("relu")](const StepCall&) {
+          masked_grad = site.view("masked_grad"), residual_grad = Gradient(site, "residual_grad"),
+          has_src_grad = site.has("src_grad"), has_residual_grad = site.has("residual_grad"),
+          a_grad = site.array<double>("a_grad"), b_grad = site.array<double>("b_grad"),
+          relu = site.flag("relu")](const StepCall&) {
     if (has_src_grad) src_grad.begin();
     if (has_residual_grad) residual_grad.begin();
     std::fill_n(a_grad, src.shape.c, 0.0);
@@ -63,6 +64,7 @@ Run bind_apply_gradient(Context& /*context*/, const Site& site) {
         const double g = !relu || value > 0 ? at(dst_grad, p)[c] : 0.0f;
         a_grad[c] += g * x;
         b_grad[c] += g;
+        if (masked_grad.data != nullptr) at(masked_grad, p)[c] = static_cast<float>(g);
         if (has_src_grad) at(src_grad.view(), p)[c] += static_cast<float>(a[c] * g);
         if (has_residual_grad) at(residual_grad.view(), p)[c] += static_cast<float>(g);
       }
@@ -91,11 +93,14 @@ Run bind_finish_gradient(Context& /*context*/, const Site& site) {
 
 Run bind_statistics_gradient(Context& /*context*/, const Site& site) {
   return [src = site.view("src"), mean = site.array<float>("mean"), k = site.array<float>("k"),
-          l = site.array<float>("l"), src_grad = Gradient(site, "src_grad")](const StepCall&) {
-    const View& dst = src_grad.begin();
-    for (int64_t p = 0; p < dst.shape.pixels(); ++p)
-      for (int64_t c = 0; c < dst.shape.c; ++c)
-        at(dst, p)[c] += static_cast<float>(static_cast<double>(k[c]) * (at(src, p)[c] - mean[c]) + l[c]);
+          l = site.array<float>("l"), masked_grad = site.view("masked_grad"), a = site.array<float>("a"),
+          src_grad = Gradient(site, "src_grad")](const StepCall&) {
+    for (int64_t p = 0; p < src.shape.pixels(); ++p)
+      for (int64_t c = 0; c < src.shape.c; ++c) {
+        double gradient = static_cast<double>(k[c]) * (at(src, p)[c] - mean[c]) + l[c];
+        if (masked_grad.data != nullptr) gradient += static_cast<double>(a[c]) * at(masked_grad, p)[c];
+        at(src_grad.view(), p)[c] = src_grad.before(p, c) + static_cast<float>(gradient);
+      }
   };
 }
 

@@ -12,19 +12,21 @@ int64_t place(const Shape& shape, int64_t n, int64_t y, int64_t x) {
 }  // namespace
 
 Run bind_max_pool(Context& /*context*/, const Site& site) {
-  return [src = site.view("src"), dst = site.view("dst"), argmax = site.array<uint8_t>("argmax"),
-          window = Window(site)](const StepCall&) {
+  return [src = site.view("src"), sign = site.array<float>("sign"), dst = site.view("dst"),
+          argmax = site.array<uint8_t>("argmax"), window = Window(site)](const StepCall&) {
     each_pixel(dst.shape, [&](int64_t n, int64_t y, int64_t x) {
       for (int64_t c = 0; c < dst.shape.c; ++c) {
-        float greatest = 0;
+        const float direction = sign == nullptr ? 1.0f : sign[c];
+        float peak = 0;
         int first = -1;
         window.each_tap(src.shape, y, x, [&](int64_t sy, int64_t sx, int tap) {
           const float value = at(src, n, sy, sx)[c];
-          if (first >= 0 && !(value > greatest)) return;
-          greatest = value;
+          const bool further = direction > 0 ? value > peak : direction < 0 && value < peak;
+          if (first >= 0 && !further) return;
+          peak = value;
           first = tap;
         });
-        at(dst, n, y, x)[c] = greatest;
+        at(dst, n, y, x)[c] = peak;
         if (argmax != nullptr) argmax[place(dst.shape, n, y, x) + c] = static_cast<uint8_t>(first);
       }
     });
