@@ -336,7 +336,8 @@ std::optional<ProjectedSum> projected_sum(const Program& program, int sum) {
     return {};
   found.conv = first_convolution(program, node_at(program, sum).at("dst"));
   found.mask = reader_with(program, residual, kApplyGradient, "residual");
-  const bool only_these = readers_of(program, residual) == std::vector<int>{sum, found.mask};
+  const bool only_these = !program.value(residual).output && program.value(residual).storage == Storage::slab &&
+                          readers_of(program, residual) == std::vector<int>{sum, found.mask};
   if (found.conv < 0 || found.mask < 0 || !only_these || !is_mask(node_at(program, found.mask))) return {};
   found.data = data_gradient_of(program, found.mask);
   const Operand* masked = node_at(program, found.mask).find("residual_grad");

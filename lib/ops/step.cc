@@ -161,6 +161,12 @@ void add_report(Program& program, const StepOptions& options) {
     program.nodes.back().reads.push_back(program.whole(program.last_version(kLossScaleState), "loss_scale"));
 }
 
+// How many gradients the classifier has: the last ones (its weight, then its bias).
+int64_t classifier_gradients(const Graph& graph) {
+  const Parameter& weight = graph.parameters[static_cast<size_t>(graph.layers.back().weight)];
+  return static_cast<int64_t>(graph.parameter_count - weight.offset);
+}
+
 }  // namespace
 
 Program training_step(const Graph& graph, const StepOptions& options, std::span<const Rewrite> algebraic) {
@@ -172,7 +178,7 @@ Program training_step(const Graph& graph, const StepOptions& options, std::span<
   if (options.recompute) recompute_applies(program);
 
   // The sums over ranks start while backward still runs.
-  add_gradient_sums(program, options.bucket_bytes);
+  add_gradient_sums(program, options.bucket_bytes, options.classifier_apart ? classifier_gradients(graph) : 0);
   add_sum(program, kBatchStatistics);
   add_sum(program, kWordsState);
 
@@ -193,12 +199,12 @@ Program inference_program(const Graph& graph, ForwardOptions options, std::span<
   return program;
 }
 
-void add_gradient_sums(Program& program, size_t bucket_bytes) {
+void add_gradient_sums(Program& program, size_t bucket_bytes, int64_t apart) {
   const Operand gradients = program.whole(program.last_version(kGradients));
   const int sums = program.next_version(kGradients);
   const auto length = static_cast<int64_t>(std::max<size_t>(1, bucket_bytes / sizeof(float)));
-  for (int64_t end = gradients.count, number = 1; end > 0; end -= std::min(end, length), ++number) {
-    const int64_t first = std::max<int64_t>(0, end - length);
+  for (int64_t end = gradients.count, first = end, number = 1; end > 0; end = first, ++number) {
+    first = std::max<int64_t>(0, end - (number == 1 && apart > 0 ? apart : length));
     const Operand bucket = part(gradients, first, end - first);
     insert_after_last_use(program, bucket, sum_node("gradients " + std::to_string(number), bucket, sums));
   }

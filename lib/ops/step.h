@@ -30,6 +30,9 @@ struct StepOptions {
   int loss_scale_interval = 0;
   int ranks = 1;
   size_t bucket_bytes = kBucketBytes;
+  /// The classifier's gradients are a bucket of their own, whatever its size: they are known when backward has just
+  /// begun, and of many classes they are most of all gradients.
+  bool classifier_apart = false;
 };
 
 /// Forward, backward, sums over ranks, update, report.
@@ -39,7 +42,7 @@ Program training_step(const Graph& graph, const StepOptions& options, std::span<
 Program inference_program(const Graph& graph, ForwardOptions options, std::span<const Rewrite> algebraic);
 
 /// The sums over ranks of all gradients, in buckets cut from the last element to the first; each is begun after the
-/// last node that writes into it.
-void add_gradient_sums(Program& program, size_t bucket_bytes);
+/// last node that writes into it. The last `apart` gradients are a bucket of their own, if there are any.
+void add_gradient_sums(Program& program, size_t bucket_bytes, int64_t apart = 0);
 
 }  // namespace packhorse

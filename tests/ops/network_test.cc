@@ -19,8 +19,8 @@
 #include <gtest/gtest.h>
 
 #include "device/host.h"
-#include "net/builder.h"
 #include "ops/executor.h"
+#include "ops/networks.h"
 #include "ops/trial.h"
 
 namespace packhorse {
@@ -42,29 +42,6 @@ Batch made_up_batch(const Graph& graph, int64_t count, uint64_t seed) {
   for (int64_t i = 0; i < count; ++i)
     batch.labels.push_back(static_cast<int32_t>(random.below(static_cast<uint32_t>(graph.classes))));
   return batch;
-}
-
-// A small network with every kind of layer: a concat in a concat, residuals with and without projection, both pools,
-// siblings.
-Graph menagerie() {
-  GraphBuilder net("menagerie", 12, 5);
-  int x = net.conv_bn({.name = "stem", .src = net.input(), .out = 16, .kernel = 3, .pad = 1});
-  x = net.pool(LayerKind::max_pool, "stem_pool", x, 3, 2, 0, true);
-  const int pool = net.pool(LayerKind::average_pool, "a/pool", x, 3, 1, 1);
-  const auto siblings = net.siblings({{.name = "a/one", .src = x, .out = 16},
-                                      {.name = "a/two", .src = x, .out = 32},
-                                      {.name = "a/proj", .src = pool, .out = 16}});
-  const int three = net.conv_bn({.name = "a/three", .src = siblings[1], .out = 16, .kernel = 3, .pad = 1});
-  const int peak = net.pool(LayerKind::max_pool, "a/max", x, 3, 1, 1);
-  const int inner = net.concat("a/inner", {siblings[0], three});
-  x = net.concat("a", {inner, siblings[2], peak});
-  const int y = net.conv_bn({.name = "r/0", .src = x, .out = 64, .kernel = 3, .pad = 1, .relu = false});
-  x = net.add_relu("r", y, x);
-  const int left =
-      net.conv_bn({.name = "s/left", .src = x, .out = 32, .kernel = 3, .stride = 2, .pad = 1, .relu = false});
-  const int right = net.conv_bn({.name = "s/right", .src = x, .out = 32, .stride = 2, .relu = false});
-  net.classifier(net.add_relu("s", left, right));
-  return net.finish();
 }
 
 // The weights and statistics that every test starts from, moved by `wiggle`.
