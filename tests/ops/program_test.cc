@@ -12,6 +12,7 @@
 #include "ops/backends.h"
 #include "ops/backward.h"
 #include "ops/cpu/rewrites.h"
+#include "ops/fused_reference.h"
 #include "ops/networks.h"
 #include "ops/nodes.h"
 
@@ -142,6 +143,14 @@ TEST(Golden, ATrainingStepAsTheCpuFusesIt) {
   for (const Fusion fusion : cpu::kFusions) fusion(program, *backend);
   remove_unused_values(program);
   expect_golden(text_of(program), "training_step_cpu.txt");
+}
+
+TEST(Golden, ATrainingStepOfRawValues) {
+  FusedReference backend(false);
+  Program refresh, program = training_step(small_network(), step_of(2), backend.algebraic());
+  backend.rewrite(program, refresh);
+  remove_unused_values(program);
+  expect_golden(text_of(program), "training_step_raw.txt");
 }
 
 TEST(Golden, Inference) {

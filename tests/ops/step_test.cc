@@ -87,6 +87,31 @@ TEST(GradientSums, FollowTheLastNodeThatWritesIntoTheBucket) {
   EXPECT_NO_THROW(verify(program));
 }
 
+TEST(GradientSums, TheLastOnesMayBeABucketOfTheirOwn) {
+  for (const int64_t apart : {1, 25, 35}) {
+    Program program = backward_of(35, {35 - apart, 0});
+    if (apart == 35) program = backward_of(35, {0});
+    add_gradient_sums(program, 10 * sizeof(float), apart);
+    const std::vector<Operand> sums = summed(program, kGradients);
+    EXPECT_EQ(static_cast<int64_t>(sums.size()), 1 + (35 - apart + 9) / 10);
+    EXPECT_EQ(sums.front().count, apart);
+    EXPECT_EQ(order_of(program)[1], "sum gradients 1");  // behind the node that writes them
+    for (size_t s = 1; s < sums.size(); ++s) EXPECT_EQ(sums[s].first + sums[s].count, sums[s - 1].first);
+    EXPECT_EQ(sums.back().first, 0);
+    EXPECT_NO_THROW(verify(program));
+  }
+}
+
+TEST(GradientSums, TheClassifierApartBeginsBeforeItsDataGradient) {
+  StepOptions options;
+  options.classifier_apart = true;
+  const std::vector<std::string> order = order_of(training_step(plain_network(), options, {}));
+  const auto sum = std::find(order.begin(), order.end(), "sum gradients 1");
+  ASSERT_NE(sum, order.end());
+  EXPECT_EQ(*(sum - 1), "bias_gradient fc");
+  EXPECT_EQ(*(sum + 1), "fully_connected_data_gradient fc");
+}
+
 TEST(GradientSums, ABucketOfAByteHoldsOneGradient) {
   Program program = backward_of(3, {0});
   add_gradient_sums(program, 1);
