@@ -105,12 +105,9 @@ void replace_reads(Program& program, const Operand& from, const Operand& to) {
       if (overlap(read, from)) read = {read.role, to.value, to.first + read.first - from.first, read.count};
 }
 
-bool erase_role(std::vector<Operand>& list, const std::string& role) {
-  const auto found =
-      std::find_if(list.begin(), list.end(), [&](const Operand& operand) { return operand.role == role; });
-  if (found == list.end()) return false;
-  list.erase(found);
-  return true;
+void erase_role(std::vector<Operand>& list, const std::string& role) {
+  list.erase(std::remove_if(list.begin(), list.end(), [&](const Operand& operand) { return operand.role == role; }),
+             list.end());
 }
 
 void rename_role(Node& node, const std::string& from, const std::string& to) {
@@ -350,7 +347,7 @@ std::optional<ProjectedSum> projected_sum(const Program& program, int sum) {
 
 // A clone whose result is a value of its own, for one reader.
 Node clone_for(Program& program, const Node& apply, Node& reader) {
-  const Operand old = apply.at("dst");
+  const Operand& old = apply.at("dst");
   Value again = program.value(old);
   const Operand fresh = program.whole(program.add(std::move(again)));
   Node clone = apply;

@@ -203,10 +203,12 @@ void add_gradient_sums(Program& program, size_t bucket_bytes, int64_t apart) {
   const Operand gradients = program.whole(program.last_version(kGradients));
   const int sums = program.next_version(kGradients);
   const auto length = static_cast<int64_t>(std::max<size_t>(1, bucket_bytes / sizeof(float)));
-  for (int64_t end = gradients.count, first = end, number = 1; end > 0; end = first, ++number) {
-    first = std::max<int64_t>(0, end - (number == 1 && apart > 0 ? apart : length));
+  int64_t end = gradients.count;
+  for (int64_t number = 1; end > 0; ++number) {
+    const int64_t first = std::max<int64_t>(0, end - (number == 1 && apart > 0 ? apart : length));
     const Operand bucket = part(gradients, first, end - first);
     insert_after_last_use(program, bucket, sum_node("gradients " + std::to_string(number), bucket, sums));
+    end = first;
   }
 }
 

@@ -46,21 +46,21 @@ class Small {
   }
   void add(Node node) { t_.add(std::move(node)); }
   void apply(const Operand& src, const Operand& dst, const std::string& suffix, bool relu,
-             std::vector<Operand> residual = {}) {
+             const std::vector<Operand>& residual = {}) {
     Node made = node(kApply, {as("src", src), as("a", channel("a" + suffix)), as("b", channel("b" + suffix))},
                      {as("dst", dst)});
-    for (Operand& operand : residual) made.reads.push_back(as("residual", operand));
+    for (const Operand& operand : residual) made.reads.push_back(as("residual", operand));
     made.numbers = {{"relu", relu}};
     add(made);
   }
   void mask(const Operand& dst_grad, const Operand& src, const std::string& suffix, bool relu,
-            std::vector<Operand> residual = {}, std::vector<Operand> gradient = {}) {
+            const std::vector<Operand>& residual = {}, const std::vector<Operand>& gradient = {}) {
     Node made =
         node(kApplyGradient,
              {as("dst_grad", dst_grad), as("src", src), as("a", channel("a" + suffix)), as("b", channel("b" + suffix))},
              {as("a_grad", sums("a_grad" + suffix, Dtype::f64)), as("b_grad", sums("b_grad" + suffix, Dtype::f64))});
-    for (Operand& operand : residual) made.reads.push_back(as("residual", operand));
-    for (Operand& operand : gradient) made.writes.push_back(operand);
+    for (const Operand& operand : residual) made.reads.push_back(as("residual", operand));
+    for (const Operand& operand : gradient) made.writes.push_back(operand);
     made.numbers = {{"relu", relu}};
     made.pass = Pass::backward;
     add(made);
@@ -76,7 +76,7 @@ class Small {
     add(node(kStatistics, {as("src", src)},
              {as("mean", sums("mean" + suffix, Dtype::f32)), as("variance", sums("variance" + suffix, Dtype::f32))}));
   }
-  void data_gradient(const Operand& src_grad, std::vector<Operand> addend = {}) {
+  void data_gradient(const Operand& src_grad, const std::vector<Operand>& addend = {}) {
     Node made = node(kConvolutionDataGradient, {given("dst_grad"), weight()}, {as("src_grad", src_grad)});
     for (const Operand& operand : addend) made.reads.push_back(as("src_grad_addend", operand));
     made.numbers = window(3);
