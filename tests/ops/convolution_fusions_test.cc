@@ -481,14 +481,16 @@ TEST(ConvolutionFusions, TheClassifiersSumBeginsWhenBackwardDoes) {
   for (const std::string& name : kNetworks) {
     const Graph graph = network(name);
     const Program program = fused_step(graph);
-    const auto sum = std::find_if(program.nodes.begin(), program.nodes.end(), [](const Node& n) { return n.is(kSum); });
+    const auto sum = std::find_if(program.nodes.begin(), program.nodes.end(), [&](const Node& n) {
+      return n.is(kSum) && program.value(n.at("src")).state == kGradients;
+    });
     ASSERT_NE(sum, program.nodes.end());
     const Parameter& weight = graph.parameters[graph.parameters.size() - 2];
     EXPECT_EQ(sum->at("src").first, static_cast<int64_t>(weight.offset)) << name;
     EXPECT_EQ(sum->at("src").count, static_cast<int64_t>(graph.parameter_count - weight.offset)) << name;
     for (auto node = program.nodes.begin(); node != sum; ++node) {
       const bool classifier = node->pass == Pass::forward || node->is(kLossGradient) || node->is(kBiasGradient) ||
-                              node->is(kFullyConnectedWeightGradient);
+                              node->is(kFullyConnectedWeightGradient) || node->is(kSum);
       EXPECT_TRUE(classifier) << name << " " << node->kind->name;
     }
   }

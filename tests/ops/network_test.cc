@@ -20,6 +20,7 @@
 
 #include "device/host.h"
 #include "ops/executor.h"
+#include "ops/machine.h"
 #include "ops/networks.h"
 #include "ops/trial.h"
 
@@ -176,100 +177,19 @@ class PoisoningBackend : public Backend {
   std::unique_ptr<Backend> backend_;
 };
 
-// What an executor is made of, with memory of the test's own: a training step and inference on one slab.
-class Machine {
- public:
-  Machine(const Graph& graph, const BackendCase& c, StepOptions options, Allreduce* sums = nullptr,
-          bool poison_results = false)
-      : backend_(make_backend(c.backend, c.dtype, 2, true)),
-        lanes_(backend_->device(), false, sums),
-        states_(backend_->device()),
-        inputs_(backend_->device(), lanes_, 1, pixel_bytes(graph, options), static_cast<size_t>(options.forward.batch)),
-        report_(backend_->device(), 1),
-        image_bytes_(static_cast<int64_t>(pixel_bytes(graph, options)) / options.forward.batch) {
-    if (poison_results) backend_ = std::make_unique<PoisoningBackend>(std::move(backend_));
-    options.forward.dtype = c.dtype;
-    std::fill(std::begin(options.forward.scale), std::end(options.forward.scale), kScale);
-    Program copies{.name = "refresh"}, none;
-    CompiledProgram step = compile(training_step(graph, options, backend_->algebraic()), *backend_, copies);
-    CompiledProgram inference =
-        compile(inference_program(graph, options.forward, backend_->algebraic()), *backend_, copies);
-    CompiledProgram refresh = compile(std::move(copies), *backend_, none);
-    uint64_t bytes = 0;
-    for (const CompiledProgram* one : {&step, &inference, &refresh}) {
-      states_.add(one->program);
-      bytes = std::max(bytes, one->plan.bytes);
-    }
-    slab_ = DeviceMemory(backend_->device(), bytes);
-    const auto bound = [&](CompiledProgram& program) {
-      return std::make_unique<BoundProgram>(std::move(program), *backend_, states_, slab_.address(), lanes_, false);
-    };
-    step_ = bound(step), inference_ = bound(inference), refresh_ = bound(refresh);
-    std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
-    fill_parameters(graph, weights, statistics);
-    write_bytes(main(), states_.address("weights"), std::as_bytes(std::span(weights)));
-    write_bytes(main(), states_.address("statistics"), std::as_bytes(std::span(statistics)));
-    const StepCall call;
-    refresh_->enqueue(call);
-    main().synchronize();
-  }
-
-  DeviceAddress address(const std::string& state) const { return states_.address(state); }
-  std::vector<float> state(const std::string& name) {
-    return read_floats(main(), states_.address(name), states_.bytes(name));
-  }
-  // Numbers that are none in every type, wherever nothing is kept: the slab with its workspaces, and the states that a
-  // step writes anew.
-  void poison() {
-    fill_bytes(main(), slab_.address(), slab_.bytes(), std::byte{0xff});
-    for (const char* name : {"gradients", "batch_statistics", "words"})
-      fill_bytes(main(), states_.address(name), states_.bytes(name), std::byte{0xff});
-  }
-  StepReport step(const StepInput& input) {
-    report_[0] = {};
-    StepCall call = inputs_.enter(input, image_bytes_);
-    call.report = &report_[0];
-    run(*step_, call);
-    return report_[0];
-  }
-  std::vector<float> infer(std::span<const uint8_t> pixels) {
-    run(*inference_, inputs_.enter({.pixels = pixels}, image_bytes_));
-    const Program& program = inference_->compiled().program;
-    const int logits = value_named(program, "logits");
-    return read_floats(main(), inference_->address(logits), program.value(logits).bytes());
-  }
-  // The bytes of all states, copies of weights included.
-  std::vector<std::byte> all_states() {
-    std::vector<std::byte> bytes;
-    for (const BoundProgram* program : {step_.get(), refresh_.get()})
-      for (const Value& value : program->compiled().program.values) {
-        if (value.storage != Storage::state) continue;
-        const auto one = read_bytes(main(), states_.address(value.state), states_.bytes(value.state));
-        bytes.insert(bytes.end(), one.begin(), one.end());
-      }
-    return bytes;
-  }
-
- private:
-  static size_t pixel_bytes(const Graph& graph, const StepOptions& options) {
-    return static_cast<size_t>(options.forward.batch * graph.image_size * graph.image_size * 3);
-  }
-  Stream& main() { return lanes_.of(Lane::main); }
-  void run(BoundProgram& program, const StepCall& call) {
-    program.enqueue(call);
-    inputs_.leave();
-    main().synchronize();
-  }
-
-  std::unique_ptr<Backend> backend_;
-  LaneStreams lanes_;
-  States states_;
-  InputSlots inputs_;
-  HostArray<StepReport> report_;
-  int64_t image_bytes_;
-  DeviceMemory slab_;
-  std::unique_ptr<BoundProgram> step_, inference_, refresh_;
-};
+// With weights, for images of these tests.
+std::unique_ptr<Machine> made_machine(const Graph& graph, const BackendCase& c, StepOptions options,
+                                      Allreduce* sums = nullptr, bool poison_results = false) {
+  std::unique_ptr<Backend> backend = make_backend(c.backend, c.dtype, 2, true);
+  if (poison_results) backend = std::make_unique<PoisoningBackend>(std::move(backend));
+  options.forward.dtype = c.dtype;
+  std::fill(std::begin(options.forward.scale), std::end(options.forward.scale), kScale);
+  auto machine = std::make_unique<Machine>(std::move(backend), graph, options, sums);
+  std::vector<float> weights(graph.parameter_count), statistics(graph.statistic_count);
+  fill_parameters(graph, weights, statistics);
+  machine->write(weights, statistics);
+  return machine;
+}
 
 // One process that sums as `ranks` ranks would that all have the same values, on a stream beside the others. A sum
 // takes its time, so whoever reads too early finds the rank's own values.
@@ -372,22 +292,23 @@ TEST_P(Network, NothingIsKeptBetweenRunsAndNothingUnwrittenIsRead) {
       StepOptions options;
       options.forward.batch = 4;
       options.recompute = recompute;
-      Machine clean(graph, GetParam(), options), poisoned(graph, GetParam(), options, nullptr, true);
+      const auto clean = made_machine(graph, GetParam(), options),
+                 poisoned = made_machine(graph, GetParam(), options, nullptr, true);
       for (uint64_t step = 0; step < 3; ++step) {
         const Batch batch = made_up_batch(graph, 4, 20 + step);
-        poisoned.poison();
-        const StepReport a = clean.step(call_of(batch, 0.25f, 0.05)), b = poisoned.step(call_of(batch, 0.25f, 0.05));
+        poisoned->poison();
+        const StepReport a = clean->step(call_of(batch, 0.25f, 0.05)), b = poisoned->step(call_of(batch, 0.25f, 0.05));
         EXPECT_EQ(a.loss_sum, b.loss_sum);
         EXPECT_EQ(a.squares, b.squares);
         EXPECT_EQ(b.counted, 4u);
         EXPECT_TRUE(std::isfinite(b.loss_sum) && std::isfinite(b.squares));
-        EXPECT_TRUE(clean.all_states() == poisoned.all_states()) << "step " << step << ", recompute " << recompute;
-        poisoned.poison();
-        EXPECT_EQ(clean.infer(batch.pixels), poisoned.infer(batch.pixels)) << "step " << step;
+        EXPECT_TRUE(clean->all_states() == poisoned->all_states()) << "step " << step << ", recompute " << recompute;
+        poisoned->poison();
+        EXPECT_EQ(clean->infer(batch.pixels), poisoned->infer(batch.pixels)) << "step " << step;
         // Of a part of a batch, the images that are there.
-        poisoned.poison();
+        poisoned->poison();
         const auto some = std::span(batch.pixels).first(batch.pixels.size() / 2);
-        const std::vector<float> first = clean.infer(some), second = poisoned.infer(some);
+        const std::vector<float> first = clean->infer(some), second = poisoned->infer(some);
         EXPECT_TRUE(same_bits(std::span(first).first(first.size() / 2), std::span(second).first(second.size() / 2)));
       }
     }
@@ -442,14 +363,14 @@ TEST_P(Network, SumsStartDuringBackwardWithFinalGradients) {
   StepOptions options;
   options.forward.batch = 2;
   options.bucket_bytes = size_t{16} << 10;
-  Machine machine(graph, GetParam(), options, &sums);
-  machine.poison();
-  const auto* first = machine.address("gradients").as<const float>();
+  const auto machine = made_machine(graph, GetParam(), options, &sums);
+  machine->poison();
+  const auto* first = machine->address("gradients").as<const float>();
   sums.on_start = [&] { return copy_of(std::span(first, graph.parameter_count)); };
-  machine.step(call_of(batch, 0.5f));
+  machine->step(call_of(batch, 0.5f));
 
   // The words are known first. What a sum found at its start is what the step leaves.
-  const std::vector<float> gradients = machine.state("gradients");
+  const std::vector<float> gradients = machine->state("gradients");
   ASSERT_GT(sums.started.size(), 2u);
   EXPECT_EQ(sums.started.front().count, kWords);
   int64_t end = static_cast<int64_t>(graph.parameter_count);
