@@ -66,8 +66,7 @@ class TrainingRun {
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
         comm_(world),
         agreement_(comm_),
-        executor_(graph_, job.settings.executor(plan_, job.threads),
-                  [this](Device& device) { return make_sums(device, comm_); }),
+        executor_(graph_, executor_options(), [this](Device& device) { return make_sums(device, comm_); }),
         trainer_(executor_, agreement_, trainer_options()),
         folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
@@ -105,6 +104,12 @@ class TrainingRun {
     BatchPlan plan{records, static_cast<uint64_t>(job_.settings.global_batch), world_.size(), world_.rank()};
     plan.check(true);
     return plan;
+  }
+
+  ExecutorOptions executor_options() const {
+    ExecutorOptions options = job_.settings.executor(plan_, job_.threads);
+    options.beside = job_.lane_threads;
+    return options;
   }
 
   TrainerOptions trainer_options() const {
@@ -483,6 +488,9 @@ class TrainingRun {
 void TrainingJob::declare(Options& options) {
   settings.declare(options);
   options.run_option("threads", threads, "Compute threads per rank. 0: the rank's share of the cores.");
+  options.run_option("lane-threads", lane_threads,
+                     "Compute parts of a step that do not wait for each other (gradients of weights, second branches) "
+                     "on threads of their own. The results are the same.");
   options.run_option("workers", workers, "Threads per rank that decode images. 0: the rank's share of the cores.");
   options.run_option("checkpoint-steps", checkpoint_steps,
                      "Write a checkpoint every this many steps, in addition to the one after each epoch. 0: off.");

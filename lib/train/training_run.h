@@ -28,8 +28,9 @@ struct TrainingJob {
   int checkpoint_steps = 0;      ///< in addition to the one after each epoch; 0: none
   int checkpoint_seconds = 600;  ///< 0: none
   int checkpoints_kept = 2;
-  int log_interval = 20;  ///< steps
-  bool restart = false;   ///< removes the checkpoints and the journal that exist
+  int log_interval = 20;      ///< steps
+  bool lane_threads = false;  ///< the lanes of a step are threads, and a step is enqueued ahead
+  bool restart = false;       ///< removes the checkpoints and the journal that exist
 
   /// Declares the settings, and the options that apply to this run only.
   void declare(Options& options);

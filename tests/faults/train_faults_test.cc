@@ -170,6 +170,30 @@ TEST_F(TrainFaults, AStopRequestWritesACheckpointAndEndsWithCode75) {
   }
 }
 
+// With lanes on threads a step is enqueued before the report of the one before is read: what happens to the state still
+// happens behind the same steps, and a request is acted on behind the same step on every rank.
+TEST_F(TrainFaults, LanesOnThreadsEndWithTheSameBits) {
+  const test::TempDir folder, stopped_folder;
+  const std::vector<std::string> on_threads = {"--lane-threads"};
+  const RunResult whole = run(folder.path(), kRanks, on_threads);
+  ASSERT_EQ(whole.exit_code, 0) << whole.all();
+  expect_like_reference(folder.path());
+
+  Subprocess process(test::stage_command("train", arguments(stopped_folder.path(), on_threads), kRanks));
+  ASSERT_TRUE(wait_for_step(process, stopped_folder.path(), 4));
+  process.signal(SIGUSR1);
+  const RunResult stopped = process.wait();
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.all();
+  // Its last checkpoint is that of the step behind which it stopped; the run goes on from there without such lanes.
+  const Json end = read_journal(stopped_folder / "metrics.jsonl").back();
+  EXPECT_EQ(end.at("reason"), "requested");
+  const RunResult result = run(stopped_folder.path(), kRanks);
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_NE(result.err.find("continues after step " + std::to_string(end.at("step").get<int64_t>())), std::string::npos)
+      << result.err;
+  expect_like_reference(stopped_folder.path());
+}
+
 TEST_F(TrainFaults, OneDeadRankEndsTheJob) {
   const test::TempDir folder;
   Subprocess process(test::stage_command("train", arguments(folder.path(), {"--epochs", "300"}), kRanks));
