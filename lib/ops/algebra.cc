@@ -41,8 +41,6 @@ Operand source_of(const Program& program, const Node& conv) {
   return pool < 0 ? conv.at("src") : node(program, pool).at("src");
 }
 
-bool same(const Operand& a, const Operand& b) { return a.value == b.value && a.first == b.first && a.count == b.count; }
-
 // Runs of at least two siblings, each in the order of their weights; by the number of their first node.
 std::vector<std::vector<int>> sibling_groups(const Program& program) {
   std::map<std::tuple<int, int64_t, int64_t>, std::vector<int>> by_source;

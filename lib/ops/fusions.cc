@@ -33,12 +33,6 @@ namespace {
 
 int size(const Program& program) { return static_cast<int>(program.nodes.size()); }
 
-bool same(const Operand& a, const Operand& b) { return a.value == b.value && a.first == b.first && a.count == b.count; }
-
-bool whole(const Program& program, const Operand& operand) {
-  return operand.first == 0 && operand.count == program.value(operand).shape.c;
-}
-
 bool any_overlaps(const std::vector<Operand>& list, const Operand& operand) {
   return std::any_of(list.begin(), list.end(), [&](const Operand& other) { return overlap(other, operand); });
 }
@@ -210,48 +204,66 @@ namespace {
 
 void erase(Program& program, int number) { program.nodes.erase(program.nodes.begin() + number); }
 
+// The node with these channels somewhere else.
+Node moved(Node node, const Operand& from, const Operand& to) {
+  for (auto* side : {&node.reads, &node.writes})
+    for (Operand& operand : *side)
+      if (overlap(operand, from))
+        operand = {operand.role, to.value, to.first + operand.first - from.first, operand.count};
+  return node;
+}
+
 // average_pool, copy_channels: the pool writes to where the copy would.
-bool write_in_place(Program& program, int number) {
+bool write_in_place(Program& program, const Backend& backend, int number) {
   const Operand from = node_at(program, number).at("src"), to = node_at(program, number).at("dst");
+  const int pool = writer_of(program, from);
+  if (!is(program, pool, kAveragePool) || !whole(program, from)) return false;
   const std::vector<int> readers = readers_of(program, from);
-  const bool pointwise = std::all_of(readers.begin(), readers.end(), [&](int reader) {
-    return reader == number || is(program, reader, kStatistics) || is(program, reader, kStatisticsGradient);
-  });
-  if (!is(program, writer_of(program, from), kAveragePool) || !whole(program, from) || !pointwise) return false;
+  const auto may_move = [&](int node) { return backend.supported(program, moved(node_at(program, node), from, to)); };
+  const bool all = may_move(pool) && std::all_of(readers.begin(), readers.end(), [&](int reader) {
+                     const bool pointwise =
+                         is(program, reader, kStatistics) || is(program, reader, kStatisticsGradient);
+                     return reader == number || (pointwise && may_move(reader));
+                   });
+  if (!all) return false;
   erase(program, number);
   redirect(program, from.value, to);
   return true;
 }
 
 // What is read again in the backward pass is the copy: the original need not be kept.
-void read_copy_later(Program& program, const Node& copy) {
-  for (Node& node : program.nodes)
-    if (node.is(kStatisticsGradient))
-      for (Operand& read : node.reads)
-        if (read.role == "src" && same(read, copy.at("src"))) read = as("src", copy.at("dst"));
+void read_copy_later(Program& program, const Backend& backend, int number) {
+  const Operand from = node_at(program, number).at("src"), to = node_at(program, number).at("dst");
+  for (Node& node : program.nodes) {
+    if (!node.is(kStatisticsGradient) || !same(node.at("src"), from)) continue;
+    Node changed = moved(node, from, to);
+    if (backend.supported(program, changed)) node = std::move(changed);
+  }
 }
 
 // copy_channels_gradient, statistics_gradient: the pass reads where the copy would.
-bool read_in_place(Program& program, int number) {
+bool read_in_place(Program& program, const Backend& backend, int number) {
   const Node& copy = node_at(program, number);
-  const Operand from = copy.at("dst_grad"), to = copy.at("src_grad");
-  if (copy.find("src_grad_addend") != nullptr || !is(program, only_reader(program, to), kStatisticsGradient))
-    return false;
+  const Operand from = copy.at("src_grad"), to = copy.at("dst_grad");
+  const int reader = only_reader(program, from);
+  if (copy.find("src_grad_addend") != nullptr || !is(program, reader, kStatisticsGradient)) return false;
+  Node changed = moved(node_at(program, reader), from, to);
+  if (!backend.supported(program, changed)) return false;
+  program.nodes[static_cast<size_t>(reader)] = std::move(changed);
   erase(program, number);
-  replace_reads(program, to, from);
   return true;
 }
 
 }  // namespace
 
-void drop_copies(Program& program, const Backend& /*backend*/) {
+void drop_copies(Program& program, const Backend& backend) {
   for (int n = 0; n < size(program); ++n) {
     if (is(program, n, kCopyChannels)) {
-      if (write_in_place(program, n))
+      if (write_in_place(program, backend, n))
         --n;
       else
-        read_copy_later(program, Node(node_at(program, n)));
-    } else if (is(program, n, kCopyChannelsGradient) && read_in_place(program, n)) {
+        read_copy_later(program, backend, n);
+    } else if (is(program, n, kCopyChannelsGradient) && read_in_place(program, backend, n)) {
       --n;
     }
   }

@@ -13,10 +13,6 @@ namespace {
 
 Node& node_at(Program& program, int number) { return program.nodes[static_cast<size_t>(number)]; }
 
-bool whole(const Program& program, const Operand& operand) {
-  return operand.first == 0 && operand.count == program.value(operand).shape.c;
-}
-
 bool any_reader(const Program& program, const Operand& operand, const NodeKind& kind) {
   const std::vector<int> readers = readers_of(program, operand);
   return std::any_of(readers.begin(), readers.end(), [&](int reader) { return is(program, reader, kind); });

@@ -34,6 +34,12 @@ int only_reader(const Program& program, const Operand& operand) {
   return readers.size() == 1 ? readers.front() : -1;
 }
 
+bool same(const Operand& a, const Operand& b) { return a.value == b.value && a.first == b.first && a.count == b.count; }
+
+bool whole(const Program& program, const Operand& operand) {
+  return operand.first == 0 && operand.count == program.value(operand).shape.c;
+}
+
 bool is(const Program& program, int number, const NodeKind& kind) {
   return number >= 0 && node_at(program, number).is(kind);
 }

@@ -44,6 +44,10 @@ std::vector<int> readers_of(const Program& program, const Operand& operand);
 int only_reader(const Program& program, const Operand& operand);
 /// False for the number -1.
 bool is(const Program& program, int number, const NodeKind& kind);
+/// True if the two name the same channels, whatever their roles.
+bool same(const Operand& a, const Operand& b);
+/// True if the operand names all channels of its value.
+bool whole(const Program& program, const Operand& operand);
 inline const Node& node_at(const Program& program, int number) { return program.nodes[static_cast<size_t>(number)]; }
 /// The fused node replaces `members` (numbers of nodes, rising), which become its body. Nodes between them that need a
 /// result of theirs move behind it. Throws an Error if one of the members in turn needs such a node.

@@ -439,6 +439,9 @@ TEST(ConvolutionFusions, AskWhetherTheBackendSupportsTheResult) {
 }
 
 TEST(ConvolutionFusions, AreFreeOfRacesAndNeedLessMemory) {
+  // Of the plain program's bytes. At full size they are 0.61, 0.60 and 0.84.
+  const std::map<std::string, double> shares = {
+      {"inception-bn-21k", 0.62}, {"inception-bn-small", 0.59}, {"resnet-50", 0.84}};
   for (const std::string& name : kNetworks)
     for (const bool recompute : {false, true}) {
       FusedReference backend(false);
@@ -449,6 +452,10 @@ TEST(ConvolutionFusions, AreFreeOfRacesAndNeedLessMemory) {
           compile(training_step(network(name), options, backend.algebraic()), backend, refresh);
       const CompiledProgram plain = compile(training_step(network(name), options, {}), *plain_backend, refresh);
       EXPECT_LT(fused.plan.bytes, plain.plan.bytes) << name << " recompute " << recompute;
+      if (const auto share = shares.find(name); share != shares.end() && !recompute) {
+        const auto bytes = [](const CompiledProgram& c) { return static_cast<double>(c.plan.bytes); };
+        EXPECT_NEAR(bytes(fused) / bytes(plain), share->second, 0.01) << name;
+      }
       EXPECT_EQ(races(fused.program, fused.plan, fused.edges), std::vector<std::string>{}) << name;
       const Program two = twice(fused.program);
       EXPECT_EQ(races(two, twice(fused.plan, fused.program), edges_of(two)), std::vector<std::string>{}) << name;
