@@ -467,5 +467,30 @@ TEST(DropCopies, PointwisePassesReadAndWriteInPlace) {
     }
 }
 
+// A backend whose passes want dense operands keeps the copies.
+TEST(DropCopies, AskWhetherAPassTakesASlice) {
+  class Dense : public FusedReference {
+   public:
+    bool supported(const Program& program, const Node& node) const override {
+      const auto slice = [&](const Operand& operand) {
+        return program.value(operand).storage == Storage::slab && program.value(operand).shape.h > 1 &&
+               !whole(program, operand);
+      };
+      const bool pass = node.is(kAveragePool) || node.is(kStatisticsGradient);
+      const bool takes_slice = std::any_of(node.writes.begin(), node.writes.end(), slice) ||
+                               (node.is(kStatisticsGradient) && slice(node.at("masked_grad")));
+      return !(pass && takes_slice) && FusedReference::supported(program, node);
+    }
+  };
+  const Dense backend;
+  Program program = step_with(small_form("inception-bn-small"), {separate_masks});
+  const int64_t copies = count(program, kCopyChannels), gradients = count(program, kCopyChannelsGradient);
+  drop_copies(program, backend);
+  EXPECT_EQ(count(program, kCopyChannels), copies);
+  EXPECT_EQ(count(program, kCopyChannelsGradient), gradients);
+  EXPECT_GT(gradients, 0);
+  EXPECT_NO_THROW(verify(program));
+}
+
 }  // namespace
 }  // namespace packhorse
