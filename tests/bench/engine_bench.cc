@@ -1,10 +1,10 @@
 // Times training steps on made-up images:
 //
-//     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile]
+//     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile] [lane-threads]
 //
 // Prints images/s (the median of five blocks), images per second of processor time (which other programs disturb less),
 // the share of the time that the convolutions alone take (the limit that no scheduling can beat), and memory.
-// `profile` adds the time of each kind of node and of the slowest nodes.
+// `profile` adds the time of each kind of node and of the slowest nodes. `lane-threads`: as the option of train.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -29,7 +29,7 @@ struct Settings {
   int64_t batch = 0, classes = 1000, size = 224;
   int threads = available_cores();
   double seconds = 15;
-  bool profile = false;
+  bool profile = false, lane_threads = false;
 };
 
 Settings parse(const std::vector<std::string>& args) {
@@ -48,6 +48,7 @@ Settings parse(const std::vector<std::string>& args) {
     if (key == "size") s.size = std::stoll(value);
     if (key == "seconds") s.seconds = std::stod(value);
     if (key == "profile") s.profile = true;
+    if (key == "lane-threads") s.lane_threads = true;
   }
   return s;
 }
@@ -81,6 +82,7 @@ class Training {
             .batch = s.batch,
             .dtype = s.dtype,
             .threads = s.threads,
+            .beside = s.lane_threads,
             .scale = {1.0f / 64, 1.0f / 64, 1.0f / 64},
             .profile = true};
   }
