@@ -1,7 +1,6 @@
 #include "ops/backends.h"
 
-#include <array>
-#include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -12,29 +11,28 @@ namespace packhorse {
 
 namespace {
 
-struct Entry {
-  std::string_view name;
-  std::vector<Dtype> (*types)();
-  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
-};
+std::vector<BackendEntry>& entries() {
+  static std::vector<BackendEntry> list = {
+      {"cpu", cpu::types, cpu::make_backend},
+      {"reference", reference::types, reference::make_backend},
+  };
+  return list;
+}
 
-constexpr std::array kBackends = {
-    Entry{"cpu", cpu::types, cpu::make_backend},
-    Entry{"reference", reference::types, reference::make_backend},
-};
-
-const Entry& entry(const std::string& name) {
-  for (const Entry& candidate : kBackends)
+const BackendEntry& entry(const std::string& name) {
+  for (const BackendEntry& candidate : entries())
     if (candidate.name == name || name.empty()) return candidate;
   throw UsageError({"this build has no backend '" + name + "'", "backend", "use one of: " + joined(backend_names())});
 }
 
 }  // namespace
 
+void add_backend(BackendEntry added) { entries().push_back(std::move(added)); }
+
 std::vector<std::string> backend_names() {
   std::vector<std::string> names;
-  names.reserve(kBackends.size());
-  for (const Entry& candidate : kBackends) names.emplace_back(candidate.name);
+  names.reserve(entries().size());
+  for (const BackendEntry& candidate : entries()) names.push_back(candidate.name);
   return names;
 }
 

@@ -1,4 +1,4 @@
-// The list of backends: the only place that knows which ones this build has.
+// The list of backends: the only place that knows which ones there are.
 #pragma once
 
 #include <memory>
@@ -9,6 +9,16 @@
 #include "tensor/types.h"
 
 namespace packhorse {
+
+/// A backend by name: the types that it computes in on this machine, and how it is made.
+struct BackendEntry {
+  std::string name;
+  std::vector<Dtype> (*types)();
+  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
+};
+
+/// Adds one that is not part of the build, at the end. Call it before the first use of the list.
+void add_backend(BackendEntry added);
 
 /// Fastest first: "cpu" (oneDNN and our own kernels), "reference" (plain loops, to check the others against); a GPU
 /// build adds "cuda".
