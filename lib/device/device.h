@@ -29,7 +29,7 @@ class DeviceAddress {
   constexpr DeviceAddress operator+(int64_t bytes) const {
     return DeviceAddress(bits_ + static_cast<uintptr_t>(bytes));
   }
-  auto operator<=>(const DeviceAddress&) const = default;
+  auto operator<=>(const DeviceAddress&) const = default;  // NOLINT(modernize-use-nullptr): of the compiler's own 0
   /// As the device's own code takes it. Only that code may follow it.
   constexpr uintptr_t bits() const { return bits_; }
   template <typename T>
