@@ -41,6 +41,14 @@ inline std::vector<BackendCase> backend_cases() {
   return cases;
 }
 
+/// Those whose memory a test can look into while they run.
+inline std::vector<BackendCase> host_backend_cases() {
+  std::vector<BackendCase> cases = backend_cases();
+  std::erase_if(cases,
+                [](const BackendCase& c) { return !make_backend(c.backend, c.dtype, 1, true)->device().is_host(); });
+  return cases;
+}
+
 inline std::string case_name(const testing::TestParamInfo<BackendCase>& info) {
   return info.param.backend + "_" + name_of(info.param.dtype);
 }
