@@ -34,6 +34,7 @@ std::vector<std::string> races_of(const CompiledProgram& c) { return races(c.pro
 
 class Order : public testing::TestWithParam<BackendCase> {};
 
+// compile() has searched two steps in a row already, and would have thrown.
 TEST_P(Order, EveryNetworkAndMemoryModeIsFreeOfRaces) {
   for (const std::string& name : network_names())
     for (const bool merge : {false, true})
@@ -42,8 +43,6 @@ TEST_P(Order, EveryNetworkAndMemoryModeIsFreeOfRaces) {
           const CompiledProgram c = compiled_step(small_form(name), GetParam(), merge, recompute, side_lane);
           EXPECT_EQ(races_of(c), std::vector<std::string>{})
               << name << " merge " << merge << " recompute " << recompute << " side lane " << side_lane;
-          const Program two = twice(c.program);
-          EXPECT_EQ(races(two, twice(c.plan, c.program), edges_of(two)), std::vector<std::string>{}) << name;
         }
 }
 
