@@ -111,7 +111,7 @@ class Backend {
   virtual bool supported(const Program& program, const Node& node) const = 0;
   /// Bytes of the workspace that a run of the node needs: it becomes a result of the node, "workspace".
   virtual uint64_t workspace(const Program& program, const Node& node) = 0;
-  /// Throws an Error for a node that is not supported.
+  /// Program and node outlive the Run. Throws an Error for a node that is not supported.
   virtual Run bind(const Site& site) = 0;
 };
 

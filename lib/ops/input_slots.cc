@@ -37,7 +37,7 @@ StepCall InputSlots::enter(const StepInput& input, int64_t image_bytes) {
 void InputSlots::copy(const StepInput& input, Slot& slot, StepCall& call) {
   Stream& copies = lanes_.of(Lane::copies);
   copies.wait(*slot.left);
-  copies.write(slot.pixels.address(), std::as_bytes(input.pixels));
+  if (!input.pixels.empty()) copies.write(slot.pixels.address(), std::as_bytes(input.pixels));
   if (!input.labels.empty()) copies.write(slot.labels.address(), std::as_bytes(input.labels));
   copies.record(*slot.taken);
   lanes_.of(Lane::main).wait(*slot.taken);

@@ -105,6 +105,17 @@ class TrainFaults : public ::testing::Test {
     return false;
   }
 
+  /// Kills mpirun, and waits for the end of its ranks: they notice it only a little later.
+  static void kill_run(Subprocess& process, const fs::path& out) {
+    process.signal_group(SIGKILL);
+    process.wait();
+    const Stopwatch clock;
+    while (test::run_command({"pgrep", "-f", "packhorse-train.*" + out.string()}).exit_code == 0) {
+      ASSERT_LT(clock.seconds(), 30) << "ranks outlive their mpirun";
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
   static test::TempDir* shared_;
   static fs::path manifest_;
   static double seconds_;
@@ -121,8 +132,7 @@ TEST_F(TrainFaults, KilledAtAnyMomentEndsWithTheSameBits) {
     for (const double moment : {part, part * 0.7}) {
       Subprocess process(test::stage_command("train", arguments(folder.path()), kRanks));
       std::this_thread::sleep_for(std::chrono::duration<double>(seconds_ * moment));
-      process.signal_group(SIGKILL);
-      process.wait();
+      kill_run(process, folder.path());
     }
     const RunResult result = run(folder.path(), kRanks);
     ASSERT_EQ(result.exit_code, 0) << result.all();
@@ -135,8 +145,7 @@ TEST_F(TrainFaults, KilledBetweenCheckpointsContinuesFromTheLast) {
   {
     Subprocess process(test::stage_command("train", arguments(folder.path()), kRanks));
     ASSERT_TRUE(wait_for_step(process, folder.path(), 10));
-    process.signal_group(SIGKILL);
-    process.wait();
+    kill_run(process, folder.path());
   }
   const RunResult result = run(folder.path(), kRanks);
   ASSERT_EQ(result.exit_code, 0) << result.all();
