@@ -122,7 +122,7 @@ struct Executor::Impl {
   StepCall inference_call, refresh_call;
   bool copies_are_old = true;          // the weights have changed since the copies were made
   const BoundProgram* last = nullptr;  // the program that ran last
-  HostView logits;                     // of the last infer()
+  HostArray<float> logits;             // of the last infer(), on a device that is not the host
 };
 
 Executor::Impl::Impl(Graph network, ExecutorOptions settings, const SumsOn& sums_on,
@@ -165,6 +165,7 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, const SumsOn& sums
   inputs = std::make_unique<InputSlots>(device, lanes, kMostInFlight, static_cast<size_t>(pixel_bytes),
                                         static_cast<size_t>(options.batch));
   for (Flight& flight : flights) flight.end = device.make_event();
+  if (!device.is_host()) logits = HostArray<float>(device, static_cast<size_t>(options.batch * graph.classes));
   if (options.training && options.loss_scale > 0) write(kLossScaleState, std::array{options.loss_scale, 0.0f});
   last = inference.front().get();
 }
@@ -312,8 +313,12 @@ std::span<const float> Executor::infer(std::span<const uint8_t> pixels, size_t s
   program.enqueue(m.inference_call);
   m.inputs->leave();
   m.last = &program;
-  m.logits = logits();
-  return m.logits.span();
+  const DeviceAddress address = program.address(value_named(program.compiled().program, "logits"));
+  const auto count = static_cast<size_t>(m.options.batch * m.graph.classes);
+  Stream& main = m.lanes.of(Lane::main);
+  if (!m.device.is_host()) main.read(std::as_writable_bytes(m.logits.span()), address);
+  main.synchronize();
+  return m.device.is_host() ? std::span(address.as<const float>(), count) : m.logits.span();
 }
 
 HostView Executor::features() { return impl_->result("features"); }

@@ -252,13 +252,13 @@ class TrainingRun {
     own.stop = stop_.requested();
     own.checkpoint = is_root() && job_.checkpoint_seconds > 0 && since_checkpoint_.seconds() >= job_.checkpoint_seconds;
     classes_in_flight_.push_back(distinct_labels(*batch));
-    noting_failure([&] { trainer_.enqueue(*batch, own); });
+    noting_failure(trainer_.steps() + trainer_.in_flight() + 1, [&] { trainer_.enqueue(*batch, own); });
     feed.keep_until(executor_.input_taken());
   }
 
   TrainedStep collect_step(const Feed& feed, Stopwatch& clock) {
     TrainedStep step;
-    noting_failure([&] { step = trainer_.collect(); });
+    noting_failure(trainer_.steps() + 1, [&] { step = trainer_.collect(); });
     const RunningTotals totals{.steps = 1,
                                .images = step.counted,
                                .top1 = step.top1,
@@ -284,12 +284,11 @@ class TrainingRun {
 
   /// The journal says why a run ended.
   template <typename Action>
-  void noting_failure(const Action& action) {
+  void noting_failure(int64_t step, const Action& action) {
     try {
       action();
     } catch (const Error& error) {
-      log_line(
-          {{"kind", "stop"}, {"time", unix_seconds()}, {"step", trainer_.steps() + 1}, {"reason", error.text().what}});
+      log_line({{"kind", "stop"}, {"time", unix_seconds()}, {"step", step}, {"reason", error.text().what}});
       throw;
     }
   }

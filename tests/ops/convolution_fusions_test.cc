@@ -439,7 +439,7 @@ TEST(ConvolutionFusions, AskWhetherTheBackendSupportsTheResult) {
 }
 
 TEST(ConvolutionFusions, AreFreeOfRacesAndNeedLessMemory) {
-  // Of the plain program's bytes. At full size they are 0.61, 0.60 and 0.84.
+  // Of the plain program's bytes.
   const std::map<std::string, double> shares = {
       {"inception-bn-21k", 0.62}, {"inception-bn-small", 0.59}, {"resnet-50", 0.84}};
   for (const std::string& name : kNetworks)

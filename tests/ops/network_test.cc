@@ -20,6 +20,7 @@
 
 #include "device/host.h"
 #include "ops/executor.h"
+#include "ops/lengths.h"
 #include "ops/machine.h"
 #include "ops/networks.h"
 #include "ops/trial.h"
@@ -66,17 +67,6 @@ std::unique_ptr<Executor> made(const Graph& graph, ExecutorOptions options, doub
   executor->write("weights", weights);
   executor->write("statistics", statistics);
   return executor;
-}
-
-double norm(std::span<const float> a) {
-  double sum = 0;
-  for (const float value : a) sum += static_cast<double>(value) * value;
-  return std::sqrt(sum);
-}
-double distance(std::span<const float> a, std::span<const float> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-  return std::sqrt(sum);
 }
 
 std::vector<float> copy_of(std::span<const float> values) { return {values.begin(), values.end()}; }

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/fused_reference.h"
+#include "ops/lengths.h"
 #include "ops/machine.h"
 #include "ops/networks.h"
 #include "ops/trial.h"
@@ -24,17 +25,6 @@ namespace packhorse {
 namespace {
 
 constexpr int64_t kBatch = 2;
-
-double norm(std::span<const float> a) {
-  double sum = 0;
-  for (const float value : a) sum += static_cast<double>(value) * value;
-  return std::sqrt(sum);
-}
-double distance(std::span<const float> a, std::span<const float> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-  return std::sqrt(sum);
-}
 
 // Weights of every sign: of four scales, two rise, one falls and one is 0. Each is moved by `wiggle`, up or down.
 void fill(const Graph& graph, std::span<float> weights, std::span<float> statistics, double wiggle) {
