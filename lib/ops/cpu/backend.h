@@ -1,6 +1,6 @@
 // The CPU backend: oneDNN computes convolutions and matrix products, our own kernels compute everything else.
 //
-// Rule: only primitive.h and the .cc files of this folder include dnnl.hpp.
+// Rule: only onednn.h includes dnnl.hpp.
 #pragma once
 
 #include <cstdint>

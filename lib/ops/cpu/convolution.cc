@@ -25,6 +25,8 @@ memory::desc channels_last(const Shape& shape, Dtype dtype) {
 memory::desc any_layout(const Geometry& g, memory::data_type type) { return {g.weights(), type, Tag::any}; }
 memory::desc plain_weights(const memory::dims& dims) { return {dims, memory::data_type::f32, Tag::oihw}; }
 
+memory::dims strides(const Geometry& g) { return {g.stride, g.stride}; }
+memory::dims padding_before(const Geometry& g) { return {g.pad, g.pad}; }
 // The padding behind the image may differ from that before it: what the last window needs.
 memory::dims padding_behind(const Geometry& g) {
   return {(g.dst.h - 1) * g.stride + g.kernel - g.src.h - g.pad, (g.dst.w - 1) * g.stride + g.kernel - g.src.w - g.pad};
@@ -76,12 +78,10 @@ bool needs_unpacking(const Convolutions::Weights& description, const Geometry& g
 const Convolutions::Forward& Convolutions::forward(const Geometry& g) {
   Known& known = known_[g.key()];
   if (!known.forward)
-    known.forward.emplace(
-        dnnl::convolution_forward::desc(training_ ? prop_kind::forward_training : prop_kind::forward_inference,
-                                        dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
-                                        any_layout(g, type_of(g.dtype)), channels_last(g.dst, g.dtype),
-                                        {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
-        user_scratchpad(), cpu_engine());
+    known.forward = describe<dnnl::convolution_forward>(
+        training_ ? prop_kind::forward_training : prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
+        channels_last(g.src, g.dtype), any_layout(g, type_of(g.dtype)), channels_last(g.dst, g.dtype), strides(g),
+        padding_before(g), padding_behind(g));
   return *known.forward;
 }
 
@@ -89,11 +89,9 @@ const Convolutions::Data& Convolutions::data(const Geometry& g) {
   const Forward& hint = forward(g);
   Known& known = known_[g.key()];
   if (!known.data)
-    known.data.emplace(
-        dnnl::convolution_backward_data::desc(dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
-                                              any_layout(g, type_of(g.dtype)), channels_last(g.dst, g.dtype),
-                                              {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
-        user_scratchpad(), cpu_engine(), hint);
+    known.data = describe_gradient<dnnl::convolution_backward_data>(
+        hint, dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype), any_layout(g, type_of(g.dtype)),
+        channels_last(g.dst, g.dtype), strides(g), padding_before(g), padding_behind(g));
   return *known.data;
 }
 
@@ -101,16 +99,14 @@ const Convolutions::Weights& Convolutions::weights(const Geometry& g) {
   const Forward& hint = forward(g);
   Known& known = known_[g.key()];
   if (!known.weights)
-    known.weights.emplace(
-        dnnl::convolution_backward_weights::desc(dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype),
-                                                 any_layout(g, memory::data_type::f32), channels_last(g.dst, g.dtype),
-                                                 {g.stride, g.stride}, {g.pad, g.pad}, padding_behind(g)),
-        user_scratchpad(), cpu_engine(), hint);
+    known.weights = describe_gradient<dnnl::convolution_backward_weights>(
+        hint, dnnl::algorithm::convolution_direct, channels_last(g.src, g.dtype), any_layout(g, memory::data_type::f32),
+        channels_last(g.dst, g.dtype), strides(g), padding_before(g), padding_behind(g));
   return *known.weights;
 }
 
 std::string Convolutions::name_of(const memory::desc& layout) {
-  if (layout == plain_weights(layout.dims())) return "";
+  if (layout == plain_weights(dims_of(layout))) return "";
   const auto found = std::find(layouts_.begin(), layouts_.end(), layout);
   const auto number = found - layouts_.begin();
   if (found == layouts_.end()) layouts_.push_back(layout);
@@ -219,7 +215,7 @@ Run bind_copy(Context& context, const Site& site) {
   const Value& dst = site.program().value(site.node().at("dst"));
   if (!dst.layout.empty()) {
     const memory::desc& layout = context.convolutions().layout(dst.layout);
-    const Bound bound = reorder(memory_at(plain_weights(layout.dims()), site.view("src").data),
+    const Bound bound = reorder(memory_at(plain_weights(dims_of(layout)), site.view("src").data),
                                 memory_at(layout, site.view("dst").data));
     return [bound](const StepCall&) { bound.run(); };
   }

@@ -50,17 +50,17 @@ struct Product {
       dst_role = "weight_grad";
     }
   }
-  dnnl::matmul::primitive_desc describe() const {
+  dnnl::matmul::primitive_desc description() const {
     const auto f32 = memory::data_type::f32;
     const memory::desc dst({a.rows, b.columns}, f32, Tag::ab);
     const memory::desc bias_desc = bias ? memory::desc({1, b.columns}, f32, Tag::ab) : memory::desc();
-    return {{a.desc(), b.desc(), bias_desc, dst}, user_scratchpad(), cpu_engine()};
+    return describe<dnnl::matmul>(a.desc(), b.desc(), bias_desc, dst);
   }
 };
 
 Run bind_product(const Site& site) {
   const Product product(site.program(), site.node());
-  const dnnl::matmul::primitive_desc description = product.describe();
+  const dnnl::matmul::primitive_desc description = product.description();
   std::vector<Bound::Argument> arguments = {
       {DNNL_ARG_SRC, memory_at(product.a.desc(), site.view(product.a_role).data)},
       {DNNL_ARG_WEIGHTS, memory_at(product.b.desc(), site.view(product.b_role).data)},
@@ -77,7 +77,7 @@ Run bind_product(const Site& site) {
 }  // namespace
 
 uint64_t fully_connected_workspace(Context& /*context*/, const Program& program, const Node& node) {
-  return Product(program, node).describe().scratchpad_desc().get_size();
+  return Product(program, node).description().scratchpad_desc().get_size();
 }
 
 Run bind_fully_connected(Context& /*context*/, const Site& site) { return bind_product(site); }

@@ -4,26 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include <oneapi/dnnl/dnnl.hpp>
-
-#include "tensor/types.h"
+#include "ops/cpu/onednn.h"
 
 namespace packhorse::cpu {
-
-inline const dnnl::engine& cpu_engine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
-
-inline dnnl::memory::data_type type_of(Dtype dtype) {
-  return dtype == Dtype::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
-}
-
-inline dnnl::primitive_attr user_scratchpad() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
 
 class Bound {
  public:
