@@ -40,7 +40,7 @@ int Descriptor::release() { return std::exchange(fd_, -1); }
 
 InputFile::InputFile(const fs::path& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (fd_.get() < 0) throw_errno("cannot open", path.string());
-  struct stat status {};
+  struct stat status = {};
   if (fstat(fd_.get(), &status) != 0) throw_errno("cannot get the size of", path.string());
   if (S_ISDIR(status.st_mode)) {
     errno = EISDIR;

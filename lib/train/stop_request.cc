@@ -24,7 +24,7 @@ void note_signal(int signal) {
 StopRequest::StopRequest() {
   stop_requested = 0;
   interrupted = 0;
-  struct sigaction action {};
+  struct sigaction action = {};
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;  // reads and writes in progress are restarted
   sigemptyset(&action.sa_mask);

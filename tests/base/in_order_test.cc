@@ -26,8 +26,8 @@ TEST(InOrder, ResultsAreInOrderAndItemsInFlightBounded) {
       });
   EXPECT_EQ(next, 500u);
   EXPECT_LE(most, 4 * kInFlightPerThread);
-  for_each_in_order(
-      0, 2, [](uint64_t i) { return i; }, [](uint64_t) { FAIL(); });
+  const auto number = [](uint64_t i) { return i; };
+  for_each_in_order(0, 2, number, [](uint64_t) { FAIL(); });
 }
 
 TEST(InOrder, AnErrorOnEitherSideReachesTheCaller) {

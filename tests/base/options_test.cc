@@ -164,11 +164,11 @@ TEST(Progress, EndsWithTheTotals) {
   EXPECT_NE(images.find("pack 1,200 of 1,200 images"), std::string::npos) << images;
   EXPECT_NE(images.find("images/s  in 0.0 s  all well"), std::string::npos) << images;
   testing::internal::CaptureStderr();
-  { Progress("verify", "bytes", 2'000'000).add(1'500'000); }
+  Progress("verify", "bytes", 2'000'000).add(1'500'000);
   const std::string bytes = testing::internal::GetCapturedStderr();
   EXPECT_NE(bytes.find("verify 1.5 MB of 2.0 MB"), std::string::npos) << bytes;
   testing::internal::CaptureStderr();
-  { Progress("list", "images", 0, true).add(3); }
+  Progress("list", "images", 0, true).add(3);
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "a silent Progress prints nothing";
 }
 

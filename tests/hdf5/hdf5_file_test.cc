@@ -152,7 +152,7 @@ TEST_F(Hdf5File, MisuseIsAnError) {
 }
 
 TEST_F(Hdf5File, WithoutCommitNoFileRemains) {
-  { Hdf5Writer(path_).write("a", std::vector<float>{1}, {1}); }
+  Hdf5Writer(path_).write("a", std::vector<float>{1}, {1});
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 

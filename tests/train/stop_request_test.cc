@@ -9,8 +9,7 @@ namespace {
 
 TEST(StopRequest, CatchesEachSignalAndRestoresTheHandlers) {
   for (const int signal : {SIGTERM, SIGUSR1, SIGINT}) {
-    struct sigaction before {
-    }, after{};
+    struct sigaction before = {}, after = {};
     sigaction(signal, nullptr, &before);
     {
       const StopRequest stop;
