@@ -173,6 +173,14 @@ test: deps deps-test
 	@$(MAKE) -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES)
 
+# Only the tests of the rooms: they need no stage.
+ROOM_TESTS := $(TEST_ROOMS:%=$(BUILD)/tests/%_test)
+.PHONY: test-rooms room-tests
+room-tests: $(ROOM_TESTS)
+test-rooms: deps deps-test
+	@$(MAKE) -j$(JOBS) room-tests
+	@tests/run $(ROOM_TESTS)
+
 # ---- The rest -------------------------------------------------------------------------------------------------------
 deps:       ; @tests/deps $(PACKAGES)
 deps-test:  ; @tests/deps $(TEST_PACKAGES)
@@ -199,6 +207,7 @@ campaign: deps deps-test
 	@tests/run $(TEST_BINARIES)
 	@tests/campaign/run.sh $(SIZE)
 	@$(MAKE) test-interop
+	@tests/elsewhere.sh
 	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")
 
 layers:
@@ -207,7 +216,7 @@ layers:
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
 SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/peers tests/*/*.sh .ci/run)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/peers tests/*.sh tests/*/*.sh .ci/run)
 lint: deps deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
@@ -252,6 +261,7 @@ define HELP
 make                 installs what is missing, then builds the stages: build/bin/packhorse-list, -pack, -train, ...
 make demo            runs the whole pipeline on real images, on this machine: list, pack, train, evaluate, export, predict
 make test            builds and runs the tests (a few minutes)
+make test-rooms      builds and runs the unit tests of lib/ only, without the stages
 make campaign        runs what is too long for that: random kills and damage, make test-interop; SIZE=N: N times as long
 make test-interop    checks against PyTorch and MXNet, in virtual environments of their own
 make same-as REV=... compares the results of this build with those of a git revision, to the last bit
