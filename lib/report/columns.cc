@@ -119,7 +119,7 @@ std::vector<Table> journal_tables(const std::vector<Json>& journal) {
   return tables;
 }
 
-const Table& table_of(const std::vector<Table>& tables, const std::string& name) {
+const Table& table_of(const std::vector<Table>& tables, std::string_view name) {
   static const Table kNone;
   const auto found = std::find_if(tables.begin(), tables.end(), [&](const Table& table) { return table.name == name; });
   return found == tables.end() ? kNone : *found;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -43,7 +44,7 @@ std::string unit_of(const std::string& name);
 std::vector<Table> journal_tables(const std::vector<Json>& journal);
 
 /// The table with this name, or an empty table.
-const Table& table_of(const std::vector<Table>& tables, const std::string& name);
+const Table& table_of(const std::vector<Table>& tables, std::string_view name);
 
 /// Writes each column as a dataset, with its unit as an attribute.
 void write_tables(Hdf5Writer& writer, const std::vector<Table>& tables);

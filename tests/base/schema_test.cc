@@ -1,5 +1,6 @@
 #include "base/schema.h"
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 

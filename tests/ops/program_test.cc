@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -70,10 +72,10 @@ TEST(Program, UnusedValuesGoAndTheOthersKeepTheirReaders) {
   EXPECT_EQ(text_of(program), text_of(chain()));
 }
 
-const Node& only(const Program& program, const NodeKind& kind, const std::string& name) {
+const Node& only(const Program& program, const NodeKind& kind, std::string_view name) {
   const auto found = std::find_if(program.nodes.begin(), program.nodes.end(),
                                   [&](const Node& node) { return node.is(kind) && node.name == name; });
-  if (found == program.nodes.end()) throw Error({"no such node", std::string(kind.name) + " " + name, ""});
+  if (found == program.nodes.end()) throw Error({"no such node", std::string(kind.name) + " " + std::string(name), ""});
   return *found;
 }
 
