@@ -8,8 +8,15 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
+# ---- The MPI: openmpi, or mpich in a build folder of its own --------------------------------------------------------
+MPI ?= openmpi
+$(if $(filter openmpi mpich,$(MPI)),,$(error MPI=$(MPI) is not known: use openmpi or mpich))
+MPIRUN       := $(notdir $(or $(shell command -v mpirun.$(MPI)),mpirun))
+MPI_PC       := $(if $(filter mpich,$(MPI)),mpich,ompi)
+MPI_PACKAGES := $(if $(filter mpich,$(MPI)),mpich libmpich-dev,openmpi-bin libopenmpi-dev)
+
 # ---- Packages (Debian's names; README.md says why each is there) -----------------------------------------------
-PACKAGES := openmpi-bin libopenmpi-dev libjpeg62-turbo-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
+PACKAGES := $(MPI_PACKAGES) libjpeg62-turbo-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
             libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
             wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
 TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
@@ -53,8 +60,8 @@ USES_train      := step checkpoint ops comm feed classes net metrics record mani
 
 # A vendor's headers have one home each, and a stage links only what its rooms need.
 HDF5_INCLUDE := /usr/include/hdf5/serial
-MPI_CFLAGS    = -DOMPI_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi 2>/dev/null))
-MPI_LIBS      = $(shell pkg-config --libs ompi 2>/dev/null || echo -lmpi)
+MPI_CFLAGS    = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI_PC) 2>/dev/null))
+MPI_LIBS      = $(shell pkg-config --libs $(MPI_PC) 2>/dev/null || echo -lmpi)
 LIBS_base    := -lfmt
 LIBS_image   := -ljpeg -lpng
 LIBS_ranks    = $(MPI_LIBS)
@@ -83,7 +90,7 @@ TOOLS := demo-data
 STAGE_demo-data := demo
 
 # ---- How things are compiled ----------------------------------------------------------------------------------------
-BUILD    := build
+BUILD    := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))
 CXX      ?= g++
 OPTIMISE ?= -O2
 CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib
@@ -132,10 +139,14 @@ $(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call archives
 endef
 $(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
-# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster and same_as ---------------------
+# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster, same_as and mpi ----------------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
 TEST_RUNS  := $(foreach t,pipeline faults cluster same_as,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
-TEST_BINARIES := $(TEST_ROOMS:%=$(BUILD)/tests/%_test) $(TEST_RUNS:%=$(BUILD)/tests/%_test)
+# What an MPI can break: the ranks, what they send each other, and how they are started.
+TEST_MPI   := ranks comm mpi
+# With another MPI than the usual one, only that.
+TESTS      := $(if $(filter openmpi,$(MPI)),$(TEST_ROOMS) $(TEST_RUNS) mpi,$(TEST_MPI))
+TEST_BINARIES := $(TESTS:%=$(BUILD)/tests/%_test)
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
 # What the helpers in tests/support need in addition to a test's own room.
 TESTS_NEED := demo classes record image base
@@ -148,9 +159,12 @@ $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))
+$(eval $(call test_rules,mpi,pack))
+$(BUILD)/tests/mpi_test: | $(patsubst %,$(BUILD)/bin/packhorse-%,list pack verify)
 $(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
+$(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_BUILD='"$(BUILD)"' -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
 
 # What compares the files of two builds: `make same-as REV=...` and its own test use it.
 $(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call archives,hdf5 metrics)
@@ -170,7 +184,7 @@ $(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call ar
 unit-tests: $(TEST_BINARIES)
 
 test: deps deps-test
-	@$(MAKE) -j$(JOBS) stages unit-tests
+	@$(MAKE) -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
 	@tests/run $(TEST_BINARIES)
 
 # Only the tests of the rooms: they need no stage.
@@ -262,6 +276,7 @@ make                 installs what is missing, then builds the stages: build/bin
 make demo            runs the whole pipeline on real images, on this machine: list, pack, train, evaluate, export, predict
 make test            builds and runs the tests (a few minutes)
 make test-rooms      builds and runs the unit tests of lib/ only, without the stages
+make test MPI=mpich  with MPICH, in build/mpich: ranks, what they send each other, and a pack by several
 make campaign        runs what is too long for that: random kills and damage, make test-interop; SIZE=N: N times as long
 make test-interop    checks against PyTorch and MXNet, in virtual environments of their own
 make same-as REV=... compares the results of this build with those of a git revision, to the last bit

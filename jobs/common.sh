@@ -79,11 +79,16 @@ set_launcher() {
   command -v mpirun >/dev/null || fail "mpirun is not in PATH (load the site's MPI module, or set PACKHORSE_LAUNCHER)"
   # With one rank for each socket, each rank stays close to the memory of its socket. With any other number, the ranks
   # share the cores among themselves.
-  if [ "$sockets" -gt 1 ] && [ "$ranks" -eq $((nodes * sockets)) ]; then
-    launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket)
-  else
-    launcher=(mpirun -np "$ranks" --map-by "ppr:$(((ranks + nodes - 1) / nodes)):node" --bind-to none --oversubscribe)
-  fi
+  local a_node=$(((ranks + nodes - 1) / nodes)) version
+  local a_socket=$((sockets > 1 && ranks == nodes * sockets))
+  version=$(mpirun --version 2>&1) || true
+  case $version/$a_socket in
+    *"Open MPI"*/1) launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket) ;;
+    *"Open MPI"*/0) launcher=(mpirun -np "$ranks" --map-by "ppr:$a_node:node" --bind-to none --oversubscribe) ;;
+    # Hydra: MPICH, and what descends from it
+    */1) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to socket) ;;
+    */0) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to none) ;;
+  esac
 }
 set_launcher
 

@@ -1,11 +1,17 @@
 #include "ranks/world.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <optional>
+#include <sstream>
+#include <string_view>
 #include <thread>
 
+#include <fmt/core.h>
 #include <mpi.h>
 
 #include "base/error.h"
@@ -16,16 +22,90 @@
 namespace packhorse {
 namespace {
 
-/// True if a launcher started this process: mpirun sets the size, srun with PMIx sets the rank.
-bool launched() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr; }
+static_assert(MPI_VERSION > 3 || (MPI_VERSION == 3 && MPI_SUBVERSION >= 1), "packhorse needs MPI 3.1 or newer");
+
+/// The value of a variable of the environment, or -1 without it.
+int number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? -1 : std::atoi(text);
+}
+
+/// Who started this process, among how many, and which of them it is.
+struct Launch {
+  const char* launcher = "";
+  int size = 0;  ///< 0: no launcher, or one that does not say
+  int rank = 0;
+
+  Launch(const char* name, const char* size_variable, const char* rank_variable)
+      : launcher(name), size(std::max(0, number_of(size_variable))), rank(std::max(0, number_of(rank_variable))) {}
+};
+
+/// What the environment says. Launchers start each other: mpirun starts its daemons with srun, a daemon for each node,
+/// so srun counts only where no mpirun does.
+Launch launch() {
+  const Launch openmpi("OpenMPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK");
+  const Launch pmi("a launcher that speaks PMI (MPICH's mpirun, srun --mpi=pmi2)", "PMI_SIZE", "PMI_RANK");
+  if (openmpi.size == 0 && pmi.size == 0) return {"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"};
+  return openmpi.size >= pmi.size ? openmpi : pmi;
+}
+
+/// True if this process may be one of several: a launcher says so, or gave it a rank of PMIx (srun --mpi=pmix).
+bool launched() {
+  return number_of("OMPI_COMM_WORLD_SIZE") > 0 || number_of("PMI_SIZE") > 0 || number_of("PMIX_RANK") >= 0 ||
+         launch().size > 1;
+}
+
+/// Between the start of MPI and its end.
+bool mpi_runs() {
+  int started = 0, ended = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&ended);
+  return started != 0 && ended == 0;
+}
+
+Error failed(const char* what, const std::string& reason) {
+  return Error({fmt::format("{} failed ({})", what, reason), "MPI",
+                "see the messages of MPI and of the launcher: a rank may have died, or ranks cannot reach each other"});
+}
 
 void check(int code, const char* what) {
   if (code == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "";
+  std::string reason = fmt::format("MPI's error {}", code);
+  if (mpi_runs()) {
+    std::array<char, MPI_MAX_ERROR_STRING> chars{};
+    int length = 0;
+    if (MPI_Error_string(code, chars.data(), &length) == MPI_SUCCESS) reason.assign(chars.data(), length);
+  }
+  throw failed(what, reason);
+}
+
+/// "Open MPI v4.1.4", "MPICH Version: 4.0.2": the first words of what the library says of itself.
+std::string library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> chars{};
   int length = 0;
-  MPI_Error_string(code, text, &length);
-  throw Error(
-      {std::string(what) + " failed (" + text + ")", "MPI", "see the launcher's message: a rank may have died"});
+  check(MPI_Get_library_version(chars.data(), &length), "MPI_Get_library_version");
+  std::istringstream words(
+      std::string(chars.data(), length).substr(0, std::string_view(chars.data()).find_first_of(",\n")));
+  std::string text;
+  for (std::string word; words >> word;) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+// By the standard, an error before an error handler can be set is fatal. OpenMPI 5 takes one from the environment;
+// MPICH calls exit(), so a word of ours is possible; OpenMPI 4 leaves by _exit(), with a message of its own.
+void start_mpi() {
+  static bool starting = false;
+  setenv("OMPI_MCA_mpi_initial_errhandler", "mpi_errors_return", 0);
+  std::atexit([] {
+    if (starting) log_error(failed("MPI_Init_thread", "it ended this process").what());
+  });
+  int provided = MPI_THREAD_SINGLE;
+  starting = true;
+  const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
+  starting = false;
+  check(code, "MPI_Init_thread");
+  if (provided < MPI_THREAD_SERIALIZED)
+    throw Error({"this MPI library does not support MPI_THREAD_SERIALIZED", library(), "use another build of MPI"});
 }
 
 int count_of(size_t size) {
@@ -48,18 +128,23 @@ struct World::Communicator {
 
 World::World() {
   if (!launched()) return;
-  int provided = MPI_THREAD_SINGLE;
-  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  const Launch from = launch();
+  set_log_rank(from.rank, from.size);  // until MPI says it: its start can fail
+  start_mpi();
   mpi_ = true;
-  if (provided < MPI_THREAD_SERIALIZED)
-    throw Error({"this MPI library does not support MPI_THREAD_SERIALIZED", "MPI", ""});
-  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  check(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  // Each process would do the whole work, and all of them would write the same files.
+  if (size_ == 1 && from.size > 1)
+    throw Error({fmt::format("{} processes were started, but each believes that it is alone", from.size),
+                 fmt::format("started by {}, built with {}", from.launcher, library()),
+                 "start them with the mpirun of the MPI that they were built with, or with a --mpi that it understands "
+                 "(srun --mpi=list)"});
   MPI_Comm local = MPI_COMM_NULL;
   check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
-  MPI_Comm_size(local, &local_size_);
-  MPI_Comm_free(&local);
+  check(MPI_Comm_size(local, &local_size_), "MPI_Comm_size");
+  check(MPI_Comm_free(&local), "MPI_Comm_free");
   flags_ = std::make_unique<Communicator>();
   set_log_rank(rank_, size_);
 }
@@ -143,26 +228,27 @@ World::Request World::start_any(std::span<uint8_t> flags) {
 
 void World::abort(int exit_code) {
   std::fflush(nullptr);
-  if (mpi_) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (mpi_runs()) MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }
 
 int run_ranked_stage(const std::function<int(World&)>& body) {
-  World world;
+  std::optional<World> world;
   const auto guarded = [&]() -> int {
     try {
-      return body(world);
+      world.emplace();
+      return body(*world);
     } catch (const Answered&) {
       return kExitOk;
     } catch (...) {
       // If every rank fails, rank 0 reports the error: the others wait until its abort ends them.
-      if (world.rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+      if ((world ? world->rank() : launch().rank) > 0) std::this_thread::sleep_for(std::chrono::seconds(1));
       throw;
     }
   };
   const int code = run_stage(guarded);
   // All ranks agree on kExitAgain; any other failure may be this rank's alone, and the others would wait forever.
-  if (code != kExitOk && code != kExitAgain && world.size() > 1) world.abort(code);
+  if (code != kExitOk && code != kExitAgain && (!world || world->size() > 1)) World::abort(code);
   return code;
 }
 

@@ -1,6 +1,7 @@
 // The processes of one job: rank, size, and the communication between them. No other code includes mpi.h.
 //
 // Rule: one process without a launcher is a world of size 1 and does not start MPI. A rank that fails ends the job.
+// Nothing newer than MPI 3.1 is used: OpenMPI and MPICH, and what descends from them, will do.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,9 @@ namespace packhorse {
 
 class World {
  public:
-  /// Joins the job that mpirun or srun started (at least MPI_THREAD_SERIALIZED), or is a world of size 1.
+  /// Joins the job that mpirun or srun started (at least MPI_THREAD_SERIALIZED), or is a world of size 1. Throws an
+  /// Error if MPI does not start, or if several processes were started and MPI does not know of the others: those of
+  /// one MPI's launcher and another's library. Then MPI may run, and abort() must end the process.
   World();
   ~World();
   World(const World&) = delete;
@@ -55,8 +58,8 @@ class World {
   /// may start them elsewhere between its sums: they have a communicator of their own.
   Request start_any(std::span<uint8_t> flags);
 
-  /// Ends every rank of the job, now.
-  [[noreturn]] void abort(int exit_code);
+  /// Ends every rank of the job, now; before MPI runs, this process.
+  [[noreturn]] static void abort(int exit_code);
 
  private:
   struct Communicator;
@@ -66,8 +69,8 @@ class World {
   std::unique_ptr<Communicator> flags_;  // of start_any(); all else travels over MPI_COMM_WORLD
 };
 
-/// run_stage() for a stage of many ranks: messages name the rank; a rank that fails ends the whole job with its exit
-/// code; a failure that all ranks share is printed once.
+/// run_stage() for a stage of many ranks: messages name the rank; a rank that fails, also while MPI starts, ends the
+/// whole job with its exit code; a failure that all ranks share is printed once.
 int run_ranked_stage(const std::function<int(World&)>& body);
 
 }  // namespace packhorse

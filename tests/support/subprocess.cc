@@ -98,24 +98,30 @@ RunResult run_shell(const std::string& script, const RunOptions& options) {
 }
 
 fs::path source_path(const std::string& name) { return fs::path(PACKHORSE_ROOT) / name; }
-fs::path built_executable(const std::string& name) { return source_path("build/bin") / name; }
+fs::path built_executable(const std::string& name) { return source_path(PACKHORSE_BUILD) / "bin" / name; }
+
+std::string mpirun() { return PACKHORSE_MPIRUN; }
+
+std::vector<std::string> launcher(int ranks) {
+  const std::string count = std::to_string(ranks);
+  if (std::string(PACKHORSE_MPI) != "openmpi") return {mpirun(), "-np", count};
+  // To run as root (for example in a container), OpenMPI needs two variables; the tests use more ranks than cores on
+  // purpose; and PMIx's shared-memory store is disabled, as in the job files.
+  return {"env",
+          "OMPI_ALLOW_RUN_AS_ROOT=1",
+          "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "PMIX_MCA_gds=hash",
+          mpirun(),
+          "--oversubscribe",
+          "--bind-to",
+          "none",
+          "-np",
+          count};
+}
 
 std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments, int ranks) {
   std::vector<std::string> command;
-  if (ranks > 0) {
-    // To run as root (for example in a container), OpenMPI needs two variables; the tests use more ranks than cores on
-    // purpose; and PMIx's shared-memory store is disabled, as in the job files.
-    command = {"env",
-               "OMPI_ALLOW_RUN_AS_ROOT=1",
-               "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-               "PMIX_MCA_gds=hash",
-               "mpirun",
-               "--oversubscribe",
-               "--bind-to",
-               "none",
-               "-np",
-               std::to_string(ranks)};
-  }
+  if (ranks > 0) command = launcher(ranks);
   command.push_back(built_executable("packhorse-" + name).string());
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
@@ -126,13 +132,14 @@ RunResult run_stage_command(const std::string& name, const std::vector<std::stri
   return run_command(stage_command(name, arguments, ranks), options);
 }
 
-RunResult run_ranked_test(const std::string& filter, int ranks) {
+RunResult run_ranked_test(const std::string& filter, int ranks, const std::map<std::string, std::string>& env) {
+  std::vector<std::string> command = launcher(ranks);
+  command.insert(command.end(), {fs::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests",
+                                 "--gtest_filter=" + filter});
   RunOptions options;
+  options.env = env;
   options.timeout_s = 120;
-  return run_command(
-      {"mpirun", "--oversubscribe", "--bind-to", "none", "--allow-run-as-root", "-n", std::to_string(ranks),
-       fs::read_symlink("/proc/self/exe").string(), "--gtest_also_run_disabled_tests", "--gtest_filter=" + filter},
-      options);
+  return run_command(command, options);
 }
 
 }  // namespace packhorse::test

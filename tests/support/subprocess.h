@@ -60,9 +60,13 @@ RunResult run_command(const std::vector<std::string>& command, const RunOptions&
 /// `bash -c script`.
 RunResult run_shell(const std::string& script, const RunOptions& options = {});
 
-/// A file of the source tree ("jobs/pack.sbatch"), and an executable of the build ("packhorse-pack").
+/// A file of the source tree ("jobs/pack.sbatch"), and an executable of this build ("packhorse-pack").
 std::filesystem::path source_path(const std::string& name);
 std::filesystem::path built_executable(const std::string& name);
+
+/// The mpirun of the MPI of this build, and what starts so many ranks with it: the first words of a command.
+std::string mpirun();
+std::vector<std::string> launcher(int ranks);
 
 /// `packhorse-NAME arguments...`, under mpirun if ranks > 0.
 std::vector<std::string> stage_command(const std::string& name, const std::vector<std::string>& arguments,
@@ -73,6 +77,6 @@ RunResult run_stage_command(const std::string& name, const std::vector<std::stri
                             const RunOptions& options = {});
 
 /// Runs this test binary under mpirun: the disabled tests that `filter` names, on each of `ranks` ranks.
-RunResult run_ranked_test(const std::string& filter, int ranks);
+RunResult run_ranked_test(const std::string& filter, int ranks, const std::map<std::string, std::string>& env = {});
 
 }  // namespace packhorse::test
