@@ -200,14 +200,17 @@ class TwoNodes {
   TwoNodes() {
     const RunResult up = run_command({source_path("slurm/up").string(), folder_.path().string(), "2"});
     if (up.exit_code != 0) throw std::runtime_error("slurm/up failed\n" + up.all());
+    use_ = up.out;
   }
   ~TwoNodes() { run_command({source_path("slurm/down").string(), folder_.path().string()}); }
   TwoNodes(const TwoNodes&) = delete;
   TwoNodes& operator=(const TwoNodes&) = delete;
-  std::string conf() const { return (folder_ / "etc/slurm.conf").string(); }
+  /// Lines of shell after which sbatch and srun use this cluster.
+  const std::string& use() const { return use_; }
 
  private:
   TempDir folder_;
+  std::string use_;
 };
 
 TEST_F(Cluster, TwoNodesPackTheSameShardsWithMpirunAndSrun) {
@@ -217,8 +220,8 @@ TEST_F(Cluster, TwoNodesPackTheSameShardsWithMpirunAndSrun) {
   const TwoNodes cluster;
   for (const std::string launcher : {"", "srun --mpi=pmix"}) {
     fs::remove_all(project_ / "runs/nodes/pack");
-    const RunResult job = project_.shell("sbatch --wait --nodes=2 --ntasks=2 jobs/pack.sbatch " + file,
-                                         {{"SLURM_CONF", cluster.conf()}, {"PACKHORSE_LAUNCHER", launcher}});
+    const RunResult job = project_.shell(cluster.use() + "sbatch --wait --nodes=2 --ntasks=2 jobs/pack.sbatch " + file,
+                                         {{"PACKHORSE_LAUNCHER", launcher}});
     ASSERT_EQ(job.exit_code, 0) << job.all() << logs();
     EXPECT_EQ(project_.manifest("nodes", "pack").ranks, 2);
     EXPECT_TRUE(alone == contents_of(project_.manifest("nodes", "pack"), kShardRoles)) << launcher;
