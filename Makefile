@@ -94,6 +94,8 @@ BUILD    := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))
 CXX      ?= g++
 OPTIMISE ?= -O2
 CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib
+# The product does not tell where it was built, and is the same wherever that was.
+CXXFLAGS += '-ffile-prefix-map=$(CURDIR)=.'
 JOBS     ?= $(shell nproc)
 
 # closure of "uses": a room, then everything below it, each after what needs it
@@ -106,7 +108,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install gpu-check help clean deps deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@$(MAKE) -j$(JOBS) stages
 
@@ -230,7 +232,7 @@ layers:
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
 SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/peers tests/*.sh tests/*/*.sh .ci/run)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
 lint: deps deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
@@ -248,17 +250,32 @@ $(BUILD)/lint/%.tidy: %.cc .clang-tidy
 $(BUILD)/lint/tests/%.tidy: LINT_CHECKS = --checks=-clang-analyzer-*
 LINT_FLAGS = -Itests -DPACKHORSE_ROOT='""'
 
-# PREFIX/bin has the stages, PREFIX/share/packhorse what to run and on which data; the job files find the stages.
+# PREFIX/bin has the executables. PREFIX/share/packhorse has what to run, on what and on which data, in the folders that
+# this tree has them in. No file there holds PREFIX, so the whole can be moved; runs/ goes to the user's own folder.
 PREFIX ?= /usr/local
+INSTALLED := $(DESTDIR)$(PREFIX)
+EXECUTABLES := $(STAGE_BINARIES) $(TOOL_BINARIES)
+SHARED := $(wildcard jobs/*.sbatch jobs/*.sh slurm/*.example slurm/*.md jobs/*.md $(addprefix data_manifests/*.,json tsv md))
+DOCUMENTS := README.md CHANGELOG.md VERSION LICENSE
+# The umask of whoever installs must not keep the others out.
 install: all
-	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/packhorse/jobs \
-	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests $(DESTDIR)$(PREFIX)/share/doc/packhorse
-	@install -m 755 $(STAGE_BINARIES) $(TOOL_BINARIES) $(DESTDIR)$(PREFIX)/bin
-	@install -m 755 $(filter-out jobs/demo.sh,$(wildcard jobs/*.sbatch jobs/*.sh)) $(DESTDIR)$(PREFIX)/share/packhorse/jobs
-	@install -m 644 $(wildcard data_manifests/*.json data_manifests/*.tsv data_manifests/README.md) \
-	  $(DESTDIR)$(PREFIX)/share/packhorse/data_manifests
-	@install -m 644 README.md CHANGELOG.md VERSION LICENSE $(DESTDIR)$(PREFIX)/share/doc/packhorse
-	@echo "installed in $(DESTDIR)$(PREFIX): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
+	@umask 022 && for file in $(EXECUTABLES); do install -D -m 755 $$file "$(INSTALLED)/bin/$${file##*/}" || exit; done
+	@umask 022 && for file in $(SHARED); do \
+	  mode=644; [ ! -x $$file ] || mode=755; install -D -m $$mode $$file "$(INSTALLED)/share/packhorse/$$file" || exit; done
+	@umask 022 && for file in $(DOCUMENTS); do install -D -m 644 $$file "$(INSTALLED)/share/doc/packhorse/$$file" || exit; done
+	@echo "installed in $(INSTALLED): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
+
+# The executables are asked for their libraries, so no list of packages can be out of date. They start the programs and
+# read the file.
+run-packages:
+	@$(MAKE) -s stages >&2 && tests/owners $(EXECUTABLES) "$$(command -v mpirun)" "$$(command -v gnuplot)" \
+	  /usr/share/wordnet/data.noun
+
+# Removes what install copies, and the folders that are then empty.
+uninstall:
+	@cd "$(INSTALLED)/" && rm -f $(addprefix bin/,$(notdir $(EXECUTABLES))) $(SHARED:%=share/packhorse/%) \
+	  $(DOCUMENTS:%=share/doc/packhorse/%) && find share/packhorse share/doc/packhorse -type d -empty -delete
+	@echo "removed from $(INSTALLED)"
 
 # The GPU backend is not built yet: its seam is there (lib/device, lib/comm, the list of backends in lib/ops).
 gpu-check:
@@ -283,7 +300,9 @@ make same-as REV=... compares the results of this build with those of a git revi
 make bench           measures speed, next to the same work done by other tools
 make lint            checks style, clang-tidy, shellcheck, and the order of the shelves
 make layers          checks only the last: each room includes lower shelves only
-make install         installs the stages and job files under PREFIX=/usr/local (and DESTDIR)
+make install         installs the stages and job files under PREFIX=/usr/local (and DESTDIR); the tree can be moved
+make uninstall       removes them from there
+make run-packages    prints the packages that a machine needs that only runs what is installed
 make deps            installs only what is missing (Debian packages; without root it prints the command)
 make gpu-check       says what would be checked on a GPU
 make clean           removes build/

@@ -21,13 +21,15 @@ project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # the executables are in PREFIX/bin.
 find_executables() {
   local place
-  for place in "${PACKHORSE_BIN:-}" "$project/build/bin" "$project/../../bin"; do
+  for place in "${PACKHORSE_BIN:-$project/build/bin}" "${PACKHORSE_BIN:-$project/../../bin}"; do
     if [ -x "$place/packhorse-list" ]; then
       (cd "$place" && pwd -P)
       return
     fi
   done
-  fail "packhorse's executables are neither in $project/build/bin nor in PACKHORSE_BIN; run 'make' first"
+  [ -z "${PACKHORSE_BIN:-}" ] || fail "packhorse's executables are not in PACKHORSE_BIN ($PACKHORSE_BIN)"
+  fail "packhorse's executables are neither in $project/build/bin (run 'make') nor in $(realpath -m "$project/../../bin");" \
+    "name their folder in PACKHORSE_BIN"
 }
 bin=$(find_executables)
 

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Runs the whole pipeline on real images, on this machine. `make demo` starts it. It uses the job files in the way of
-# every user without SLURM, with two MPI ranks, and prints a table at the end.
-#   PACKHORSE_DEMO_DIR    folder for the images (build/demo-data)
+# Runs the whole pipeline on real images, on this machine, in runs/demo below the current folder. `make demo` starts it;
+# after `make install` it shows that the installation works. It uses the job files in the way of every user without
+# SLURM, with two MPI ranks, and prints a table at the end.
+#   PACKHORSE_DEMO_DIR    folder for the images (runs/demo-data)
 #   PACKHORSE_RANKS       number of MPI ranks (2)
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 export PACKHORSE_RANKS=${PACKHORSE_RANKS:-2}
 # shellcheck source=jobs/common.sh
 . "$jobs/common.sh"
-cd "$project"
 
-DEMO_DATA=$(realpath -m "${PACKHORSE_DEMO_DIR:-build/demo-data}")
+DEMO_DATA=$(realpath -m "${PACKHORSE_DEMO_DIR:-runs/demo-data}")
 export DEMO_DATA
 run=runs/demo
 log=$run/logs
@@ -30,7 +30,7 @@ step() {
 }
 
 step data "$bin/packhorse-demo-data" "$DEMO_DATA"
-step pack bash "$jobs/pack.sbatch" data_manifests/demo.json
+step pack bash "$jobs/pack.sbatch" "$project/data_manifests/demo.json"
 step train bash "$jobs/train.sbatch" $run/pack/manifest.json
 mkdir "$run/images"
 tar -C "$run/images" -xf "$DEMO_DATA/validation.tar" FashionMNIST_val_0000000{1,2,3}.JPEG

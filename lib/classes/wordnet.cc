@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <string_view>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -29,10 +31,19 @@ unsigned number(std::string_view text, int base) {
 
 }  // namespace
 
+std::filesystem::path wordnet_nouns() {
+  if (const char* folder = std::getenv("WNSEARCHDIR")) return std::filesystem::path(folder) / "data.noun";
+  std::error_code unknown;
+  const auto executable = std::filesystem::read_symlink("/proc/self/exe", unknown);
+  auto installed = executable.parent_path().parent_path() / "share/wordnet/data.noun";
+  return !unknown && std::filesystem::exists(installed, unknown) ? installed : "/usr/share/wordnet/data.noun";
+}
+
 WordNet::WordNet(const std::filesystem::path& nouns) : text_(read_text(nouns)) {
   if (!find("n00001740")) {
-    throw DamageError({"not the nouns of WordNet 3.0: 'entity' is not at its offset", nouns.string(),
-                       "install Debian's package wordnet-base, or give the data.noun of WordNet 3.0"});
+    throw DamageError(
+        {"not the nouns of WordNet 3.0: 'entity' is not at its offset", nouns.string(),
+         "install Debian's package wordnet-base, or name the folder of WordNet 3.0's data.noun in WNSEARCHDIR"});
   }
 }
 

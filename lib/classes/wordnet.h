@@ -12,8 +12,9 @@
 
 namespace packhorse {
 
-/// The path in Debian's package wordnet-base.
-inline constexpr const char* kWordNetNouns = "/usr/share/wordnet/data.noun";
+/// Where `data.noun` is: in the folder that WordNet's own variable WNSEARCHDIR names; else in share/wordnet of the prefix
+/// that the executable is installed in, if it is there; else where Debian's package wordnet-base has it.
+std::filesystem::path wordnet_nouns();
 
 struct Synset {
   std::string names;                   ///< its words, comma-separated: "tench, Tinca tinca"
@@ -23,7 +24,7 @@ struct Synset {
 class WordNet {
  public:
   /// Reads all of `data.noun` (16 MB); throws if the file is missing or is something else.
-  explicit WordNet(const std::filesystem::path& nouns = kWordNetNouns);
+  explicit WordNet(const std::filesystem::path& nouns = wordnet_nouns());
 
   /// Whether the text has the form of an id: 'n' and eight digits.
   static bool is_id(const std::string& text);

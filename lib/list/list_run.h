@@ -12,7 +12,7 @@
 namespace packhorse {
 
 struct ListSettings {
-  std::string train_source, validation_source, ground_truth, classes, wordnet = kWordNetNouns;
+  std::string train_source, validation_source, ground_truth, classes, wordnet = wordnet_nouns().string();
   ValidationSplit split;
   uint64_t seed = 1;
 

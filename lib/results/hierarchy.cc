@@ -31,7 +31,7 @@ class Kinship {
 }  // namespace
 
 double hierarchical_accuracy(const AccuracyCounters& counters, const ClassTable& table) {
-  if (counters.images() == 0 || !std::filesystem::exists(kWordNetNouns)) return -1;
+  if (counters.images() == 0 || !std::filesystem::exists(wordnet_nouns())) return -1;
   for (size_t label = 0; label < table.size(); ++label) {
     if (!WordNet::is_id(table[label].id)) return -1;
   }

@@ -1,6 +1,8 @@
 #include "classes/wordnet.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 
 #include <gtest/gtest.h>
 
@@ -58,6 +60,15 @@ TEST(WordNet, InstancesCountAsKinds) {
   const auto mars = wordnet().find("n09352849");  // the planet, an instance
   ASSERT_TRUE(mars);
   EXPECT_FALSE(mars->hypernyms.empty());
+}
+
+TEST(WordNet, IsWhereItsOwnVariableSays) {
+  const std::filesystem::path usual = wordnet_nouns();
+  ASSERT_EQ(setenv("WNSEARCHDIR", "/data/word net", 1), 0);
+  const std::filesystem::path named = wordnet_nouns();
+  unsetenv("WNSEARCHDIR");
+  EXPECT_EQ(named, "/data/word net/data.noun");
+  EXPECT_TRUE(std::filesystem::exists(usual)) << usual;
 }
 
 TEST(WordNet, RefusesAnotherFile) {

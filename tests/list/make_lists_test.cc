@@ -24,7 +24,7 @@ void put(const fs::path& path, const std::string& content) {
 ListPlan plan_for(const fs::path& train) {
   ListPlan plan;
   plan.train_source = train;
-  plan.wordnet = kWordNetNouns;
+  plan.wordnet = wordnet_nouns();
   return plan;
 }
 
