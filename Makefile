@@ -255,14 +255,16 @@ LINT_FLAGS = -Itests -DPACKHORSE_ROOT='""'
 PREFIX ?= /usr/local
 INSTALLED := $(DESTDIR)$(PREFIX)
 EXECUTABLES := $(STAGE_BINARIES) $(TOOL_BINARIES)
-SHARED := $(wildcard jobs/*.sbatch jobs/*.sh slurm/*.example slurm/*.md jobs/*.md $(addprefix data_manifests/*.,json tsv md))
-DOCUMENTS := README.md CHANGELOG.md VERSION LICENSE
-# The umask of whoever installs must not keep the others out.
+JOB_FILES   := $(wildcard jobs/*.sbatch jobs/*.sh)
+TEXTS       := jobs/README.md $(wildcard slurm/*.md slurm/*.example $(addprefix data_manifests/*.,json tsv md))
+DOCUMENTS   := README.md CHANGELOG.md VERSION LICENSE
+# copy(MODE,FOLDER,FILES): folders get mode 755, whatever the umask
+copy = install -D -m $(1) -t "$(INSTALLED)/$(2)" $(3)
 install: all
-	@umask 022 && for file in $(EXECUTABLES); do install -D -m 755 $$file "$(INSTALLED)/bin/$${file##*/}" || exit; done
-	@umask 022 && for file in $(SHARED); do \
-	  mode=644; [ ! -x $$file ] || mode=755; install -D -m $$mode $$file "$(INSTALLED)/share/packhorse/$$file" || exit; done
-	@umask 022 && for file in $(DOCUMENTS); do install -D -m 644 $$file "$(INSTALLED)/share/doc/packhorse/$$file" || exit; done
+	@$(call copy,755,bin,$(EXECUTABLES))
+	@$(call copy,755,share/packhorse/jobs,$(JOB_FILES))
+	@$(foreach folder,jobs slurm data_manifests,$(call copy,644,share/packhorse/$(folder),$(filter $(folder)/%,$(TEXTS))) &&) true
+	@$(call copy,644,share/doc/packhorse,$(DOCUMENTS))
 	@echo "installed in $(INSTALLED): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
 
 # The executables are asked for their libraries, so no list of packages can be out of date. They start the programs and
@@ -273,8 +275,8 @@ run-packages:
 
 # Removes what install copies, and the folders that are then empty.
 uninstall:
-	@cd "$(INSTALLED)/" && rm -f $(addprefix bin/,$(notdir $(EXECUTABLES))) $(SHARED:%=share/packhorse/%) \
-	  $(DOCUMENTS:%=share/doc/packhorse/%) && find share/packhorse share/doc/packhorse -type d -empty -delete
+	@cd "$(INSTALLED)/" && rm -f $(addprefix bin/,$(notdir $(EXECUTABLES))) $(DOCUMENTS:%=share/doc/packhorse/%) \
+	  $(addprefix share/packhorse/,$(JOB_FILES) $(TEXTS)) && find share/packhorse share/doc/packhorse -type d -empty -delete
 	@echo "removed from $(INSTALLED)"
 
 # The GPU backend is not built yet: its seam is there (lib/device, lib/comm, the list of backends in lib/ops).

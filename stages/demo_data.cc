@@ -17,8 +17,8 @@ constexpr const char* kAbout =
     "Converts Fashion-MNIST to the form of the ImageNet release: train.tar (a tar of class tars), validation.tar and "
     "validation_ground_truth.txt.";
 constexpr const char* kExample =
-    "  packhorse-demo-data build/demo-data\n"
-    "  DEMO_DATA=build/demo-data packhorse-list data_manifests/demo.json";
+    "  packhorse-demo-data runs/demo-data\n"
+    "  DEMO_DATA=$PWD/runs/demo-data packhorse-list data_manifests/demo.json";
 
 int run(int argc, char** argv) {
   Options options("packhorse-demo-data", kAbout, kExample);

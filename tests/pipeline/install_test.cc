@@ -190,8 +190,8 @@ TEST_F(Installation, FindsItsDescriptionsTablesAndWordNet) {
   const RunResult data = user.run(
       {prefix_ / "bin/packhorse-demo-data", "own data", "--train-per-class", "3", "--validation-per-class", "2"});
   ASSERT_EQ(data.exit_code, 0) << data.all();
-  const RunResult listed =
-      user.run({"env", "DEMO_DATA=own data", prefix_ / "share/packhorse/jobs/list.sbatch", description});
+  const RunResult listed = user.run(
+      {"env", "DEMO_DATA=" + (home / "own data").string(), prefix_ / "share/packhorse/jobs/list.sbatch", description});
   fs::remove_all(prefix_ / "share/wordnet");
   ASSERT_EQ(listed.exit_code, 0) << listed.all();
   const StageManifest manifest = StageManifest::load(home / "runs/demo/list/manifest.json");

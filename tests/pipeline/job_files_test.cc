@@ -65,13 +65,21 @@ TEST_F(JobFiles, AFailedStageEndsThePipelineWithItsExitCode) {
   EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
 }
 
-TEST_F(JobFiles, WorkFromAnInstallation) {
+// A script for each executable is how the ranks of a site get into a container.
+TEST_F(JobFiles, PackhorseBinNamesTheExecutablesOrScriptsInFrontOfThem) {
   const std::string file = description();
   runs(
-      "mkdir -p prefix/bin prefix/share/packhorse && cp -rL jobs prefix/share/packhorse/jobs && "
-      "for stage in build/bin/*; do ln -s $PWD/$stage prefix/bin/; done");
-  runs("mkdir elsewhere && cd elsewhere && bash ../prefix/share/packhorse/jobs/pack.sbatch ../" + file);
-  EXPECT_TRUE(fs::exists(project_ / "elsewhere/runs/jobs/pack/manifest.json"));
+      "mkdir 'my bin' && for stage in list pack; do printf '#!/bin/sh\\necho %s >>used\\nexec build/bin/packhorse-%s "
+      "\"$@\"\\n' $stage $stage >\"my bin/packhorse-$stage\"; done && chmod +x 'my bin'/*");
+  runs("PACKHORSE_BIN='my bin' PACKHORSE_RANKS=2 bash jobs/pack.sbatch " + file);
+  EXPECT_EQ(project_.manifest("jobs", "pack").ranks, 2);
+  const std::string used = read_text(project_ / "used");
+  EXPECT_NE(used.find("list\n"), std::string::npos) << used;
+  EXPECT_NE(used.find("pack\npack\n"), std::string::npos) << used;
+
+  const RunResult refused = project_.shell("PACKHORSE_BIN='no bin' bash jobs/pack.sbatch " + file);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("not in PACKHORSE_BIN (no bin)"), std::string::npos) << refused.err;
 }
 
 // sbatch runs a copy of a job file with another name, in a folder without the other files of the project.
