@@ -8,7 +8,7 @@ FROM ${BASE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make g++
 WORKDIR /src
 COPY . .
-# Without symbols the executables need a seventh of the space.
+# Without symbols the executables need a sixth of the space.
 ENV LDFLAGS=-s
 RUN make && make DESTDIR=/installed install && make run-packages > /installed/run-packages
 
@@ -18,7 +18,7 @@ COPY --from=build /installed /
 RUN printf 'path-exclude=/usr/lib/*/%s*\n' libLLVM libamd_comgr libamdhip64 libz3 > /etc/dpkg/dpkg.cfg.d/packhorse \
  && printf 'path-exclude=/usr/share/wordnet/*\npath-include=/usr/share/wordnet/data.noun\n' >> /etc/dpkg/dpkg.cfg.d/packhorse \
  && apt-get update && apt-get install -y --no-install-recommends $(cat /run-packages) \
- && rm -rf /run-packages /var/lib/apt/lists/* \
+ && apt-get clean && rm -rf /run-packages /var/lib/apt/lists/* \
  && if ldd /usr/local/bin/packhorse-* | grep 'not found'; then exit 1; fi \
  && useradd --home-dir /work --create-home packhorse
 USER packhorse

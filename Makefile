@@ -222,6 +222,7 @@ campaign: deps deps-test
 	@$(MAKE) -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES)
 	@tests/campaign/run.sh $(SIZE)
+	@tests/campaign/container.sh
 	@$(MAKE) test-interop
 	@tests/elsewhere.sh
 	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")

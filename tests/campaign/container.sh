@@ -6,19 +6,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 project=$PWD
+# shellcheck source=tests/support/bare_debian.sh
+. tests/support/bare_debian.sh
+
 release=${1:-trixie}
 data=/usr/share/datasets
 limit=300000000 # bytes of the image
 
-skip() { echo "container: skipped: $*"; exit 0; }
-[ "$(id -u)" -eq 0 ] || skip "debootstrap and buildah's chroot need root"
-for tool in buildah debootstrap; do
-  command -v $tool >/dev/null || skip "$tool is not installed (the package of that name)"
-done
-# The word is apt's own: it fills it in.
-# shellcheck disable=SC2016
-mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1)
-[ -n "$mirror" ] || skip "apt knows no mirror of Debian here"
+skipped() {
+  echo "container: skipped: $1"
+  exit 0
+}
+reason=$(bare_debian_missing)
+[ -z "$reason" ] || skipped "$reason"
+command -v buildah >/dev/null || skipped "buildah is not installed"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/packhorse-container.XXXXXX")
 chmod 755 "$work"
@@ -43,7 +44,7 @@ quietly() {
 
 # ---- The base: as Debian's slim images, a minimal system without documents and translations -------------------------
 base=$work/base
-quietly "debootstrap $release" debootstrap --variant=minbase "$release" "$base" "$mirror"
+quietly "a bare $release" make_bare_debian "$release" "$base"
 apt-config dump Acquire >"$base/etc/apt/apt.conf.d/90host" # a proxy, for example
 rm -rf "$base"/var/cache/apt/archives/*.deb "$base"/var/cache/apt/*.bin "$base"/var/lib/apt/lists/*
 find "$base/usr/share/doc" -type f ! -name copyright -delete
@@ -76,8 +77,8 @@ holds() {
     echo "container: $what: NO"
   fi
 }
-# inside [OPTIONS] COMMAND...: runs it in the container, in the way of `docker run`.
-inside() {
+# in_image [OPTIONS] COMMAND...: runs it in the container, in the way of `docker run`.
+in_image() {
   local options=()
   while [[ $1 == --* ]]; do
     options+=("$1")
@@ -90,18 +91,18 @@ mkdir -m 777 "$work/user"
 size=$(du -sxb "$root" | cut -f 1)
 echo "container: the image has $((size / 1000000)) MB"
 holds "at most $((limit / 1000000)) MB" [ "$size" -le "$limit" ]
-holds "no build tools" inside bash -c '! type -P cc gcc g++ clang ld as make cmake'
-holds "an ordinary user" inside test ! -w /usr/local/bin
+holds "no build tools" in_image bash -c '! type -P cc gcc g++ clang ld as make cmake'
+holds "an ordinary user" in_image test ! -w /usr/local/bin
 demo=/usr/local/share/packhorse/data_manifests/demo.json
-holds "the demo's data" inside packhorse-demo-data demo-data
-holds "pack with two ranks" inside --env=DEMO_DATA=/work/demo-data --env=PACKHORSE_RANKS=2 pack.sbatch $demo
+holds "the demo's data" in_image packhorse-demo-data demo-data
+holds "pack with two ranks" in_image --env=DEMO_DATA=/work/demo-data --env=PACKHORSE_RANKS=2 pack.sbatch $demo
 holds "train, evaluate, export with two ranks" \
-  inside --env=PACKHORSE_RANKS=2 train.sbatch runs/demo/pack/manifest.json --epochs 1
+  in_image --env=PACKHORSE_RANKS=2 train.sbatch runs/demo/pack/manifest.json --epochs 1 --limit-steps 60
 holds "the report has its plots" grep -q '<svg' "$root/work/runs/demo/export/report.html"
-holds "predict" inside bash -c 'tar -xf demo-data/validation.tar FashionMNIST_val_00000001.JPEG &&
+holds "predict" in_image bash -c 'tar -xf demo-data/validation.tar FashionMNIST_val_00000001.JPEG &&
   predict.sbatch runs/demo/train/manifest.json FashionMNIST_val_00000001.JPEG'
 # As `docker run --user "$(id -u)" --volume "$PWD:/work"`: a user whom the image does not know, in a folder of the host.
-holds "pack for another user, in the host's folder" inside --user=12345:12345 --env=PACKHORSE_RANKS=2 \
+holds "pack for another user, in the host's folder" in_image --user=12345:12345 --env=PACKHORSE_RANKS=2 \
   --env=DEMO_DATA=/work/demo-data bash -c "cd /mnt && pack.sbatch $demo"
 # The same bytes as on this machine, whatever its release.
 here() {
