@@ -271,7 +271,8 @@ install: all
 # The executables are asked for their libraries, so no list of packages can be out of date. They start the programs and
 # read the file.
 run-packages:
-	@$(MAKE) -s stages >&2 && tests/owners $(EXECUTABLES) "$$(command -v mpirun)" "$$(command -v gnuplot)" \
+	@$(MAKE) -s stages >&2
+	@tests/owners $(EXECUTABLES) "$$(command -v $(MPIRUN))" "$$(command -v gnuplot)" \
 	  /usr/share/wordnet/data.noun
 
 # Removes what install copies, and the folders that are then empty.

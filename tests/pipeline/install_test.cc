@@ -215,5 +215,22 @@ TEST_F(Installation, GoesBelowDestdirAndIsRemovedAgainWithoutTheFilesOfOthers) {
   EXPECT_FALSE(fs::exists(root / "usr/share/doc/packhorse"));
 }
 
+TEST(RunPackages, AreThoseOfAFileOrOfTheLibrariesThatItLinks) {
+  if (run_shell("command -v dpkg-query").exit_code != 0) GTEST_SKIP() << "dpkg-query is not installed";
+  const TempDir folder;
+  const std::string ls = fs::canonical("/bin/ls").string();
+  fs::copy_file(ls, folder / "ours");
+  fs::create_symlink("two", folder / "one");
+  fs::create_symlink(ls, folder / "two");
+  const auto owners = [&](const std::string& file) {
+    const RunResult result = run_command({source_path("tests/owners").string(), file});
+    EXPECT_EQ(result.exit_code, 0) << result.all();
+    return result.out;
+  };
+  EXPECT_EQ(owners(ls), "coreutils\n");
+  EXPECT_EQ(owners((folder / "one").string()), "coreutils\n");
+  EXPECT_EQ(owners((folder / "ours").string()), "libc6\nlibselinux1\n");
+}
+
 }  // namespace
 }  // namespace packhorse::test
