@@ -11,16 +11,23 @@ SHELL := /bin/bash
 # ---- The MPI: openmpi, or mpich in a build folder of its own --------------------------------------------------------
 MPI ?= openmpi
 $(if $(filter openmpi mpich,$(MPI)),,$(error MPI=$(MPI) is not known: use openmpi or mpich))
-MPIRUN       := $(notdir $(or $(shell command -v mpirun.$(MPI)),mpirun))
-MPI_PC       := $(if $(filter mpich,$(MPI)),mpich,ompi)
-MPI_PACKAGES := $(if $(filter mpich,$(MPI)),mpich libmpich-dev,openmpi-bin libopenmpi-dev)
+MPIRUN := $(notdir $(or $(shell command -v mpirun.$(MPI)),mpirun))
+BUILD  := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))
+export MPI CXX
+export PACKHORSE_FOUND := $(BUILD)/found
 
-# ---- Packages (Debian's names; README.md says why each is there) -----------------------------------------------
-PACKAGES := $(MPI_PACKAGES) libjpeg62-turbo-dev libpng-dev libhdf5-dev hdf5-tools libtbb-dev \
-            libdnnl-dev libarchive-dev libcli11-dev nlohmann-json3-dev libfmt-dev zlib1g-dev \
-            wordnet-base gnuplot-nox dataset-fashion-mnist pkg-config
-TEST_PACKAGES  := libgtest-dev slurm-wlm munge procps
-LINT_PACKAGES  := clang-format clang-tidy shellcheck
+# ---- A break ends with its cause, and not with "Error 2" ------------------------------------------------------------
+# The first make only starts a second one. tests/why reads its messages, and the first make has the last word.
+QUICK := help clean layers print-rooms gpu-check
+GOALS := $(or $(MAKECMDGOALS),all)
+ifeq ($(WHY)$(if $(filter-out $(QUICK),$(GOALS)),,quick),)
+export WHY := $(BUILD)/why.$(shell echo $$PPID)
+.PHONY: $(GOALS) told
+$(GOALS): told
+	@$(if $(shell cat $(WHY) 2>/dev/null),$(error $(strip $(shell cat $(WHY); rm -f $(WHY))))):
+told:
+	@tests/why $(MAKE) $(MAKECMDGOALS)
+else
 
 # ---- Shelves: a room includes rooms of lower shelves only; `make layers` holds the code to this table ---------------
 SHELVES := 0 1 2 3 4 5
@@ -58,24 +65,34 @@ USES_infer      := results checkpoint ops feed classes net record image manifest
 USES_report     := results classes hdf5 metrics image manifest base
 USES_train      := step checkpoint ops comm feed classes net metrics record manifest ranks base
 
-# A vendor's headers have one home each, and a stage links only what its rooms need.
-HDF5_INCLUDE := /usr/include/hdf5/serial
-MPI_CFLAGS    = -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI_PC) 2>/dev/null))
-MPI_LIBS      = $(shell pkg-config --libs $(MPI_PC) 2>/dev/null || echo -lmpi)
-LIBS_base    := -lfmt
-LIBS_image   := -ljpeg -lpng
-LIBS_ranks    = $(MPI_LIBS)
-LIBS_hdf5    := -lhdf5_serial
-LIBS_source  := -larchive -ltbb
-LIBS_demo    := -larchive -lz
-LIBS_pack    := -ltbb
-LIBS_verify  := -ltbb
-LIBS_feed    := -ltbb
-LIBS_ops     := -ldnnl
-FLAGS_ranks   = $(MPI_CFLAGS)
-FLAGS_image  := -O3
-FLAGS_hdf5   := -isystem $(HDF5_INCLUDE)
-FLAGS_ops    := -fopenmp
+# ---- Libraries, by their names in tests/needs, which says what they are and how they are found ----------------------
+# A vendor's headers have one home each, and a stage links only what its rooms need. Headers of `base` include those of
+# {fmt}, JSON and TBB, so everything is compiled with them.
+EVERYONE_NEEDS := fmt json tbb
+NEEDS_base     := fmt json cli11
+NEEDS_image    := jpeg png
+NEEDS_hdf5     := hdf5
+NEEDS_ranks    := mpi
+NEEDS_source   := archive tbb
+NEEDS_demo     := archive zlib
+NEEDS_pack     := tbb
+NEEDS_verify   := tbb
+NEEDS_feed     := tbb
+NEEDS_ops      := dnnl
+NEEDS_pipeline := zlib
+FLAGS_image    := -O3
+FLAGS_ops      := -fopenmp
+
+# tests/found writes a file for each library: FOUND_NAME_CFLAGS, FOUND_NAME_LIBS. What is compiled with a library is
+# compiled again when its file changes: when it is found somewhere else, or in another version.
+ifneq ($(filter stages unit-tests room-tests $(BUILD)/%,$(GOALS)),)
+$(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
+include $(wildcard $(PACKHORSE_FOUND)/*.mk)
+endif
+$(BUILD)/found/%.mk:
+	@echo "error: $* is not found: $$(sed -n 's/^$*|//p' $(BUILD)/found/missing) (make deps says more)" >&2 && exit 1
+found_of  = $(patsubst %,$(BUILD)/found/%.mk,$(sort $(EVERYONE_NEEDS) $(NEEDS_$(1))))
+cflags_of = $(foreach n,$(sort $(EVERYONE_NEEDS) $(NEEDS_$(1))),$(FOUND_$(n)_CFLAGS)) $(FLAGS_$(1))
 
 # ---- Stages: one executable a verb, and the rooms each uses ---------------------------------------------------------
 STAGES := list pack verify train evaluate export predict
@@ -90,10 +107,9 @@ TOOLS := demo-data
 STAGE_demo-data := demo
 
 # ---- How things are compiled ----------------------------------------------------------------------------------------
-BUILD    := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))
 CXX      ?= g++
 OPTIMISE ?= -O2
-CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib
+CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib $(COLOURS:%=-fdiagnostics-color=%)
 # The product does not tell where it was built, and is the same wherever that was.
 CXXFLAGS += '-ffile-prefix-map=$(CURDIR)=.'
 JOBS     ?= $(shell nproc)
@@ -102,23 +118,31 @@ JOBS     ?= $(shell nproc)
 closure  = $(call unique,$(foreach r,$(1),$(r) $(call closure,$(USES_$(r)))))
 unique   = $(if $(1),$(call unique,$(filter-out $(lastword $(1)),$(1))) $(lastword $(1)))
 archives = $(foreach r,$(call closure,$(1)),$(BUILD)/lib/$(r).a)
-libs_of  = $(sort $(foreach r,$(call closure,$(1)),$(LIBS_$(r)))) $(if $(filter ops,$(call closure,$(1))),-fopenmp) -lpthread
+# of rooms, and of needs besides
+needs_of = $(sort $(foreach r,$(call closure,$(1)),$(NEEDS_$(r))) $(2))
+libs_of  = $(foreach n,$(needs_of),$(FOUND_$(n)_LIBS)) $(if $(filter ops,$(call closure,$(1))),-fopenmp) -lpthread
+# A link again, when a library is another one.
+linked   = $(archives) $(patsubst %,$(BUILD)/found/%.mk,$(needs_of))
+inputs   = $(filter %.o %.a,$^)
 
 OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-demo deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
-	@$(MAKE) -j$(JOBS) stages
+	@tests/found --show
+	@$(MAKE) -Otarget -j$(JOBS) stages
 
 .PHONY: stages
 stages: $(STAGE_BINARIES) $(TOOL_BINARIES)
 
-$(BUILD)/%.o: %.cc
+room = $(word 2,$(subst /, ,$*))
+.SECONDEXPANSION:
+$(BUILD)/%.o: %.cc $$(call found_of,$$(room))
 	@mkdir -p $(@D)
 	@echo "  c++   $<"
-	@$(CXX) $(CXXFLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MMD -MP -c $< -o $@
+	@$(CXX) $(CXXFLAGS) $(call cflags_of,$(room)) -MMD -MP -c $< -o $@
 
 $(BUILD)/lint/lib/base/version.tidy $(BUILD)/lib/base/version.o: CXXFLAGS += -DPACKHORSE_VERSION='"$(shell cat VERSION)"'
 $(BUILD)/lib/base/version.o: VERSION
@@ -134,16 +158,16 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
 define stage_rules
-$(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call archives,$(STAGE_$(1)))
+$(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call linked,$(STAGE_$(1)))
 	@mkdir -p $$(@D)
 	@echo "  stage $(1)"
-	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(STAGE_$(1))) -o $$@
+	@$(CXX) $(LDFLAGS) $$(inputs) $$(call libs_of,$(STAGE_$(1))) -o $$@
 endef
 $(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
-# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster, same_as and mpi ----------------
+# ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster, same_as, build and mpi ----------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
-TEST_RUNS  := $(foreach t,pipeline faults cluster same_as,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
+TEST_RUNS  := $(foreach t,pipeline faults cluster same_as build,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
 # What an MPI can break: the ranks, what they send each other, and how they are started.
 TEST_MPI   := ranks comm mpi
 # With another MPI than the usual one, only that.
@@ -154,55 +178,59 @@ TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
 TESTS_NEED := demo classes record image base
 
 define test_rules
-$(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call archives,$(2))
+$(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call linked,$(2),$(NEEDS_$(1)) tbb gtest)
 	@mkdir -p $$(@D)
 	@echo "  test  $(1)"
-	@$(CXX) $(LDFLAGS) $$^ $$(call libs_of,$(2)) $$(LDLIBS) -ltbb -lgtest_main -lgtest -o $$@
+	@$(CXX) $(LDFLAGS) $$(inputs) $$(call libs_of,$(2),$(NEEDS_$(1)) tbb gtest) -o $$@
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))
 $(eval $(call test_rules,mpi,pack))
 $(BUILD)/tests/mpi_test: | $(patsubst %,$(BUILD)/bin/packhorse-%,list pack verify)
-$(BUILD)/tests/pipeline_test: LDLIBS += -lz
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
-$(BUILD)/tests/%.o: CXXFLAGS += -Itests -DPACKHORSE_ROOT='"$(CURDIR)"'
+$(BUILD)/tests/%.o: CXXFLAGS += -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='"$(CURDIR)"'
 $(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_BUILD='"$(BUILD)"' -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
 
 # What compares the files of two builds: `make same-as REV=...` and its own test use it.
-$(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call archives,hdf5 metrics)
+$(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call linked,hdf5 metrics)
 	@echo "  tool  compare"
-	@$(CXX) $(LDFLAGS) $^ $(call libs_of,hdf5 metrics) -o $@
+	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,hdf5 metrics) -o $@
 $(BUILD)/tests/same_as_test: | $(BUILD)/tests/same_as/compare
+# It builds this test again, with another HDF5.
+$(BUILD)/tests/build_test: | $(BUILD)/tests/hdf5_test
 
 # What writes a training step down for PyTorch to repeat.
-$(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call archives,train)
+$(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call linked,train)
 	@echo "  tool  dump_step"
-	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
+	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
-$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call archives,train infer)
+$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call linked,train infer)
 	@echo "  bench engine_bench"
-	@$(CXX) $(LDFLAGS) $^ $(call libs_of,train) -o $@
+	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
 unit-tests: $(TEST_BINARIES)
 
-test: deps deps-test
-	@$(MAKE) -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
+test: deps-test
+	@tests/found --show
+	@$(MAKE) -Otarget -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
 	@tests/run $(TEST_BINARIES)
 
 # Only the tests of the rooms: they need no stage.
 ROOM_TESTS := $(TEST_ROOMS:%=$(BUILD)/tests/%_test)
 .PHONY: test-rooms room-tests
 room-tests: $(ROOM_TESTS)
-test-rooms: deps deps-test
-	@$(MAKE) -j$(JOBS) room-tests
+test-rooms: deps-test
+	@tests/found --show
+	@$(MAKE) -Otarget -j$(JOBS) room-tests
 	@tests/run $(ROOM_TESTS)
 
 # ---- The rest -------------------------------------------------------------------------------------------------------
-deps:       ; @tests/deps $(PACKAGES)
-deps-test:  ; @tests/deps $(TEST_PACKAGES)
-deps-lint:  ; @tests/deps $(LINT_PACKAGES)
+deps:       ; @tests/deps make
+deps-demo:  ; @tests/deps make demo
+deps-test:  ; @tests/deps make test
+deps-lint:  ; @tests/deps make lint
 
-demo: all
+demo: deps-demo all
 	@jobs/demo.sh
 
 bench: all
@@ -213,13 +241,14 @@ test-interop: all
 
 # REV=REVISION: what this build is compared with. Without it the script says what to give.
 same-as: deps
-	@$(MAKE) -j$(JOBS) stages $(BUILD)/tests/same_as/compare
+	@$(MAKE) -Otarget -j$(JOBS) stages $(BUILD)/tests/same_as/compare
 	@tests/same_as/same_as.sh "$(REV)"
 
 # What is too long for `make test`. SIZE=N: N times as long. REV=REVISION: what this build must be the same as.
 SIZE ?= 1
-campaign: deps deps-test
-	@$(MAKE) -j$(JOBS) stages unit-tests
+campaign: deps-test
+	@tests/found --show
+	@$(MAKE) -Otarget -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES)
 	@tests/campaign/run.sh $(SIZE)
 	@tests/campaign/container.sh
@@ -233,23 +262,23 @@ layers:
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
 SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
-lint: deps deps-lint layers
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/found tests/why tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
+lint: deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
-	@$(MAKE) -k -j$(JOBS) $(SOURCES:%.cc=$(BUILD)/lint/%.tidy)
+	@$(MAKE) -k -Otarget -j$(JOBS) $(SOURCES:%.cc=$(BUILD)/lint/%.tidy)
 	@echo "lint: $(words $(SOURCES)) sources, $(words $(HEADERS)) headers and $(words $(SCRIPTS)) scripts are clean"
 
 # A source is looked at again when it or a header that it includes has changed since.
 $(BUILD)/lint/%.tidy: %.cc .clang-tidy
 	@mkdir -p $(@D)
 	@echo "  tidy  $<"
-	@$(CXX) $(CXXFLAGS) $(LINT_FLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) -MM -MP -MT $@ -MF $(@:.tidy=.d) $<
-	@clang-tidy --quiet $(LINT_CHECKS) -p /nonexistent $< -- $(CXXFLAGS) $(LINT_FLAGS) $(FLAGS_$(word 2,$(subst /, ,$*))) 2>/dev/null
+	@$(CXX) $(CXXFLAGS) $(LINT_FLAGS) $(call cflags_of,$(room)) -MM -MP -MT $@ -MF $(@:.tidy=.d) $<
+	@clang-tidy --quiet $(LINT_CHECKS) -p /nonexistent $< -- $(CXXFLAGS) $(LINT_FLAGS) $(call cflags_of,$(room)) 2>/dev/null
 	@touch $@
 # The static analyzer takes most of the time, and in tests it would mostly walk through GoogleTest's macros.
 $(BUILD)/lint/tests/%.tidy: LINT_CHECKS = --checks=-clang-analyzer-*
-LINT_FLAGS = -Itests -DPACKHORSE_ROOT='""'
+LINT_FLAGS = -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='""'
 
 # PREFIX/bin has the executables. PREFIX/share/packhorse has what to run, on what and on which data, in the folders that
 # this tree has them in. No file there holds PREFIX, so the whole can be moved; runs/ goes to the user's own folder.
@@ -320,3 +349,4 @@ help:
 
 # Not those below build/same-as: they name the files of other revisions.
 -include $(shell find $(BUILD) -path $(BUILD)/same-as -prune -o -name '*.d' -print 2>/dev/null)
+endif
