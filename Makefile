@@ -252,6 +252,7 @@ campaign: deps-test
 	@tests/run $(TEST_BINARIES)
 	@tests/campaign/run.sh $(SIZE)
 	@tests/campaign/container.sh
+	@tests/campaign/prefix.sh
 	@$(MAKE) test-interop
 	@tests/elsewhere.sh
 	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")
@@ -336,12 +337,15 @@ make layers          checks only the last: each room includes lower shelves only
 make install         installs the stages and job files under PREFIX=/usr/local (and DESTDIR); the tree can be moved
 make uninstall       removes them from there
 make run-packages    prints the packages that a machine needs that only runs what is installed
-make deps            installs only what is missing (Debian packages; without root it prints the command)
+make deps            installs only what is missing (on Debian and Ubuntu; without root it prints the command; elsewhere it
+                     says what is missing, by library: modules, Spack and conda will do)
 make gpu-check       says what would be checked on a GPU
 make clean           removes build/
 
 JOBS=N               compiles N files at a time (default: all cores)
 OPTIMISE=-O0         compiler optimisation (default: -O2)
+CXX=clang++          another compiler (default: g++)
+PKG_CONFIG_PATH, CMAKE_PREFIX_PATH, CONDA_PREFIX, CPATH with LIBRARY_PATH: where libraries are, if not in the system
 endef
 export HELP
 help:

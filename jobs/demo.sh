@@ -2,8 +2,9 @@
 # Runs the whole pipeline on real images, on this machine, in runs/demo below the current folder. `make demo` starts it;
 # after `make install` it shows that the installation works. It uses the job files in the way of every user without
 # SLURM, with two MPI ranks, and prints a table at the end.
-#   PACKHORSE_DEMO_DIR    folder for the images (runs/demo-data)
-#   PACKHORSE_RANKS       number of MPI ranks (2)
+#   PACKHORSE_DEMO_DIR        folder for the images (runs/demo-data)
+#   PACKHORSE_FASHION_MNIST   folder of Fashion-MNIST's four files (/usr/share/datasets/fashion-mnist)
+#   PACKHORSE_RANKS           number of MPI ranks (2)
 set -euo pipefail
 jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 export PACKHORSE_RANKS=${PACKHORSE_RANKS:-2}
@@ -29,7 +30,7 @@ step() {
   "$@" 2> >(tee "$log/$name.err" >&2) | tee "$log/$name.out"
 }
 
-step data "$bin/packhorse-demo-data" "$DEMO_DATA"
+step data "$bin/packhorse-demo-data" "$DEMO_DATA" ${PACKHORSE_FASHION_MNIST:+--source "$PACKHORSE_FASHION_MNIST"}
 step pack bash "$jobs/pack.sbatch" "$project/data_manifests/demo.json"
 step train bash "$jobs/train.sbatch" $run/pack/manifest.json
 mkdir "$run/images"

@@ -89,7 +89,7 @@ TEST_F(Break, ByAFullDisk) {
 
 TEST_F(Break, ByALibraryThatIsNotFound) {
   tree_.put("tests/needs",
-            "library | fmt | make | 99.0 | fmt; fmt/core.h; fmt; FMT_VERSION | libfmt-dev | {fmt}; home\n");
+            "library | fmt | make | 99.0 | fmt; fmt/core.h; fmt; FMT_VERSION | libfmt-dev | {fmt}; home | -\n");
   tree_.put("lib/base/broken.cc", "#include <fmt/core.h>\n");
   expect_last_line("fmt is not found: ", {kObject});
   EXPECT_TRUE(contains(last_line(output_), "is too old (")) << output_;
@@ -99,6 +99,20 @@ TEST_F(Break, ByAnErrorOfAProgramThatMakeRuns) {
   tree_.put_program("tests/layers", "echo 'error: the third room leans' >&2\necho '  where: lib/third' >&2\nexit 1\n");
   tree_.put("tests/needs", "");
   expect_last_line("the third room leans (lib/third)", {"lint"});
+}
+
+/// tests/run on a test binary that fails and one that crashes, under `why`, as `make test` has them.
+TEST_F(Break, ByTestsThatFailNamesThem) {
+  tree_.copy("tests/run");
+  tree_.put("build/tests/x", "");  // the folder of the logs
+  tree_.put_program("red_test", "echo '[  FAILED  ] Ship.Floats (3 ms)'\necho '[  FAILED  ] Ship.Floats'\nexit 1\n");
+  tree_.put_program("lost_test", "kill -SEGV $$\n");
+  const RunResult result =
+      tree_.run({"tests/why", "tests/run", (tree_ / "red_test").string(), (tree_ / "lost_test").string()},
+                {{"WHY", (tree_ / "cause").string()}});
+  EXPECT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_EQ(read_text(tree_ / "cause").substr(0, 48), "2 failed: Ship.Floats lost_test with code 139   ");
+  EXPECT_EQ(last_line(result.out), "0 passed, 2 failed, 0 skipped");
 }
 
 TEST_F(Break, ByAGoalThatNobodyKnows) { expect_last_line("No rule to make target 'build/nothing'", {"build/nothing"}); }
@@ -130,6 +144,7 @@ TEST_F(Break, ByInterruptEndsTheCompilersToo) {
   make.signal_group(SIGINT);  // as Ctrl-C does
   const RunResult result = make.wait();
   EXPECT_EQ(result.exit_code, 128 + SIGINT) << result.all();
+  EXPECT_TRUE(contains(result.err, "build/lib/base/slow.o] Interrupt")) << "make's last words\n" << result.all();
   // Nobody may have waited for it yet: a zombie has ended.
   const RunResult ended = run_shell(
       "for i in {1..100}; do grep -q '^State:.[^Z]' /proc/$(cat waiting)/status || exit 0; "

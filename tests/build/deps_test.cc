@@ -11,10 +11,11 @@ namespace {
 /// A library that no system has, of which apt knows the second name; and one that every system that builds us has.
 constexpr const char* kUnicorn =
     "library | unicorn | make | 2.5 | unicorn; unicorn.h; unicorn; UNICORN_VERSION | libunicorn-old libunicorn-dev | "
-    "libunicorn; https://unicorn.example\n";
-constexpr const char* kZlib = "library | zlib | make | 1.2 | zlib; zlib.h; z; ZLIB_VERSION | zlib1g-dev | zlib; home\n";
+    "libunicorn; https://unicorn.example | -\n";
+constexpr const char* kZlib =
+    "library | zlib | make | 1.2 | zlib; zlib.h; z; ZLIB_VERSION | zlib1g-dev | zlib; home | -\n";
 constexpr const char* kWish =
-    "program | plotter | make? | - | no-such-plotter | plotter | curves are not drawn; home\n";
+    "program | plotter | make? | - | no-such-plotter | plotter | Plotter; home | curves are not drawn\n";
 
 class Deps : public ::testing::Test {
  protected:
@@ -93,7 +94,7 @@ TEST_F(Deps, TellsAnOrdinaryUserOneCommand) {
 }
 
 TEST_F(Deps, InstallsAsRootTheNamesThatAptKnowsAndLooksAgain) {
-  tree_.put("tests/needs", "file | data | make | - | data.noun | libunicorn-old libunicorn-dev | data; home\n");
+  tree_.put("tests/needs", "file | data | make | - | data.noun | libunicorn-old libunicorn-dev | data; home | -\n");
   debian("touch data.noun");
   const RunResult result = deps({"make"});
   EXPECT_EQ(result.exit_code, 0) << result.all();
@@ -114,7 +115,7 @@ TEST_F(Deps, WhatIsOnlyWantedStopsNobodyAndIsTriedOnce) {
   tree_.put("tests/needs", kWish);
   const RunResult elsewhere = deps({"make"});
   EXPECT_EQ(elsewhere.exit_code, 0);
-  EXPECT_TRUE(contains(elsewhere.err, "there is no plotter: curves are not drawn")) << elsewhere.all();
+  EXPECT_TRUE(contains(elsewhere.err, "there is no Plotter: curves are not drawn")) << elsewhere.all();
   debian("false");
   for (int i = 0; i < 2; ++i) {
     const RunResult result = deps({"make"});
@@ -125,8 +126,9 @@ TEST_F(Deps, WhatIsOnlyWantedStopsNobodyAndIsTriedOnce) {
 }
 
 TEST_F(Deps, PurposesStayApart) {
-  tree_.put("tests/needs",
-            "program | a | test | - | no-such-a | a | A; home\nprogram | b | lint | - | no-such-b | b | B; home\n");
+  tree_.put(
+      "tests/needs",
+      "program | a | test | - | no-such-a | a | A; home | -\nprogram | b | lint | - | no-such-b | b | B; home | -\n");
   EXPECT_EQ(deps({"make"}).exit_code, 0);
   const RunResult test = deps({"make", "test"});
   EXPECT_EQ(test.exit_code, 1);
@@ -145,10 +147,10 @@ TEST_F(Deps, SaysWhatIsWrongWithALibraryThatIsThere) {
       << result.err;
 }
 
-/// The real table: each line has its seven fields, its purposes are known, and what a library is found by is complete.
+/// The real table: each line has its eight fields, its purposes are known, and what a library is found by is complete.
 TEST(Needs, EveryLineIsWhole) {
   const RunResult bad = run_shell(
-      "grep -vE '^(#|$)' tests/needs | awk -F ' [|] ' 'NF != 7 || $1 !~ /^(library|program|file|command)$/ || "
+      "grep -vE '^(#|$)' tests/needs | awk -F ' [|] ' 'NF != 8 || $1 !~ /^(library|program|file|command)$/ || "
       "$3 !~ /^((make|demo|test|lint|peers)[?]?(, )?)+$/ || $7 !~ /; http/ || ($1 == \"library\" && split($5, f, \"; "
       "\") != 4)'",
       {.folder = source_path("")});

@@ -9,7 +9,8 @@
 namespace packhorse::test {
 namespace {
 
-constexpr const char* kZlib = "library | zlib | make | 1.2 | zlib; zlib.h; z; ZLIB_VERSION | zlib1g-dev | zlib; home\n";
+constexpr const char* kZlib =
+    "library | zlib | make | 1.2 | zlib; zlib.h; z; ZLIB_VERSION | zlib1g-dev | zlib; home | -\n";
 
 /// A value of build/found/NAME.mk.
 std::string found(const SmallTree& tree, const std::string& name, const std::string& value) {
@@ -57,8 +58,13 @@ TEST_F(Found, APrefixWithoutPcFiles) {
   expect_the_prefixs({{"CMAKE_PREFIX_PATH", "/nowhere:" + at("prefix")}, {"PKG_CONFIG", "false"}});
 }
 
+/// The system has the library, too, and a .pc file that names its own folder.
 TEST_F(Found, TheFoldersThatModulesName) {
-  expect_the_prefixs({{"CPATH", at("prefix/include")}, {"LIBRARY_PATH", at("prefix/lib")}});
+  const std::string folder = run_shell("dirname $(${CXX:-g++} -print-file-name=libz.so) | tr -d '\\n'").out;
+  tree_.put("system/zlib.pc", "Name: zlib\nDescription: the system's\nVersion: 1.2.13\nLibs: -L" + folder + " -lz\n");
+  expect_the_prefixs({{"CPATH", at("prefix/include")},
+                      {"LIBRARY_PATH", at("prefix/lib")},
+                      {"PKG_CONFIG_LIBDIR", (tree_ / "system").string()}});
 }
 
 TEST_F(Found, TheSystemsNeedsNoRpath) {
@@ -77,7 +83,8 @@ TEST_F(Found, IsKeptUntilSomethingChanges) {
   tree_.run({"tests/found"}, env);
   EXPECT_EQ(runs(), first) << "nothing has changed, and it compiled again";
   // Another need: it looks again, and what did not change is not written again.
-  tree_.put("tests/needs", kZlib + std::string("library | unicorn | make | - | -; unicorn.h; -; - | - | -; home\n"));
+  tree_.put("tests/needs",
+            kZlib + std::string("library | unicorn | make | - | -; unicorn.h; -; - | - | -; home | -\n"));
   tree_.run({"tests/found"}, env);
   EXPECT_NE(runs(), first);
   EXPECT_EQ(std::filesystem::last_write_time(tree_ / "build/found/zlib.mk"), written);
@@ -86,8 +93,9 @@ TEST_F(Found, IsKeptUntilSomethingChanges) {
 }
 
 TEST_F(Found, ALibjpegThatIsNotTurboWillNotDo) {
-  tree_.put("tests/needs",
-            "library | jpeg | make | 1.5 | -; jpeglib.h; jpeg; LIBJPEG_TURBO_VERSION | libjpeg-dev | libjpeg; home\n");
+  tree_.put(
+      "tests/needs",
+      "library | jpeg | make | 1.5 | -; jpeglib.h; jpeg; LIBJPEG_TURBO_VERSION | libjpeg-dev | libjpeg; home | -\n");
   tree_.put("other/jpeglib.h", "#define JPEG_LIB_VERSION 90\n");
   tree_.run({"tests/found"}, {{"CPATH", (tree_ / "other").string()}});
   const std::string why = run_shell("cat build/found/missing", tree_.options({})).out;
