@@ -1,6 +1,6 @@
 # Packhorse: list, pack, train, evaluate, export, predict on all of ImageNet, on one machine.
 #
-# This file is the architecture, top to bottom: the packages, the shelves, the stages, the tests. `make help` lists
+# This file is the architecture, top to bottom: the shelves, the libraries, the stages, the tests. `make help` lists
 # what can be asked of it.
 
 .DEFAULT_GOAL := all
