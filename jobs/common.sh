@@ -85,11 +85,11 @@ set_launcher() {
   local a_socket=$((sockets > 1 && ranks == nodes * sockets))
   version=$(mpirun --version 2>&1) || true
   case $version/$a_socket in
-    *"Open MPI"*/1) launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket) ;;
-    *"Open MPI"*/0) launcher=(mpirun -np "$ranks" --map-by "ppr:$a_node:node" --bind-to none --oversubscribe) ;;
-    # Hydra: MPICH, and what descends from it
-    */1) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to socket) ;;
-    */0) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to none) ;;
+    # Hydra: MPICH's launcher, and Intel's
+    *HYDRA*/1 | *Intel*/1) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to socket) ;;
+    *HYDRA*/0 | *Intel*/0) launcher=(mpirun -np "$ranks" -ppn "$a_node" -bind-to none) ;;
+    */1) launcher=(mpirun -np "$ranks" --map-by "ppr:1:socket" --bind-to socket) ;;
+    */0) launcher=(mpirun -np "$ranks" --map-by "ppr:$a_node:node" --bind-to none --oversubscribe) ;;
   esac
 }
 set_launcher

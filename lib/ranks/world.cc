@@ -228,7 +228,11 @@ World::Request World::start_any(std::span<uint8_t> flags) {
 
 void World::abort(int exit_code) {
   std::fflush(nullptr);
-  if (mpi_runs()) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (mpi_runs()) {
+    // MPICH's launcher drops what it has not read of this rank's last words when it hears of the end.
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+  }
   std::_Exit(exit_code);
 }
 
