@@ -153,7 +153,7 @@ $(BUILD)/lib/ops/cpu/kernels.o: OPTIMISE := -O3
 define room_rules
 $(BUILD)/lib/$(1).a: $(call OBJECTS,lib/$(1)/*.cc lib/$(1)/*/*.cc)
 	@echo "  room  $(1)"
-	@rm -f $$@ && ar rcs $$@ $$^
+	@rm -f $$@ && $(AR) rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/clones.h"
 #include "base/error.h"
 
 namespace packhorse {
@@ -54,14 +55,10 @@ FilterWeights make_weights(int from, int to) {
 constexpr int kLanes = 16;
 
 // The compiler vectorises these loops; a processor with AVX2 runs a version of its own.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define PACKHORSE_VECTOR_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define PACKHORSE_VECTOR_CLONES
-#endif
+#define PACKHORSE_FILTER PACKHORSE_CLONES("avx2")
 
 /// dst[i] = the mix of `taps` rows of `width` samples, as 16-bit numbers.
-PACKHORSE_VECTOR_CLONES
+PACKHORSE_FILTER
 void mix_rows(const uint8_t* src, size_t width, const int16_t* weights, int taps, int32_t* sums, uint8_t* dst) {
   for (size_t i = 0; i < width; ++i) sums[i] = kHalf;
   for (int k = 0; k < taps; ++k, src += width) {
@@ -73,7 +70,7 @@ void mix_rows(const uint8_t* src, size_t width, const int16_t* weights, int taps
 }
 
 /// One destination column of kLanes rows: src and dst are (columns, 3, kLanes).
-PACKHORSE_VECTOR_CLONES
+PACKHORSE_FILTER
 void mix_columns(const int16_t* src, const FilterWeights& taps, int width, uint8_t* dst) {
   const int16_t* weights = taps.weights.data();
   for (int x = 0; x < width; ++x, weights += taps.most, dst += 3 * kLanes) {

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "net/graph.h"
 
@@ -48,6 +49,7 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
   std::copy(std::begin(input_.mean), std::end(input_.mean), options.mean);
   std::copy(std::begin(input_.scale), std::end(input_.scale), options.scale);
   executor_ = std::make_unique<Executor>(make_network(info_.network, info_.image_size, info_.classes), options);
+  log_info(executor_->backend_description());
 }
 
 void Inference::load() {

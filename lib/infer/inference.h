@@ -34,7 +34,8 @@ std::filesystem::path find_checkpoint(Stage& stage, const InferenceSettings& set
 
 class Inference {
  public:
-  /// Reads the checkpoint's attributes and plans memory for batches of `batch` images. load() reads the weights.
+  /// Reads the checkpoint's attributes, plans memory for batches of `batch` images, and logs what the backend computes
+  /// with. load() reads the weights.
   Inference(const std::filesystem::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads);
   void load();
 

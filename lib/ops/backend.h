@@ -93,6 +93,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
+  /// What it computes with on this machine, for the log: "cpu backend: kernels x86-64-v4, oneDNN avx512_core".
+  virtual std::string description() const { return name() + " backend"; }
   /// Where its kernels run. It outlives the backend.
   virtual Device& device() const { return host_device(); }
   /// True if its device is faster with work on the side lane.

@@ -247,6 +247,7 @@ Executor::~Executor() = default;
 
 const Graph& Executor::graph() const { return impl_->graph; }
 std::string Executor::backend() const { return impl_->backend->name(); }
+std::string Executor::backend_description() const { return impl_->backend->description(); }
 Device& Executor::device() const { return impl_->device; }
 const Program& Executor::training_program() const { return impl_->training->compiled().program; }
 const Program& Executor::inference_program() const { return impl_->inference.front()->compiled().program; }

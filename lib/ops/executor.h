@@ -90,6 +90,8 @@ class Executor {
   const Graph& graph() const;
   MemoryReport memory() const;
   std::string backend() const;
+  /// What the backend computes with on this machine, for the log.
+  std::string backend_description() const;
   /// Where it runs. It outlives the executor.
   Device& device() const;
   /// The programs as they run; a training step only if the executor was made for training.

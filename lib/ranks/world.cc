@@ -92,7 +92,7 @@ std::string library() {
 }
 
 // By the standard, an error before an error handler can be set is fatal. OpenMPI 5 takes one from the environment;
-// MPICH calls exit(), so a word of ours is possible; OpenMPI 4 leaves by _exit(), with a message of its own.
+// MPICH calls exit(), so that a word of ours is possible; OpenMPI 4 leaves by _exit(), with a message of its own.
 void start_mpi() {
   static bool starting = false;
   setenv("OMPI_MCA_mpi_initial_errhandler", "mpi_errors_return", 0);

@@ -73,6 +73,7 @@ class TrainingRun {
   }
 
   TrainingSummary run() {
+    log_info(executor_.backend_description());
     report_memory();
     begin();
     Feed feed(training_, feed_options(), executor_.device());

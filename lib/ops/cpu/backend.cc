@@ -1,12 +1,15 @@
 #include "ops/cpu/backend.h"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include <omp.h>
 
 #include "base/error.h"
 #include "ops/cpu/context.h"
 #include "ops/cpu/convolutions.h"
+#include "ops/cpu/kernels.h"
 #include "ops/cpu/rewrites.h"
 #include "ops/host_nodes.h"
 
@@ -61,6 +64,7 @@ class CpuBackend : public TableBackend<Context> {
   }
 
   std::string name() const override { return "cpu"; }
+  std::string description() const override { return "cpu backend: " + instructions(); }
   // oneDNN reads the number of threads from the calling thread's OpenMP setting, both when it makes a primitive and
   // when it runs one.
   void enter() override {
@@ -94,6 +98,22 @@ Context::Context(Dtype dtype, int threads, bool training)
     : dtype_(dtype), threads_(threads), training_(training), convolutions_(std::make_unique<Convolutions>(training)) {}
 Context::Context(Context&&) noexcept = default;
 Context::~Context() = default;
+
+std::string instructions() {
+  constexpr std::array<std::pair<dnnl::cpu_isa, const char*>, 8> kNewestFirst = {{
+      {dnnl::cpu_isa::avx512_core_amx, "avx512_core_amx"},
+      {dnnl::cpu_isa::avx512_core_bf16, "avx512_core_bf16"},
+      {dnnl::cpu_isa::avx512_core_vnni, "avx512_core_vnni"},
+      {dnnl::cpu_isa::avx512_core, "avx512_core"},
+      {dnnl::cpu_isa::avx2_vnni, "avx2_vnni"},
+      {dnnl::cpu_isa::avx2, "avx2"},
+      {dnnl::cpu_isa::avx, "avx"},
+      {dnnl::cpu_isa::sse41, "sse41"},
+  }};
+  const auto* const used =
+      std::find_if(kNewestFirst.begin(), kNewestFirst.end(), [](const auto& isa) { return has(isa.first); });
+  return "kernels " + kernel_instructions() + ", oneDNN " + (used == kNewestFirst.end() ? "as compiled" : used->second);
+}
 
 std::vector<Dtype> types() {
   if (!has(dnnl::cpu_isa::avx512_core)) return {Dtype::f32};

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "ops/backend.h"
 #include "ops/nodes.h"
@@ -14,6 +15,9 @@ namespace packhorse::cpu {
 
 /// f32 everywhere; bf16 with AVX-512, and before f32 where the CPU has instructions for it.
 std::vector<Dtype> types();
+/// What the kernels run on here: "kernels x86-64-v4, oneDNN avx512_core". oneDNN's is the newest of the instruction
+/// sets that it may use (the machine's, and those that DNNL_MAX_CPU_ISA allows).
+std::string instructions();
 /// Throws an Error if the CPU lacks the instructions that `dtype` needs.
 std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training);
 

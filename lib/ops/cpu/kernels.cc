@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
-// One function body, three instruction sets: the loader picks the best one that the machine has.
-#if defined(__x86_64__) && defined(__linux__)
-#define PACKHORSE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define PACKHORSE_CLONES
-#endif
+#include "base/clones.h"
+
+#define PACKHORSE_BEST "x86-64-v4"
+#define PACKHORSE_GOOD "x86-64-v3"
+#define PACKHORSE_KERNEL PACKHORSE_CLONES("arch=" PACKHORSE_BEST, "arch=" PACKHORSE_GOOD)
 #define PACKHORSE_INLINE inline __attribute__((always_inline))
 
 namespace packhorse::cpu {
@@ -454,6 +453,26 @@ PACKHORSE_INLINE Floats exponential(Floats x) {
   return keep_where(~vanishes, e * reinterpret_cast<Floats>(power));
 }
 
+PACKHORSE_INLINE void round_all(const float* src, Bf16* dst, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(dst + i, load(src + i));
+  for (; i < count; ++i) dst[i] = Bf16(src[i]);
+}
+
+PACKHORSE_INLINE double exponentials(const float* src, float shift, float* dst, int64_t count) {
+  Floats sums{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Floats value = exponential(load(src + i) - shift);
+    store(dst + i, value);
+    sums += value;
+  }
+  double sum = 0;
+  for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+  for (; i < count; ++i) sum += dst[i] = exponential(splat(src[i] - shift))[0];
+  return sum;
+}
+
 }  // namespace
 
 #define PACKHORSE_BY_DTYPE(call_f32, call_bf16) \
@@ -463,28 +482,28 @@ PACKHORSE_INLINE Floats exponential(Floats x) {
     call_bf16;                                  \
   }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void channel_moments(Dtype dtype, Rows src, int64_t pixels, int64_t channels, float* mean, float* squares){
     PACKHORSE_BY_DTYPE(each_block<4>(channels, Moments<float>{src, pixels, mean, squares}),
                        each_block<4>(channels, Moments<Bf16>{src, pixels, mean, squares}))}
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
     void scale_shift(Dtype dtype, Rows src, Rows dst, int64_t pixels, int64_t channels, const float* a, const float* b,
                      bool relu){PACKHORSE_BY_DTYPE(scale_shift_rows<float>(src, dst, pixels, channels, a, b, relu),
                                                    scale_shift_rows<Bf16>(src, dst, pixels, channels, a, b, relu))}
 
-PACKHORSE_CLONES void scale_shift_add(Dtype dtype, Rows src, Rows residual, Rows dst, int64_t pixels, int64_t channels,
+PACKHORSE_KERNEL void scale_shift_add(Dtype dtype, Rows src, Rows residual, Rows dst, int64_t pixels, int64_t channels,
                                       const float* a, const float* b, bool relu){
     PACKHORSE_BY_DTYPE(scale_shift_add_rows<float>(src, residual, dst, pixels, channels, a, b, relu),
                        scale_shift_add_rows<Bf16>(src, residual, dst, pixels, channels, a, b, relu))}
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
     void gradient_sums(Dtype dtype, Rows src, Rows dst_grad, int64_t pixels, int64_t channels, const float* a,
                        const float* b, const float* mean, bool relu, float* sum, float* product){PACKHORSE_BY_DTYPE(
         each_block<4>(channels, GradientSums<float>{src, dst_grad, pixels, a, b, mean, relu, sum, product}),
         each_block<4>(channels, GradientSums<Bf16>{src, dst_grad, pixels, a, b, mean, relu, sum, product}))}
 
-PACKHORSE_CLONES void normalised_gradient(Dtype dtype, Rows src, Rows dst_grad, Rows src_grad, int64_t pixels,
+PACKHORSE_KERNEL void normalised_gradient(Dtype dtype, Rows src, Rows dst_grad, Rows src_grad, int64_t pixels,
                                           int64_t channels, const float* a, const float* b, const float* mean,
                                           const float* k, const float* l, bool relu, bool accumulate) {
   if (accumulate) {
@@ -498,14 +517,14 @@ PACKHORSE_CLONES void normalised_gradient(Dtype dtype, Rows src, Rows dst_grad, 
   }
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void max_pool_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows src, Rows dst, uint8_t* argmax){
     PACKHORSE_BY_DTYPE(max_pool<float>(shape, y, src, dst, argmax), max_pool<Bf16>(shape, y, src, dst, argmax))}
 
-PACKHORSE_CLONES void average_pool_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows src, Rows dst){
+PACKHORSE_KERNEL void average_pool_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows src, Rows dst){
     PACKHORSE_BY_DTYPE(average_pool<float>(shape, y, src, dst), average_pool<Bf16>(shape, y, src, dst))}
 
-PACKHORSE_CLONES void max_pool_gradient_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows dst_grad,
+PACKHORSE_KERNEL void max_pool_gradient_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows dst_grad,
                                             const uint8_t* argmax, Rows src_grad, bool accumulate) {
   if (accumulate) {
     PACKHORSE_BY_DTYPE((pool_gradient<float, true, true>(shape, y, dst_grad, argmax, src_grad)),
@@ -516,7 +535,7 @@ PACKHORSE_CLONES void max_pool_gradient_row(Dtype dtype, const PoolShape& shape,
   }
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void average_pool_gradient_row(Dtype dtype, const PoolShape& shape, int64_t y, Rows dst_grad, Rows src_grad,
                                bool accumulate) {
   if (accumulate) {
@@ -528,12 +547,12 @@ void average_pool_gradient_row(Dtype dtype, const PoolShape& shape, int64_t y, R
   }
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void mean_of_pixels(Dtype dtype, Rows src, int64_t pixels, int64_t channels,
                     float* dst){PACKHORSE_BY_DTYPE(each_block<4>(channels, PixelMean<float>{src, pixels, dst}),
                                                    each_block<4>(channels, PixelMean<Bf16>{src, pixels, dst}))}
 
-PACKHORSE_CLONES void spread_to_pixels(Dtype dtype, const float* src, float factor, Rows dst, int64_t pixels,
+PACKHORSE_KERNEL void spread_to_pixels(Dtype dtype, const float* src, float factor, Rows dst, int64_t pixels,
                                        int64_t channels, bool accumulate) {
   if (accumulate) {
     PACKHORSE_BY_DTYPE((spread<float, true>(src, factor, dst, pixels, channels)),
@@ -544,11 +563,11 @@ PACKHORSE_CLONES void spread_to_pixels(Dtype dtype, const float* src, float fact
   }
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void add_rows(Dtype dtype, Rows a, Rows b, Rows dst, int64_t pixels, int64_t channels, bool relu){
     PACKHORSE_BY_DTYPE(add<float>(a, b, dst, pixels, channels, relu), add<Bf16>(a, b, dst, pixels, channels, relu))}
 
-PACKHORSE_CLONES void masked_gradient(Dtype dtype, Rows dst, Rows dst_grad, Rows grad, int64_t pixels, int64_t channels,
+PACKHORSE_KERNEL void masked_gradient(Dtype dtype, Rows dst, Rows dst_grad, Rows grad, int64_t pixels, int64_t channels,
                                       bool accumulate) {
   if (dst.data != nullptr && accumulate) {
     PACKHORSE_BY_DTYPE((masked<float, true, true>(dst, dst_grad, grad, pixels, channels)),
@@ -565,36 +584,32 @@ PACKHORSE_CLONES void masked_gradient(Dtype dtype, Rows dst, Rows dst_grad, Rows
   }
 }
 
-PACKHORSE_CLONES
-void to_bf16(const float* src, Bf16* dst, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(dst + i, load(src + i));
-  for (; i < count; ++i) dst[i] = Bf16(src[i]);
+std::string kernel_instructions() {
+#if PACKHORSE_HAS_CLONES
+  if (__builtin_cpu_supports(PACKHORSE_BEST) != 0) return PACKHORSE_BEST;
+  if (__builtin_cpu_supports(PACKHORSE_GOOD) != 0) return PACKHORSE_GOOD;
+  return "x86-64";
+#else
+  return "as compiled";
+#endif
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
+void to_bf16(const float* src, Bf16* dst, int64_t count) { round_all(src, dst, count); }
+
+PACKHORSE_KERNEL
 float greatest(const float* src, int64_t count) {
   float best = src[0];
   for (int64_t i = 1; i < count; ++i) best = src[i] > best || src[i] != src[i] ? src[i] : best;
   return best;
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 double exp_shifted(const float* src, float shift, float* dst, int64_t count) {
-  Floats sums{};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const Floats value = exponential(load(src + i) - shift);
-    store(dst + i, value);
-    sums += value;
-  }
-  double sum = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[lane];
-  for (; i < count; ++i) sum += dst[i] = exponential(splat(src[i] - shift))[0];
-  return sum;
+  return exponentials(src, shift, dst, count);
 }
 
-PACKHORSE_CLONES
+PACKHORSE_KERNEL
 void scale_offset(float* values, float factor, float offset, int64_t count) {
   for (int64_t i = 0; i < count; ++i) values[i] = values[i] * factor + offset;
 }

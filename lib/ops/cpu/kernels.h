@@ -6,10 +6,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "tensor/types.h"
 
 namespace packhorse::cpu {
+
+/// The instruction set that the loader chose: "x86-64-v4", "x86-64-v3", or "x86-64", which every such machine has; "as
+/// compiled" on other machines, and with a compiler that makes only one version (base/clones.h).
+std::string kernel_instructions();
 
 /// Pixels in memory: pixel p's channels begin at data + p * stride elements.
 struct Rows {
