@@ -188,6 +188,8 @@ $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify
 $(eval $(call test_rules,mpi,pack))
 $(BUILD)/tests/mpi_test: | $(patsubst %,$(BUILD)/bin/packhorse-%,list pack verify)
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
+# Tests are compiled more often than they are run for long.
+$(BUILD)/tests/%.o: OPTIMISE := -O1
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='"$(CURDIR)"'
 $(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_BUILD='"$(BUILD)"' -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
 
@@ -351,6 +353,5 @@ export HELP
 help:
 	@echo "$$HELP"
 
-# Not those below build/same-as: they name the files of other revisions.
--include $(shell find $(BUILD) -path $(BUILD)/same-as -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,lib stages tests lint) -name '*.d' 2>/dev/null)
 endif

@@ -126,7 +126,7 @@ END
 part_user() {
   inside "$folder" root bash -euc 'rm -rf ~user/{installed,moved,photos,tars,data,work}'
   forget_packages >"$logs/forget.log" 2>&1
-  check told-what-to-ask-for told_what_to_ask_for all || return 0
+  check told-what-to-ask-for told_what_to_ask_for demo || return 0
   check demo-as-user as user 'make demo' || true
   check own-images own_images || true
   check told-what-tests-need told_what_to_ask_for test || return 0

@@ -12,8 +12,8 @@
 
 namespace packhorse {
 
-/// Where `data.noun` is: in the folder that WordNet's own variable WNSEARCHDIR names; else in share/wordnet of the prefix
-/// that the executable is installed in, if it is there; else where Debian's package wordnet-base has it.
+/// Where `data.noun` is: in the folder that WordNet's own variable WNSEARCHDIR names; else in share/wordnet of the
+/// prefix that the executable is installed in, if it is there; else where Debian's package wordnet-base has it.
 std::filesystem::path wordnet_nouns();
 
 struct Synset {

@@ -254,6 +254,7 @@ std::string finish_evaluation(Stage& stage, Evaluation& evaluation, const Evalua
   if (job.subset) evaluation.facts.emplace_back("subset_missing", joined(job.subset->missing));
   const std::filesystem::path file = stage.out() / "evaluation.h5";
   write_evaluation(file, evaluation);
+  manifest.backend = inference.backend_description();
   manifest.counts = {{"listed", evaluation.listed}};
   std::vector<std::string> accuracies;
   for (const ScopeResult& scope : evaluation.scopes) {

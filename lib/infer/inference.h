@@ -42,6 +42,7 @@ class Inference {
   const CheckpointInfo& info() const { return info_; }
   const std::filesystem::path& checkpoint() const { return checkpoint_; }
   Executor& executor() { return *executor_; }
+  std::string backend_description() const { return executor_->backend_description(); }
   /// Options of a feed that prepares images for this network.
   FeedOptions feed(const BatchPlan& plan, int64_t classes, int threads) const;
   /// "inception-bn on cpu, f32, after 300 steps: 11,295,240 parameters; memory per rank: ..."; the total includes

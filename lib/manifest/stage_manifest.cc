@@ -78,6 +78,9 @@ StageManifest StageManifest::load(const fs::path& path) {
     manifest.classes_crc32c = json.at("classes_crc32c").get<std::string>();
     manifest.seconds = json.at("seconds").get<double>();
     manifest.ranks = json.at("ranks").get<int>();
+    // Since version 0.3, and null where nothing was computed.
+    if (const auto backend = json.find("backend"); backend != json.end() && !backend->is_null())
+      manifest.backend = backend->get<std::string>();
   } catch (const Json::exception& error) {
     throw DamageError(
         {std::string("a member of the stage's manifest is missing or wrong (") + error.what() + ")", where, ""});
@@ -106,6 +109,7 @@ void StageManifest::save(const fs::path& folder) const {
                {"ended", utc_text(now)},
                {"seconds", seconds},
                {"ranks", ranks},
+               {"backend", backend.empty() ? Json(nullptr) : Json(backend)},
                {"host", host_name()},
                {"slurm_job", job != nullptr ? Json(job) : Json(nullptr)},
                {"dataset_folder", fs::proximate(dataset_folder, home).generic_string()},

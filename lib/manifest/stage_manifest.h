@@ -39,6 +39,7 @@ struct StageManifest {
   std::vector<FileEntry> outputs;
   Json counts = Json::object();  ///< listed, packed, quarantined, ...
   std::string classes_crc32c;    ///< checksum of the class table that the labels belong to
+  std::string backend;  ///< what a network was computed with, in words: instructions, libraries; empty without one
   double seconds = 0;
   int ranks = 1;
 

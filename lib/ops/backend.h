@@ -93,7 +93,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  /// What it computes with on this machine, for the log: "cpu backend: kernels x86-64-v4, oneDNN avx512_core".
+  /// What it computes with on this machine, for the log: "cpu backend: kernels x86-64-v4, oneDNN 3.7.1 avx512_core".
   virtual std::string description() const { return name() + " backend"; }
   /// Where its kernels run. It outlives the backend.
   virtual Device& device() const { return host_device(); }

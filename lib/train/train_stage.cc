@@ -107,6 +107,7 @@ std::string finish_training(Stage& stage, const TrainingSummary& summary, const 
   }
   manifest.counts["images_per_second"] = summary.images_per_second;
   manifest.counts["feed_wait_share"] = summary.feed_wait_share;
+  manifest.backend = summary.backend;
   classes.save(stage.out() / "classes.tsv");
   manifest.outputs = {describe_file("checkpoint-last", summary.last_checkpoint),
                       describe_file("checkpoint-best", summary.best_checkpoint),

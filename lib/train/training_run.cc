@@ -445,6 +445,7 @@ class TrainingRun {
     summary_.images_per_second = all_.images_per_second();
     summary_.feed_wait_share = all_.seconds > 0 ? all_.feed_wait / all_.seconds : 0;
     summary_.best_top1 = std::max(0.0, best_top1_);
+    summary_.backend = executor_.backend_description();
     summary_.last_checkpoint = folder_.step_path(summary_.step);
     summary_.best_checkpoint = validation_ != nullptr ? folder_.best_path() : summary_.last_checkpoint;
     summary_.journal = journal_path();

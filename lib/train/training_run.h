@@ -45,6 +45,7 @@ struct TrainingSummary {
   double feed_wait_share = 0;        ///< share of the time in steps that was spent waiting for the feed
   std::optional<double> top1, top5;  ///< of the last validation
   double best_top1 = 0;
+  std::string backend;  ///< Executor::backend_description() of rank 0
   std::filesystem::path last_checkpoint, best_checkpoint, journal;
 };
 

@@ -30,6 +30,7 @@ TEST(StageManifest, SavesAndLoads) {
   manifest.dataset_folder = folder / "descriptions";
   manifest.classes_crc32c = "01234567";
   manifest.ranks = 4;
+  manifest.backend = "cpu backend: slow";
   manifest.save(folder.path());
 
   const StageManifest read = StageManifest::load(folder / "manifest.json");
@@ -42,6 +43,7 @@ TEST(StageManifest, SavesAndLoads) {
   EXPECT_EQ(read.classes_crc32c, "01234567");
   EXPECT_EQ(read.seconds, 1.5);
   EXPECT_EQ(read.ranks, 4);
+  EXPECT_EQ(read.backend, "cpu backend: slow");
   const FileEntry entry = read.output_of("train-list");
   EXPECT_EQ(entry.path, folder / "a.txt");
   EXPECT_EQ(entry.bytes, 3U);

@@ -157,6 +157,17 @@ TEST_F(Results, OtherShardsAreEvaluatedByClassId) {
   EXPECT_GT(theirs.scopes[0].accuracy[0], mine.scopes[0].accuracy[0] - 0.1);  // the new class must not shift the labels
 }
 
+TEST_F(Results, ManifestsSayWithWhatTheNetworkWasComputed) {
+  const std::string trained = project_->manifest("results", "train").backend;
+  EXPECT_TRUE(trained.starts_with("cpu backend: kernels ")) << trained;
+  const size_t library = trained.find("oneDNN ");
+  ASSERT_NE(library, std::string::npos) << trained;
+  EXPECT_TRUE(std::isdigit(trained.at(library + 7)) != 0) << "its version: " << trained;
+  evaluated("computed");
+  EXPECT_EQ(StageManifest::load(*project_ / "computed/manifest.json").backend, trained);
+  EXPECT_EQ(project_->manifest("results", "pack").backend, "");
+}
+
 TEST_F(Results, ExportHoldsTheJournalAndTheEvaluation) {
   const Evaluation evaluation = evaluated("for-export");
   ok("export", {"for-export/manifest.json", "--out", "exported"});

@@ -57,7 +57,8 @@ inside() {
     mount --rbind /dev "$folder/dev"
     mount -t tmpfs tmpfs "$folder/run"
     home=$(awk -F: -v user="$user" "\$1 == user {print \$6}" "$folder/etc/passwd")
-    exec chroot "$folder" runuser -u "$user" -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    # No exec: this shell is the first process inside. It ends with unshare, and then all that run inside do, too.
+    chroot "$folder" runuser -u "$user" -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       HOME="$home" USER="$user" LANG=C.UTF-8 ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
       DEBIAN_FRONTEND=noninteractive bash -euc "cd; exec \"\$@\"" bash "$@"
   ' bash "$folder" "$user" "$@" </dev/null

@@ -112,7 +112,8 @@ std::string instructions() {
   }};
   const auto* const used =
       std::find_if(kNewestFirst.begin(), kNewestFirst.end(), [](const auto& isa) { return has(isa.first); });
-  return "kernels " + kernel_instructions() + ", oneDNN " + (used == kNewestFirst.end() ? "as compiled" : used->second);
+  return "kernels " + kernel_instructions() + ", oneDNN " + onednn_version() + " " +
+         (used == kNewestFirst.end() ? "as compiled" : used->second);
 }
 
 std::vector<Dtype> types() {
