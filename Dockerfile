@@ -20,7 +20,7 @@ RUN printf 'path-exclude=/usr/lib/*/%s*\n' libLLVM libamd_comgr libamdhip64 libz
  && apt-get update && apt-get install -y --no-install-recommends $(cat /run-packages) \
  && apt-get clean && rm -rf /run-packages /var/lib/apt/lists/* \
  && if ldd /usr/local/bin/packhorse-* | grep 'not found'; then exit 1; fi \
- && useradd --home-dir /work --create-home packhorse
+ && useradd --key HOME_MODE=0755 --home-dir /work --create-home packhorse
 USER packhorse
 WORKDIR /work
 ENV PATH=/usr/local/share/packhorse/jobs:$PATH
