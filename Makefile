@@ -300,12 +300,11 @@ install: all
 	@$(call copy,644,share/doc/packhorse,$(DOCUMENTS))
 	@echo "installed in $(INSTALLED): bin/packhorse-*, share/packhorse/jobs, share/packhorse/data_manifests"
 
-# The executables are asked for their libraries, so no list of packages can be out of date. They start the programs and
-# read the file.
+# The executables are asked for their libraries, so no list of packages can be out of date. They start these programs and
+# read this file, where they are there.
 run-packages:
 	@$(MAKE) -s stages >&2
-	@tests/owners $(EXECUTABLES) "$$(command -v $(MPIRUN))" "$$(command -v gnuplot)" \
-	  /usr/share/wordnet/data.noun
+	@tests/owners $(EXECUTABLES) $$(command -v $(MPIRUN) gnuplot) $(wildcard /usr/share/wordnet/data.noun)
 
 # Removes what install copies, and the folders that are then empty.
 uninstall:
