@@ -33,10 +33,12 @@ check() { # WORDS COMMAND...
 check "the stages are built" env -u WHY -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -j"$(nproc)" build/bin/packhorse-{demo-data,list,pack,train,evaluate,export}
 unset LD_LIBRARY_PATH
 loaded() { ldd build/bin/packhorse-"$1" | grep -qE "$2.* => $work/prefix/lib/"; }
-for library in libhdf5 libdnnl libtbb libjpeg libpng libfmt; do
+for library in libhdf5 libdnnl libtbb libjpeg libfmt; do
   check "packhorse-train loads the prefix's $library" loaded train "$library"
 done
-check "packhorse-list loads the prefix's libarchive" loaded list libarchive
+for library in libpng libarchive; do
+  check "packhorse-pack loads the prefix's $library" loaded pack "$library"
+done
 check "no library is missing" bash -c '! ldd build/bin/* | grep "not found"'
 DEMO_DATA=$work/data
 export DEMO_DATA PMIX_MCA_gds=hash OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
