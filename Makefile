@@ -253,6 +253,8 @@ campaign: deps-test
 	@$(MAKE) -Otarget -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES)
 	@tests/campaign/run.sh $(SIZE)
+	@tests/campaign/processors.sh
+	@tests/campaign/arm64.sh
 	@tests/campaign/container.sh
 	@tests/campaign/prefix.sh
 	@$(MAKE) test-interop

@@ -134,6 +134,15 @@ TEST_F(Break, IsNoneWhenAllIsWell) {
   EXPECT_EQ(run_shell("ls build", tree_.options({})).out, "found\nlib\n") << "and nothing of why is left";
 }
 
+/// The job slots of make -j reach the make below. The folders of another release are no part of the build.
+TEST_F(Break, IsNoneWithJobsAndAFolderOfAnotherRelease) {
+  tree_.put("lib/base/sound.cc", "int one() { return 1; }\n");
+  tree_.put("build/elsewhere/trixie/etc/rc0.d/README", "");
+  const RunResult result = tree_.run({"make", "-j2", "build/lib/base/sound.o"});
+  EXPECT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_EQ(result.err, "");
+}
+
 TEST_F(Break, ByInterruptEndsTheCompilersToo) {
   tree_.put("lib/base/slow.cc", "int one() { return 1; }\n");
   tree_.put_program("wait", "echo $$ > waiting.part && mv waiting.part waiting\nexec sleep 250\n");
