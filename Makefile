@@ -129,7 +129,7 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-demo deps-test deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages
@@ -230,6 +230,7 @@ test-rooms: deps-test
 deps:       ; @tests/deps make
 deps-demo:  ; @tests/deps make demo
 deps-test:  ; @tests/deps make test
+deps-campaign: ; @tests/deps make test campaign
 deps-lint:  ; @tests/deps make lint
 
 demo: deps-demo all
@@ -248,7 +249,7 @@ same-as: deps
 
 # What is too long for `make test`. SIZE=N: N times as long. REV=REVISION: what this build must be the same as.
 SIZE ?= 1
-campaign: deps-test
+campaign: deps-campaign
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES)
@@ -331,7 +332,8 @@ make demo            runs the whole pipeline on real images, on this machine: li
 make test            builds and runs the tests (a few minutes)
 make test-rooms      builds and runs the unit tests of lib/ only, without the stages
 make test MPI=mpich  with MPICH, in build/mpich: ranks, what they send each other, and a pack by several
-make campaign        runs what is too long for that: random kills and damage, make test-interop; SIZE=N: N times as long
+make campaign        runs what is too long for that: random kills and damage, other processors, make test-interop;
+                     SIZE=N: N times as long
 make test-interop    checks against PyTorch and MXNet, in virtual environments of their own
 make same-as REV=... compares the results of this build with those of a git revision, to the last bit
 make bench           measures speed, next to the same work done by other tools

@@ -144,7 +144,7 @@ void Options::parse(int argc, char** argv) {
 
 void Options::apply(const Json& settings, const std::string& from) {
   for (const auto& [name, value] : settings.items()) {
-    const auto match = [&name = name](const Impl::Setting& setting) { return setting.name == name; };
+    const auto match = [&wanted = name](const Impl::Setting& setting) { return setting.name == wanted; };
     const auto found = std::find_if(impl_->settings.begin(), impl_->settings.end(), match);
     if (found == impl_->settings.end()) {
       throw UsageError({"there is no setting '" + name + "'", from,

@@ -28,14 +28,17 @@ quiet() {
   "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2 && echo "error: arm64: failed; the whole log is $log" >&2 && return 1; }
 }
 
-# Programs of the build machine, and for arm64 only what is linked.
+# Programs of the build machine, and for arm64 only what is linked. libopenmpi-dev wants a Fortran compiler for arm64, in
+# whose place the cross compiler would go: it is only unpacked.
 tools=(make git pkg-config g++-aarch64-linux-gnu qemu-user libcli11-dev nlohmann-json3-dev)
-libraries=(libopenmpi-dev libjpeg62-turbo-dev libpng-dev libhdf5-dev libtbb-dev libdnnl-dev libarchive-dev libfmt-dev
-  zlib1g-dev libgtest-dev)
+libraries=(libjpeg62-turbo-dev libpng-dev libhdf5-dev libtbb-dev libdnnl-dev libarchive-dev libfmt-dev zlib1g-dev
+  libgtest-dev libopenmpi40)
 machine() {
   make_bare_debian "$suite" "$folder"
   inside "$folder" root bash -euc 'dpkg --add-architecture arm64; apt-get update
-    apt-get install -y --no-install-recommends "$@"' bash "${tools[@]}" "${libraries[@]/%/:arm64}"
+    apt-get install -y --no-install-recommends "$@"
+    cd /var/tmp && apt-get download libopenmpi-dev:arm64 && dpkg -x libopenmpi-dev_*_arm64.deb /' \
+    bash "${tools[@]}" "${libraries[@]/%/:arm64}"
 }
 if [ -z "${KEEP:-}" ] || [ ! -d "$folder" ]; then quiet machine machine; fi
 
