@@ -57,7 +57,7 @@ inline std::string case_name(const testing::TestParamInfo<BackendCase>& info) {
 inline const BackendCase kReference{"reference", Dtype::f32};
 
 /// The largest relative rounding error: half the distance between neighbouring numbers at 1.
-inline double rounding(Dtype dtype) { return dtype == Dtype::f32 ? 0x1p-24 : 0x1p-8; }
+inline double rounding(Dtype dtype) { return dtype == Dtype::f32 ? 0x1p-24 : dtype == Dtype::f16 ? 0x1p-11 : 0x1p-8; }
 
 /// Random numbers that bf16 represents exactly, so that every backend starts from the same values.
 class Numbers {
@@ -218,6 +218,8 @@ class Trial {
         return element<float>(bytes, at);
       case Dtype::bf16:
         return static_cast<float>(element<Bf16>(bytes, at));
+      case Dtype::f16:
+        return static_cast<float>(element<F16>(bytes, at));
       case Dtype::f64:
         return element<double>(bytes, at);
       case Dtype::i32:
@@ -234,6 +236,8 @@ class Trial {
         return put(bytes, at, static_cast<float>(number));
       case Dtype::bf16:
         return put(bytes, at, Bf16(static_cast<float>(number)));
+      case Dtype::f16:
+        return put(bytes, at, F16(static_cast<float>(number)));
       case Dtype::f64:
         return put(bytes, at, number);
       case Dtype::i32:
