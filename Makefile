@@ -87,6 +87,7 @@ FLAGS_ops      := -fopenmp
 # compiled again when its file changes: when it is found somewhere else, or in another version.
 ifneq ($(filter stages unit-tests room-tests $(BUILD)/%,$(GOALS)),)
 $(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
+$(if $(filter 0,$(GPU)),$(shell rm -f $(PACKHORSE_FOUND)/gpu.mk),$(shell PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found-gpu >&2))
 include $(wildcard $(PACKHORSE_FOUND)/*.mk)
 endif
 $(BUILD)/found/%.mk:
@@ -125,7 +126,14 @@ libs_of  = $(foreach n,$(needs_of),$(FOUND_$(n)_LIBS)) $(if $(filter ops,$(call 
 linked   = $(archives) $(patsubst %,$(BUILD)/found/%.mk,$(needs_of))
 inputs   = $(filter %.o %.a,$^)
 
-OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(wildcard $(1)))
+# Files of a folder cuda/ belong to the plug-in.
+OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(foreach f,$(wildcard $(1)),$(if $(findstring /cuda/,$(f)),,$(f))))
+# What computes on a GPU uses the code of the executable that opens it: all of these rooms, and not a copy of its own.
+PLUGIN_ROOMS := base device ops
+PLUGIN := $(if $(GPU_NVCC),$(BUILD)/lib/packhorse/packhorse-cuda.so)
+whole = $(if $(filter ops,$(call closure,$(1))),-rdynamic -Wl$(comma)--whole-archive $(PLUGIN_ROOMS:%=$(BUILD)/lib/%.a) -Wl$(comma)--no-whole-archive)
+comma := ,
+
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
@@ -135,7 +143,7 @@ all: deps
 	@$(MAKE) -Otarget -j$(JOBS) stages
 
 .PHONY: stages
-stages: $(STAGE_BINARIES) $(TOOL_BINARIES)
+stages: $(STAGE_BINARIES) $(TOOL_BINARIES) $(PLUGIN)
 
 room = $(word 2,$(subst /, ,$*))
 .SECONDEXPANSION:
@@ -147,6 +155,11 @@ $(BUILD)/%.o: %.cc $$(call found_of,$$(room))
 $(BUILD)/lint/lib/base/version.tidy $(BUILD)/lib/base/version.o: CXXFLAGS += -DPACKHORSE_VERSION='"$(shell cat VERSION)"'
 $(BUILD)/lib/base/version.o: VERSION
 
+# Executable and plug-in know each other by what their interface was compiled from.
+BUILD_ID := $(shell cat VERSION lib/{base,tensor,device,ops}/*.h | sha256sum | cut -c 1-16)
+$(BUILD)/lib/ops/plugin.o $(BUILD)/lib/ops/cuda/plugin.o $(BUILD)/lint/lib/ops/plugin.tidy $(BUILD)/lint/lib/ops/cuda/plugin.tidy: CXXFLAGS += -DPACKHORSE_BUILD_ID='"$(BUILD_ID)"'
+$(BUILD)/lib/ops/plugin.o $(BUILD)/lib/ops/cuda/plugin.o: $(wildcard $(foreach r,base tensor device ops,lib/$(r)/*.h)) VERSION
+
 # The inner loops are written for the vectoriser.
 $(BUILD)/lib/ops/cpu/kernels.o: OPTIMISE := -O3
 
@@ -157,11 +170,27 @@ $(BUILD)/lib/$(1).a: $(call OBJECTS,lib/$(1)/*.cc lib/$(1)/*/*.cc)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
+# ---- The GPU plug-in: everything in folders cuda/ -------------------------------------------------------------------
+PLUGIN_SOURCES := $(wildcard lib/*/cuda/*.cc lib/*/cuda/*.cu)
+PLUGIN_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(basename $(PLUGIN_SOURCES)))
+# Machine code for A100 and for H100 and H200, and PTX for what comes after them.
+GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+$(filter $(patsubst %.cc,$(BUILD)/%.o,$(filter %.cc,$(PLUGIN_SOURCES))),$(PLUGIN_OBJECTS)): CXXFLAGS += -fPIC $(GPU_CFLAGS)
+$(PLUGIN_OBJECTS): $(wildcard $(BUILD)/found/gpu.mk)
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+	@echo "  nvcc  $<"
+	@$(GPU_NVCC) -std=c++20 -O3 -lineinfo -Ilib $(GPU_CODE) -Werror all-warnings -Xcompiler -fPIC,-Wall,-Wextra -MMD -MP -c $< -o $@
+$(BUILD)/lib/packhorse/packhorse-cuda.so: $(PLUGIN_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  plug-in cuda"
+	@$(CXX) -shared $(LDFLAGS) $(inputs) $(GPU_LIBS) $(FOUND_fmt_LIBS) -o $@
+
 define stage_rules
 $(BUILD)/bin/packhorse-$(1): $(BUILD)/stages/$(subst -,_,$(1)).o $(call linked,$(STAGE_$(1)))
 	@mkdir -p $$(@D)
 	@echo "  stage $(1)"
-	@$(CXX) $(LDFLAGS) $$(inputs) $$(call libs_of,$(STAGE_$(1))) -o $$@
+	@$(CXX) $(LDFLAGS) $$(call whole,$(STAGE_$(1))) $$(inputs) $$(call libs_of,$(STAGE_$(1))) -o $$@
 endef
 $(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
@@ -181,7 +210,7 @@ define test_rules
 $(BUILD)/tests/$(1)_test: $(call OBJECTS,tests/$(1)/*_test.cc) $(TEST_SUPPORT) $(call linked,$(2),$(NEEDS_$(1)) tbb gtest)
 	@mkdir -p $$(@D)
 	@echo "  test  $(1)"
-	@$(CXX) $(LDFLAGS) $$(inputs) $$(call libs_of,$(2),$(NEEDS_$(1)) tbb gtest) -o $$@
+	@$(CXX) $(LDFLAGS) $$(call whole,$(2)) $$(inputs) $$(call libs_of,$(2),$(NEEDS_$(1)) tbb gtest) -o $$@
 endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))

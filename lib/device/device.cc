@@ -4,7 +4,7 @@
 
 namespace packhorse {
 
-void Device::repeat(const void* /*key*/, const std::function<void()>& enqueue) { enqueue(); }
+void Device::repeat(Stream& /*main*/, const void* /*key*/, const std::function<void()>& enqueue) { enqueue(); }
 
 DeviceMemory::DeviceMemory(Device& device, size_t bytes)
     : device_(&device), address_(bytes > 0 ? device.allocate(bytes) : DeviceAddress()), bytes_(bytes) {}

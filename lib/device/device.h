@@ -83,9 +83,11 @@ class Device {
   /// before enqueue() returns.
   virtual std::unique_ptr<Stream> make_stream(bool beside) = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
-  /// Calls `enqueue`, which enqueues the same work each time: what differs lies in memory. `key` names it. A device may
-  /// record the work once and replay it in the later calls.
-  virtual void repeat(const void* key, const std::function<void()>& enqueue);
+  /// Calls `enqueue`, which enqueues the same work each time: what differs lies in memory. It begins and ends on `main`;
+  /// other streams join in between. `key` names it. A device may record the work once and replay it in later calls.
+  virtual void repeat(Stream& main, const void* key, const std::function<void()>& enqueue);
+  /// The work of this key is not repeated any more. Nothing of it may be under way.
+  virtual void forget(const void* /*key*/) noexcept {}
 
   // For the owners of memory below.
 

@@ -5,23 +5,36 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "ops/cpu/backend.h"
+#include "ops/plugin.h"
 #include "ops/reference/backend.h"
 
 namespace packhorse {
 
 namespace {
 
+constexpr const char* kCuda = "cuda";  // a plug-in
+
 std::vector<BackendEntry>& entries() {
   static std::vector<BackendEntry> list = {
       {"cpu", cpu::types, cpu::make_backend},
       {"reference", reference::types, reference::make_backend},
   };
+  // A GPU comes first, where there is one.
+  static const bool asked = [] {
+    const OpenedPlugin& cuda = opened_plugin(kCuda);
+    if (cuda.missing.empty()) list.insert(list.begin(), {kCuda, cuda.plugin->types, cuda.plugin->make});
+    return true;
+  }();
+  (void)asked;
   return list;
 }
 
 const BackendEntry& entry(const std::string& name) {
   for (const BackendEntry& candidate : entries())
     if (candidate.name == name || name.empty()) return candidate;
+  if (name == kCuda)
+    throw Error({"there is no GPU to compute on: " + opened_plugin(kCuda).missing, "backend cuda",
+                 "--backend cpu computes without one"});
   throw UsageError({"this build has no backend '" + name + "'", "backend", "use one of: " + joined(backend_names())});
 }
 

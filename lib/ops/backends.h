@@ -20,8 +20,8 @@ struct BackendEntry {
 /// Adds one that is not part of the build, at the end. Call it before the first use of the list.
 void add_backend(BackendEntry added);
 
-/// Fastest first: "cpu" (oneDNN and our own kernels), "reference" (plain loops, to check the others against); a GPU
-/// build adds "cuda".
+/// Fastest first: "cuda" where there is a GPU that the plug-in can use, "cpu" (oneDNN and our own kernels), "reference"
+/// (plain loops, to check the others against).
 std::vector<std::string> backend_names();
 
 /// The types of activations that the backend can compute in on this machine, the one that it prefers first. An empty
@@ -29,7 +29,7 @@ std::vector<std::string> backend_names();
 std::vector<Dtype> backend_types(const std::string& name);
 
 /// An empty name: the first. Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype`
-/// on this machine.
+/// on this machine, or not at all: for "cuda" it says what is missing.
 std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training);
 
 }  // namespace packhorse

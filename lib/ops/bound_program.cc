@@ -97,9 +97,16 @@ void BoundProgram::order_lanes() {
   for (const int n : last_) give_event(n);
 }
 
+BoundProgram::~BoundProgram() { backend_.device().forget(this); }
+
 void BoundProgram::enqueue(const StepCall& call) {
-  backend_.begin(call, lanes_.of(Lane::main));
-  backend_.device().repeat(this, [&] { enqueue_nodes(call); });
+  Stream& main = lanes_.of(Lane::main);
+  backend_.begin(call, main);
+  // What is replayed has no times of its nodes.
+  if (profile_)
+    enqueue_nodes(call);
+  else
+    backend_.device().repeat(main, this, [&] { enqueue_nodes(call); });
 }
 
 void BoundProgram::enqueue_nodes(const StepCall& call) {

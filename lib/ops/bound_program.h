@@ -44,6 +44,7 @@ class BoundProgram {
   /// Everything must outlive it. `profile`: measures each node, see times().
   BoundProgram(CompiledProgram compiled, Backend& backend, const States& states, DeviceAddress slab,
                const LaneStreams& lanes, bool profile);
+  ~BoundProgram();
   BoundProgram(const BoundProgram&) = delete;  // what is enqueued points back at it
   BoundProgram& operator=(const BoundProgram&) = delete;
 

@@ -74,7 +74,7 @@ class CpuBackend : public TableBackend<Context> {
   void rewrite(Program& program, Program& refresh) override {
     for (const Fusion fusion : kFusions) fusion(program, *this);
     copy_weights(context(), program, refresh);
-    round_operands(context(), program, refresh);
+    round_operands(context(), program);
   }
   // What its programs do not ask for is not there: the gradient of a residual, sums of several gradients of weights, of
   // features or of logits, and what pools and gradients of raw values need.

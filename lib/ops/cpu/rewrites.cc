@@ -8,6 +8,7 @@
 #include "ops/backward.h"
 #include "ops/cpu/context.h"
 #include "ops/rewrites.h"
+#include "ops/weight_copies.h"
 
 namespace packhorse::cpu {
 
@@ -98,77 +99,31 @@ void fuse_updates(Program& program, const Backend& backend) {
   if (backend.supported(program, fused)) fuse(program, members, std::move(fused));
 }
 
-namespace {
-
-Node copy_node(const std::string& name, const Operand& src, const Operand& dst) {
-  return {.kind = &kCopy, .name = name, .reads = {as("src", src)}, .writes = {as("dst", dst)}, .pass = Pass::update};
-}
-
-int weights_of(Program& refresh, const Value& weights) {
-  const int known = refresh.first_version(kWeights);
-  return known >= 0 ? known : refresh.add(weights);
-}
-
-// Lets a node read a copy of its weights instead of the weights themselves.
-void read_copy(Program& program, Program& refresh, Node& node, Value copy) {
-  Operand& weight = *std::find_if(node.reads.begin(), node.reads.end(),
-                                  [](const Operand& operand) { return operand.role == "weight"; });
-  const Operand master = weight;
-  const int old_weights = program.first_version(kWeights), new_weights = program.last_version(kWeights);
-  copy.storage = Storage::state;
-  copy.name = copy.state;
-  int number = program.first_version(copy.state);
-  if (number < 0) {
-    number = program.add(copy);
-    if (new_weights != old_weights) {
-      const Operand updated{"src", new_weights, master.first, master.count};
-      const int next = program.next_version(copy.state);
-      program.nodes.push_back(copy_node(copy.state, updated, program.whole(next)));
-    }
-  }
-  if (refresh.first_version(copy.state) < 0) {
-    const int weights = weights_of(refresh, program.value(old_weights));
-    const int made = refresh.add(copy);
-    refresh.nodes.push_back(copy_node(copy.state, {"src", weights, master.first, master.count}, refresh.whole(made)));
-  }
-  weight = program.whole(number, "weight");
-}
-
-bool reads_master(const Program& program, const Node& node) {
-  const Operand* weight = node.find("weight");
-  return weight != nullptr && program.value(*weight).state == kWeights;
-}
-
-}  // namespace
-
 void copy_weights(Context& context, Program& program, Program& refresh) {
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    Node node = program.nodes[n];  // a copy: the list grows
-    if (!node.is(kConvolution) && !node.is(kConvolutionDataGradient)) continue;
-    if (!reads_master(program, node)) continue;
-    const WeightLayout layout = weight_layout(context, program, node);
-    if (layout.name.empty()) continue;
-    Value copy{.name = "", .shape = {1, 1, 1, node.at("weight").count}, .dtype = context.dtype()};
-    copy.state = node.name + "@" + layout.name;
-    copy.layout = layout.name;
-    copy.layout_bytes = layout.bytes;
-    read_copy(program, refresh, node, std::move(copy));
-    program.nodes[n] = std::move(node);
-  }
+  const CopyFor copy_for = [&](const Program& whole, const Node& node) -> std::optional<WeightCopy> {
+    const bool product = node.is(kFullyConnected) || node.is(kFullyConnectedDataGradient);
+    const Shape plain{1, 1, 1, node.at("weight").count};
+    if (product && context.dtype() != Dtype::f32)
+      return WeightCopy{.name = "bf16", .dtype = Dtype::bf16, .shape = plain};
+    if (!node.is(kConvolution) && !node.is(kConvolutionDataGradient)) return std::nullopt;
+    const WeightLayout layout = weight_layout(context, whole, node);
+    if (layout.name.empty()) return std::nullopt;
+    return WeightCopy{.name = layout.name,
+                      .dtype = context.dtype(),
+                      .shape = plain,
+                      .layout = layout.name,
+                      .layout_bytes = layout.bytes};
+  };
+  packhorse::copy_weights(program, refresh, copy_for);
 }
 
-void round_operands(Context& context, Program& program, Program& refresh) {
+void round_operands(Context& context, Program& program) {
   if (context.dtype() == Dtype::f32) return;
   std::map<int, int> rounded;  // from a value to its copy
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     Node node = program.nodes[n];
     if (!node.is(kFullyConnected) && !node.is(kFullyConnectedDataGradient) && !node.is(kFullyConnectedWeightGradient))
       continue;
-    if (reads_master(program, node)) {
-      Value copy{.name = "", .shape = {1, 1, 1, node.at("weight").count}, .dtype = Dtype::bf16};
-      copy.state = node.name + "@bf16";
-      read_copy(program, refresh, node, std::move(copy));
-    }
     for (Operand& operand : node.reads) {
       if (operand.role != "src" && operand.role != "dst_grad") continue;
       if (program.value(operand).dtype != Dtype::f32) continue;

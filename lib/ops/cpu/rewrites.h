@@ -29,10 +29,9 @@ inline constexpr Fusion kFusions[] = {fuse_batch_norm_gradients, fuse_losses, fu
 
 // ---- Copies
 
-/// Nodes read copies of the weights that oneDNN can use as they are. A program that changes the weights writes the
-/// copies again; `refresh` makes those that it does not make yet.
+/// Nodes read copies of the weights that oneDNN can use as they are; in bf16, products read rounded ones.
 void copy_weights(Context& context, Program& program, Program& refresh);
-/// In bf16, products read rounded copies of their operands.
-void round_operands(Context& context, Program& program, Program& refresh);
+/// In bf16, products read rounded copies of their other operands, too.
+void round_operands(Context& context, Program& program);
 
 }  // namespace packhorse::cpu

@@ -1,0 +1,248 @@
+#include "ops/cuda/convolution.h"
+
+#include <cudnn.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "ops/cuda/context.h"
+#include "ops/cuda/copies.h"
+
+namespace packhorse::cuda {
+
+namespace {
+
+void check(cudnnStatus_t status, const char* call) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  throw Error({std::string("cuDNN reports ") + cudnnGetErrorString(status), call,
+               "see the versions in the log; --backend cpu computes without a GPU"});
+}
+
+int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
+
+}  // namespace
+
+Convolutions::Convolutions() { check(cudnnCreate(&handle_), "cudnnCreate"); }
+Convolutions::~Convolutions() { cudnnDestroy(handle_); }
+
+cudnnContext* Convolutions::handle(cudaStream_t stream) {
+  check(cudnnSetStream(handle_, stream), "cudnnSetStream");
+  return handle_;
+}
+
+const Convolutions::Chosen& Convolutions::chosen(const ConvolutionSpec& spec) {
+  auto found = known_.find(spec);
+  if (found == known_.end()) {
+    found = known_.emplace(spec, std::pair(ConvolutionPlans(spec, handle_), Chosen())).first;
+    auto& [plans, choice] = found->second;
+    std::string reason = plans.refusal();
+    for (size_t i = 0; i < plans.candidates().size() && choice.plans == nullptr; ++i) {
+      if (plans.build(i))
+        choice = {&plans, i};
+      else
+        reason = plans.candidates()[i].refusal;
+    }
+    if (choice.plans == nullptr) {
+      known_.erase(found);
+      throw Error({"cuDNN has no plan for this convolution: " + reason, spec.text(), "use another --precision"});
+    }
+  }
+  return found->second.second;
+}
+
+int64_t padded_channels(int64_t channels) { return channels <= 4 ? 4 : rounded_up(channels, 8); }
+
+namespace {
+
+/// The arithmetic of a node's product, whatever its operands are called.
+struct Product {
+  ConvolutionPass pass;
+  Shape src, dst;       ///< of the forward pass
+  std::string_view in;  ///< roles of what is read besides weights, and of the result
+  std::string_view other, result;
+};
+
+Shape shape_of(const Program& program, const Node& node, std::string_view role) { return program.shape(node.at(role)); }
+
+Product product_of(const Program& program, const Node& node) {
+  if (node.is(kConvolution) || node.is(kFullyConnected))
+    return {ConvolutionPass::forward, shape_of(program, node, "src"), shape_of(program, node, "dst"), "src", "", "dst"};
+  if (node.is(kConvolutionDataGradient) || node.is(kFullyConnectedDataGradient))
+    return {ConvolutionPass::data_gradient,
+            shape_of(program, node, "src_grad"),
+            shape_of(program, node, "dst_grad"),
+            "dst_grad",
+            "",
+            "src_grad"};
+  return {ConvolutionPass::weight_gradient,
+          shape_of(program, node, "src"),
+          shape_of(program, node, "dst_grad"),
+          "src",
+          "dst_grad",
+          "weight_grad"};
+}
+
+bool is_fully_connected(const Node& node) {
+  return node.is(kFullyConnected) || node.is(kFullyConnectedDataGradient) || node.is(kFullyConnectedWeightGradient);
+}
+
+// Matrix products are f32 whatever the activations are. Then tensor cores may round their operands to 11 bits, as many
+// as f16 has.
+ConvolutionSpec spec_of(Dtype dtype, const Program& program, const Node& node) {
+  const Product product = product_of(program, node);
+  const bool matrix = is_fully_connected(node);
+  return {.pass = product.pass,
+          .dtype = matrix ? Dtype::f32 : dtype,
+          .tf32 = matrix && dtype != Dtype::f32,
+          .n = product.src.n,
+          .h = product.src.h,
+          .w = product.src.w,
+          .c = padded_channels(product.src.c),
+          .o = padded_channels(product.dst.c),
+          .kernel = matrix ? 1 : static_cast<int64_t>(node.number("kernel")),
+          .stride = matrix ? 1 : static_cast<int64_t>(node.number("stride")),
+          .pad = matrix ? 0 : static_cast<int64_t>(node.number("pad"))};
+}
+
+/// Cuts a node's workspace into parts.
+class Parts {
+ public:
+  explicit Parts(std::byte* base)
+      : base_(reinterpret_cast<std::byte*>(rounded_up(reinterpret_cast<intptr_t>(base), kAlignment))) {}
+  std::byte* take(uint64_t bytes) {
+    std::byte* const part = base_ + used_;
+    used_ += static_cast<uint64_t>(rounded_up(static_cast<int64_t>(bytes), kAlignment));
+    return part;
+  }
+  /// What all parts need, wherever the workspace begins.
+  uint64_t bytes() const { return used_ + kAlignment; }
+
+ private:
+  static constexpr int64_t kAlignment = 256;  // what cuDNN wants
+  std::byte* base_;
+  uint64_t used_ = 0;
+};
+
+/// An operand as the plan takes it: dense, with padded channels.
+struct Prepared {
+  View given, plan;
+  bool copied() const { return given.data != plan.data; }
+};
+Prepared prepare(const View& given, Parts& parts, bool always_apart) {
+  View plan = given;
+  plan.shape.c = plan.pixel_stride = padded_channels(given.shape.c);
+  const bool as_it_is = given.dense() && plan.shape.c == given.shape.c && !always_apart;
+  if (!as_it_is) plan.data = parts.take(static_cast<uint64_t>(plan.shape.count()) * size_of(plan.dtype));
+  return {given, plan};
+}
+
+View view_of(const Program& program, const Node& node, std::string_view role) {
+  const Operand* operand = node.find(role);
+  if (operand == nullptr) return {};
+  const Value& value = program.value(*operand);
+  return {.data = nullptr, .shape = program.shape(*operand), .pixel_stride = value.shape.c, .dtype = value.dtype};
+}
+
+/// Where everything of one product lies.
+struct Layout {
+  Prepared in, other, result;
+  void *weight_grad = nullptr, *plan = nullptr;
+  uint64_t bytes = 0;
+};
+// `views`: of a role. A view without memory gives the bytes only.
+template <typename Views>
+Layout layout_of(const ConvolutionSpec& spec, const Product& product, uint64_t plan_bytes, bool adds,
+                 const Views& views, std::byte* workspace) {
+  Parts parts(workspace);
+  Layout layout;
+  layout.plan = parts.take(plan_bytes);
+  layout.in = prepare(views(product.in), parts, false);
+  if (!product.other.empty()) layout.other = prepare(views(product.other), parts, false);
+  if (product.pass == ConvolutionPass::weight_gradient)
+    layout.weight_grad =
+        parts.take(static_cast<uint64_t>(spec.o * spec.kernel * spec.kernel * spec.c) * size_of(spec.dtype));
+  else
+    layout.result = prepare(views(product.result), parts, adds);
+  layout.bytes = parts.bytes();
+  return layout;
+}
+
+// Without memory, an operand that needs no copy has none either.
+bool adds_to(const Node& node) { return node.find("src_grad_addend") != nullptr || node.find("bias") != nullptr; }
+
+}  // namespace
+
+Run bind_product(Context& context, const Site& site) {
+  const Node& node = site.node();
+  const Product product = product_of(site.program(), node);
+  const ConvolutionSpec spec = spec_of(context.dtype(), site.program(), node);
+  const Convolutions::Chosen chosen = context.convolutions().chosen(spec);
+  const Layout layout = layout_of(
+      spec, product, chosen.workspace(), adds_to(node), [&](std::string_view role) { return site.view(role); },
+      site.array<std::byte>("workspace"));
+  PortPointers pointers;
+  const View addend = site.view("src_grad_addend");
+  const auto* const bias = site.array<float>("bias");
+  switch (product.pass) {
+    case ConvolutionPass::forward:
+      pointers[Port::src] = layout.in.plan.data;
+      pointers[Port::weight] = site.array<void>("weight");
+      pointers[Port::dst] = layout.result.plan.data;
+      break;
+    case ConvolutionPass::data_gradient:
+      pointers[Port::dst_grad] = layout.in.plan.data;
+      pointers[Port::weight] = site.array<void>("weight");
+      pointers[Port::src_grad] = layout.result.plan.data;
+      break;
+    case ConvolutionPass::weight_gradient:
+      pointers[Port::src] = layout.in.plan.data;
+      pointers[Port::dst_grad] = layout.other.plan.data;
+      pointers[Port::weight_grad] = layout.weight_grad;
+      break;
+  }
+  const cudaStream_t stream = stream_of(site.stream());
+  auto* const weight_grad = site.array<float>("weight_grad");
+  const Weights weights{product.dst.c, product.src.c, spec.kernel * spec.kernel, spec.c};
+  return [=, &context](const StepCall&) {
+    for (const Prepared* one : {&layout.in, &layout.other})
+      if (one->copied()) pad_channels(one->given, one->plan, stream);
+    Convolutions& convolutions = context.convolutions();
+    chosen.plans->execute(convolutions.handle(stream), chosen.candidate, pointers,
+                          chosen.workspace() > 0 ? layout.plan : nullptr);
+    if (product.pass == ConvolutionPass::weight_gradient)
+      weight_gradient(spec.dtype, layout.weight_grad, weight_grad, weights, stream);
+    else if (bias != nullptr)
+      add_bias(layout.result.plan, bias, layout.result.given, stream);
+    else if (layout.result.copied())
+      add_channels(layout.result.plan, addend, layout.result.given, stream);
+  };
+}
+
+uint64_t product_workspace(Context& context, const Program& program, const Node& node) {
+  const ConvolutionSpec spec = spec_of(context.dtype(), program, node);
+  const auto views = [&](std::string_view role) { return view_of(program, node, role); };
+  return layout_of(spec, product_of(program, node), context.convolutions().chosen(spec).workspace(), adds_to(node),
+                   views, nullptr)
+      .bytes;
+}
+
+std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node) {
+  const bool matrix = node.is(kFullyConnected) || node.is(kFullyConnectedDataGradient);
+  if (!matrix && !node.is(kConvolution) && !node.is(kConvolutionDataGradient)) return std::nullopt;
+  const Product product = product_of(program, node);
+  const ConvolutionSpec spec = spec_of(dtype, program, node);
+  const bool as_it_is =
+      spec.dtype == Dtype::f32 && spec.kernel == 1 && spec.c == product.src.c && spec.o == product.dst.c;
+  if (as_it_is) return std::nullopt;
+  const Shape shape{spec.o, spec.kernel, spec.kernel, spec.c};
+  return WeightCopy{
+      .name = std::string(kChannelsLast),
+      .dtype = spec.dtype,
+      .shape = shape,
+      .layout = kChannelsLast,
+      .layout_bytes = static_cast<uint64_t>(shape.count()) * size_of(spec.dtype),
+      .numbers = {{"outputs", static_cast<double>(product.dst.c)}, {"channels", static_cast<double>(product.src.c)}}};
+}
+
+}  // namespace packhorse::cuda

@@ -1,0 +1,67 @@
+// How the files that launch kernels do it: a form of a kernel for a type, wide where the memory allows.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+
+#include "ops/cuda/context.h"
+#include "ops/cuda/tiles.h"
+#include "ops/cuda/words.cuh"
+
+namespace packhorse::cuda {
+
+/// A kernel's type and the channels that one thread takes at a time.
+template <typename T, int kChannels>
+struct Form {
+  using type = T;
+  static constexpr int length = kChannels;
+};
+
+/// visit(Form): for values of this type, whose channels can be read 16 bytes at a time, or not.
+template <typename Visit>
+void with_form(Dtype dtype, bool vectors, const Visit& visit) {
+  switch (dtype) {
+    case Dtype::f16:
+      return vectors ? visit(Form<__half, kVector<__half>>()) : visit(Form<__half, 1>());
+    case Dtype::bf16:
+      return vectors ? visit(Form<__nv_bfloat16, kVector<__nv_bfloat16>>()) : visit(Form<__nv_bfloat16, 1>());
+    default:
+      return vectors ? visit(Form<float, kVector<float>>()) : visit(Form<float, 1>());
+  }
+}
+
+/// True if these channels can be read and written in vectors of `length` elements.
+inline bool fits(const View& view, int64_t length) {
+  const auto bytes = static_cast<uintptr_t>(length) * size_of(view.dtype);
+  return view.data == nullptr || (view.shape.c % length == 0 && view.pixel_stride % length == 0 &&
+                                  reinterpret_cast<uintptr_t>(view.data) % bytes == 0);
+}
+inline bool vectors(Dtype dtype, std::initializer_list<View> views) {
+  const auto length = static_cast<int64_t>(16 / size_of(dtype));
+  return std::all_of(views.begin(), views.end(), [&](const View& view) { return fits(view, length); });
+}
+
+template <typename T>
+Pixels<const T> in(const View& view) {
+  return {static_cast<const T*>(view.data), view.pixel_stride};
+}
+template <typename T>
+Pixels<T> out(const View& view) {
+  return {static_cast<T*>(view.data), view.pixel_stride};
+}
+
+inline unsigned pixels_of(const View& view) { return static_cast<unsigned>(view.shape.pixels()); }
+inline unsigned channels_of(const View& view) { return static_cast<unsigned>(view.shape.c); }
+
+constexpr unsigned kThreads = 256;
+/// Blocks for one thread an element.
+inline unsigned blocks_for(int64_t elements) { return static_cast<unsigned>((elements + kThreads - 1) / kThreads); }
+/// Blocks for threads that take several elements, one after the other.
+inline unsigned few_blocks_for(int64_t elements) { return std::min(blocks_for(elements), 2112u); }
+
+inline cudaStream_t stream_of(const Site& site) { return cuda::stream_of(site.stream()); }
+/// After each launch.
+inline void launched(const char* kernel) { check(cudaGetLastError(), kernel); }
+
+}  // namespace packhorse::cuda
