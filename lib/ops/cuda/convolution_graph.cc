@@ -261,7 +261,7 @@ class Graph {
 
   void add_data_gradient() {
     const bool is_masked = spec_.mask != ConvolutionApply::none;
-    Tensor x_grad = spec_.addend || is_masked ? between(src_) : at(Port::src_grad);
+    Tensor x_grad = is_masked ? between(src_) : at(Port::src_grad);
     Descriptor& geometry = convolution();
     Descriptor& gradient = operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
     gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_TYPE_BACKEND_DESCRIPTOR, x_grad);
@@ -269,11 +269,11 @@ class Graph {
     gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_TYPE_BACKEND_DESCRIPTOR, at(Port::dst_grad));
     gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, geometry);
     gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1.0f);
-    gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 0.0f);
+    gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT,
+                 spec_.addend && !is_masked ? 1.0f : 0.0f);
     add(gradient);
-    if (spec_.addend)
-      x_grad = pointwise(CUDNN_POINTWISE_ADD, x_grad, at(Port::addend), src_, is_masked ? nullptr : at(Port::src_grad));
     if (!is_masked) return;
+    if (spec_.addend) x_grad = pointwise(CUDNN_POINTWISE_ADD, x_grad, at(Port::addend), src_);
 
     Tensor value = normalised(at(Port::src), at(Port::a), at(Port::b));
     const bool is_projected = spec_.mask == ConvolutionApply::projected_sum;
@@ -398,8 +398,12 @@ std::vector<PortUse> ports_of(const ConvolutionSpec& spec) {
   const Shape src{spec.n, spec.h, spec.w, spec.c}, dst{spec.n, spec.dst_h(), spec.dst_w(), spec.o},
       weight{spec.o, spec.kernel, spec.kernel, spec.c}, channels{1, 1, 1, spec.c}, results{1, 1, 1, spec.o};
   std::vector<PortUse> uses;
-  const auto reads = [&](Port port, const Shape& shape, Dtype dtype) { uses.push_back({port, shape, dtype, false}); };
-  const auto writes = [&](Port port, const Shape& shape, Dtype dtype) { uses.push_back({port, shape, dtype, true}); };
+  const auto reads = [&](Port port, const Shape& shape, Dtype dtype) {
+    uses.push_back({port, shape, dtype, true, false});
+  };
+  const auto writes = [&](Port port, const Shape& shape, Dtype dtype) {
+    uses.push_back({port, shape, dtype, false, true});
+  };
   // What an apply reads besides its source.
   const auto applies = [&](ConvolutionApply apply, Dtype dtype) {
     if (apply == ConvolutionApply::none) return;
@@ -426,11 +430,11 @@ std::vector<PortUse> ports_of(const ConvolutionSpec& spec) {
     case ConvolutionPass::data_gradient:
       reads(Port::dst_grad, dst, spec.dtype);
       reads(Port::weight, weight, spec.dtype);
-      if (spec.addend) reads(Port::addend, src, spec.dtype);
       if (spec.mask == ConvolutionApply::none) {
-        writes(Port::src_grad, src, spec.dtype);
+        uses.push_back({Port::src_grad, src, spec.dtype, spec.addend, true});
         break;
       }
+      if (spec.addend) reads(Port::addend, src, spec.dtype);
       reads(Port::src, src, spec.dtype);
       applies(spec.mask, Dtype::f32);
       reads(Port::zeros, channels, Dtype::f32);

@@ -51,7 +51,8 @@ struct ConvolutionSpec {
   ConvolutionApply prologue = ConvolutionApply::none;
   /// Forward: the sums over the pixels of dst and of its squares, a channel.
   bool statistics = false;
-  /// Data gradient: another gradient of the source, added before the mask.
+  /// Data gradient: another gradient of the source is added. Before a mask, it is an operand; without one, it is what
+  /// src_grad held before.
   bool addend = false;
   /// Data gradient: 0 where the ReLU of the source's `apply` was, then the reductions of the batch norm before it. a
   /// and b are f32.
@@ -99,7 +100,7 @@ struct PortUse {
   Port port = Port::src;
   Shape shape{};  ///< of a weight: (O, K, K, C)
   Dtype dtype = Dtype::f32;
-  bool written = false;
+  bool read = false, written = false;
 };
 /// What a plan of this convolution reads and writes. Throws an Error for a description that means nothing.
 std::vector<PortUse> ports_of(const ConvolutionSpec& spec);
