@@ -2,13 +2,17 @@
 
 #include <cudnn.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include <fmt/core.h>
 
 #include "ops/cuda/context.h"
 #include "ops/cuda/convolution.h"
+#include "ops/cuda/passes.h"
 #include "ops/fusions.h"
+#include "ops/raw_values.h"
 
 namespace packhorse::cuda {
 
@@ -49,7 +53,28 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kLossScale, bind_loss_scale},
     Kernel<Context>{&kReport, bind_report},
     Kernel<Context>{&kSgd, bind_sgd},
+    Kernel<Context>{&kConvolutionStatistics, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kApplyConvolutionStatistics, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kSumConvolutionStatistics, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kProjectedSumConvolutionStatistics, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kApplyConvolutionWeightGradient, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kDataGradientMask, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kDataGradientSumMask, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kDataGradientProjectedSumMask, bind_fused_product, fused_product_workspace},
+    Kernel<Context>{&kApplyMaxPool, bind_apply_max_pool},
+    Kernel<Context>{&kApplyGlobalPool, bind_apply_global_pool},
+    Kernel<Context>{&kGlobalPoolGradientMask, bind_global_pool_gradient_mask, reduction_workspace},
+    Kernel<Context>{&kMaxPoolStatisticsGradient, bind_max_pool_statistics_gradient},
 };
+
+// What lies in memory between the nodes of the body is a result of the whole: the nodes run one after the other.
+bool runs_its_body(const Node& node) { return node.is(kScatter) || node.is(kJoin) || node.is(kStatisticsMaxPool); }
+bool is_fused_product(const Node& node) {
+  return node.is(kConvolutionStatistics) || node.is(kApplyConvolutionStatistics) ||
+         node.is(kSumConvolutionStatistics) || node.is(kProjectedSumConvolutionStatistics) ||
+         node.is(kApplyConvolutionWeightGradient) || node.is(kDataGradientMask) || node.is(kDataGradientSumMask) ||
+         node.is(kDataGradientProjectedSumMask);
+}
 
 class CudaBackend : public TableBackend<Context> {
  public:
@@ -64,14 +89,40 @@ class CudaBackend : public TableBackend<Context> {
   Device& device() const override { return context().device(); }
   bool prefers_side_lane() const override { return true; }
   void begin(const StepCall& call, Stream& main) override { set_call(context(), call, main); }
-  std::vector<Rewrite> algebraic() const override { return {move_average_pools, merge_siblings}; }
+  // Only f16 has fused plans: without them raw values gain nothing.
+  std::vector<Rewrite> algebraic() const override {
+    if (!context().training() || context().dtype() != Dtype::f16) return {move_average_pools, merge_siblings};
+    return {std::begin(kRawValues), std::end(kRawValues)};
+  }
   void rewrite(Program& program, Program& refresh) override {
+    if (context().dtype() == Dtype::f16)
+      for (const Fusion fusion : kConvolutionFusions) fusion(program, *this);
     copy_weights(program, refresh, [this](const Program& whole, const Node& node) {
       return weight_copy(context().dtype(), whole, node);
     });
   }
   bool supported(const Program& program, const Node& node) const override {
+    if (runs_its_body(node)) return true;
+    if (is_fused_product(node)) return supports_fused(context(), program, node);
     return addends_within(node, {"src_grad", "residual_grad", "logits_grad"}) && TableBackend::supported(program, node);
+  }
+  uint64_t workspace(const Program& program, const Node& node) override {
+    if (!runs_its_body(node)) return TableBackend::workspace(program, node);
+    uint64_t most = 0;
+    for (const Node& inner : node.body) most = std::max(most, TableBackend::workspace(program, inner));
+    return most;
+  }
+  Run bind(const Site& site) override {
+    const Node& node = site.node();
+    if (!runs_its_body(node)) return TableBackend::bind(site);
+    std::vector<Run> runs;
+    for (Node inner : node.body) {
+      if (const Operand* workspace = node.find("workspace")) inner.writes.push_back(*workspace);
+      runs.push_back(TableBackend::bind(site.of(inner)));
+    }
+    return [runs](const StepCall& call) {
+      for (const Run& run : runs) run(call);
+    };
   }
 };
 
@@ -82,7 +133,13 @@ Context::Context(Device& device, Dtype dtype, bool training)
       dtype_(dtype),
       training_(training),
       call_(device, call_bytes()),
-      convolutions_(std::make_unique<Convolutions>()) {}
+      zeros_(device, kMostChannels * sizeof(float)),
+      ones_(device, kMostChannels * sizeof(float)),
+      convolutions_(std::make_unique<Convolutions>()) {
+  const std::unique_ptr<Stream> stream = device.make_stream(false);
+  fill_numbers(ones(), kMostChannels, 1, stream_of(*stream));
+  stream->synchronize();
+}
 Context::Context(Context&&) noexcept = default;
 Context::~Context() = default;
 

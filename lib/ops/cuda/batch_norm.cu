@@ -1,5 +1,6 @@
 #include "ops/cuda/batch_norm.cuh"
 #include "ops/cuda/launch.h"
+#include "ops/cuda/passes.h"
 
 namespace packhorse::cuda {
 
@@ -10,10 +11,15 @@ unsigned finish_blocks(int64_t channels) {
 }
 const dim3 kFinishBlock(kFinishChannels, kFinishRows);
 
-// A thread that takes one channel at a time makes the most chunks.
+}  // namespace
+
 Tiles sums_tiles(const Shape& shape, int64_t length) { return reduction_tiles(shape.pixels(), shape.c / length); }
 
-}  // namespace
+void add_chunks(const double* partial, unsigned chunks, unsigned channels, double* first, double* second,
+                cudaStream_t stream) {
+  add_chunks<<<finish_blocks(channels), kFinishBlock, 0, stream>>>(partial, chunks, channels, first, second);
+  launched("add_chunks");
+}
 
 uint64_t reduction_workspace(Context& /*context*/, const Program& program, const Node& node) {
   const Shape shape = program.shape(node.at("src"));
@@ -84,7 +90,7 @@ Run bind_apply_gradient(Context& /*context*/, const Site& site) {
           in<T>(dst_grad),  in<T>(src),     in<T>(residual),      in<T>(src_addend), in<T>(residual_addend), a, b,
           out<T>(src_grad), out<T>(masked), out<T>(residual_grad)};
       apply_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(arrays, pixels_of(src), channels, relu, partial);
-      add_chunks<<<finish_blocks(channels), kFinishBlock, 0, stream>>>(partial, t.chunks(), channels, a_grad, b_grad);
+      add_chunks(partial, t.chunks(), channels, a_grad, b_grad, stream);
     });
     launched("apply_gradient");
   };

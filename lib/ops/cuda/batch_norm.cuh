@@ -1,6 +1,7 @@
 // Batch norm: sums over pixels in two steps (each block its pixels, then the blocks' sums), and passes over pixels.
 #pragma once
 
+#include "ops/cuda/normalised.cuh"
 #include "ops/cuda/words.cuh"
 
 namespace packhorse::cuda {
@@ -73,12 +74,6 @@ __global__ void finish(FinishArrays of, unsigned channels, double epsilon) {
   const double factor = of.scale[c] / sqrt(of.variance[c] + epsilon);
   of.a[c] = static_cast<float>(factor);
   of.b[c] = static_cast<float>(of.shift[c] - of.mean[c] * factor);
-}
-
-/// What apply gives before its residual: the backward pass must decide as it did.
-template <typename T>
-__device__ inline float normalised(float x, float a, float b) {
-  return as_float(rounded<T>(fmaf(x, a, b)));
 }
 
 template <typename T, int kLength>
@@ -180,13 +175,6 @@ __global__ void finish_gradient(FinishGradientArrays of, unsigned channels, doub
   if (of.k != nullptr) of.k[c] = static_cast<float>(-of.scale[c] * inverse * inverse * inverse * centred / count);
   if (of.l != nullptr) of.l[c] = static_cast<float>(-of.scale[c] * inverse * of.b_grad[c] / count);
 }
-
-template <typename T>
-struct StatisticsGradientArrays {
-  Pixels<const T> src, masked_grad, addend;
-  const float *mean, *k, *l, *a;
-  Pixels<T> src_grad;
-};
 
 template <typename T, int kLength>
 __global__ void __launch_bounds__(kTileThreads)

@@ -24,15 +24,19 @@ class Context {
   Device& device() const { return *device_; }
   Dtype dtype() const { return dtype_; }
   bool training() const { return training_; }
-  Convolutions& convolutions() { return *convolutions_; }
+  Convolutions& convolutions() const { return *convolutions_; }
   /// On the device; written before each run.
   DeviceCall* call() const { return call_.address().as<DeviceCall>(); }
+  // For kMostChannels channels: what cuDNN takes for a mean and an inverse deviation.
+  static constexpr int64_t kMostChannels = 16384;
+  float* zeros() const { return zeros_.address().as<float>(); }
+  float* ones() const { return ones_.address().as<float>(); }
 
  private:
   Device* device_;
   Dtype dtype_;
   bool training_;
-  DeviceMemory call_;
+  DeviceMemory call_, zeros_, ones_;
   std::unique_ptr<Convolutions> convolutions_;
 };
 
@@ -71,8 +75,18 @@ Run bind_loss_scale(Context& context, const Site& site);
 Run bind_report(Context& context, const Site& site);
 Run bind_sgd(Context& context, const Site& site);
 
+// Of fused nodes (ops/fusions.h).
+/// True if its operands lie as cuDNN wants them and it has a plan.
+bool supports_fused(const Context& context, const Program& program, const Node& node);
+Run bind_fused_product(Context& context, const Site& site);
+Run bind_apply_max_pool(Context& context, const Site& site);
+Run bind_apply_global_pool(Context& context, const Site& site);
+Run bind_global_pool_gradient_mask(Context& context, const Site& site);
+Run bind_max_pool_statistics_gradient(Context& context, const Site& site);
+
 // Bytes of workspace.
 uint64_t product_workspace(Context& context, const Program& program, const Node& node);
+uint64_t fused_product_workspace(Context& context, const Program& program, const Node& node);
 uint64_t reduction_workspace(Context& context, const Program& program, const Node& node);
 uint64_t loss_workspace(Context& context, const Program& program, const Node& node);
 uint64_t norm_workspace(Context& context, const Program& program, const Node& node);

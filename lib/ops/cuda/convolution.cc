@@ -2,12 +2,16 @@
 
 #include <cudnn.h>
 
+#include <algorithm>
+#include <functional>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "ops/cuda/context.h"
-#include "ops/cuda/copies.h"
+#include "ops/cuda/passes.h"
+#include "ops/fusions.h"
 
 namespace packhorse::cuda {
 
@@ -31,24 +35,26 @@ cudnnContext* Convolutions::handle(cudaStream_t stream) {
   return handle_;
 }
 
-const Convolutions::Chosen& Convolutions::chosen(const ConvolutionSpec& spec) {
+const Convolutions::Chosen* Convolutions::find(const ConvolutionSpec& spec) {
   auto found = known_.find(spec);
   if (found == known_.end()) {
-    found = known_.emplace(spec, std::pair(ConvolutionPlans(spec, handle_), Chosen())).first;
-    auto& [plans, choice] = found->second;
-    std::string reason = plans.refusal();
-    for (size_t i = 0; i < plans.candidates().size() && choice.plans == nullptr; ++i) {
-      if (plans.build(i))
-        choice = {&plans, i};
+    found = known_.emplace(spec, Known{ConvolutionPlans(spec, handle_), {}, {}}).first;
+    Known& known = found->second;
+    known.refusal = known.plans.refusal();
+    for (size_t i = 0; i < known.plans.candidates().size() && known.choice.plans == nullptr; ++i) {
+      if (known.plans.build(i))
+        known.choice = {&known.plans, i};
       else
-        reason = plans.candidates()[i].refusal;
-    }
-    if (choice.plans == nullptr) {
-      known_.erase(found);
-      throw Error({"cuDNN has no plan for this convolution: " + reason, spec.text(), "use another --precision"});
+        known.refusal = known.plans.candidates()[i].refusal;
     }
   }
-  return found->second.second;
+  return found->second.choice.plans == nullptr ? nullptr : &found->second.choice;
+}
+
+const Convolutions::Chosen& Convolutions::chosen(const ConvolutionSpec& spec) {
+  if (const Chosen* choice = find(spec)) return *choice;
+  throw Error(
+      {"cuDNN has no plan for this convolution: " + known_.at(spec).refusal, spec.text(), "use another --precision"});
 }
 
 int64_t padded_channels(int64_t channels) { return channels <= 4 ? 4 : rounded_up(channels, 8); }
@@ -65,8 +71,26 @@ struct Product {
 
 Shape shape_of(const Program& program, const Node& node, std::string_view role) { return program.shape(node.at(role)); }
 
+bool is_any(const Node& node, std::initializer_list<const NodeKind*> kinds) {
+  return std::any_of(kinds.begin(), kinds.end(), [&](const NodeKind* kind) { return node.is(*kind); });
+}
+bool is_forward(const Node& node) {
+  return is_any(node, {&kConvolution, &kFullyConnected, &kConvolutionStatistics, &kApplyConvolutionStatistics,
+                       &kSumConvolutionStatistics, &kProjectedSumConvolutionStatistics});
+}
+bool is_masked(const Node& node) {
+  return is_any(node, {&kDataGradientMask, &kDataGradientSumMask, &kDataGradientProjectedSumMask});
+}
+
 Product product_of(const Program& program, const Node& node) {
-  if (node.is(kConvolution) || node.is(kFullyConnected))
+  if (is_masked(node))
+    return {ConvolutionPass::data_gradient,
+            shape_of(program, node, "src"),
+            shape_of(program, node, "dst_grad"),
+            "dst_grad",
+            "",
+            "masked_grad"};
+  if (is_forward(node))
     return {ConvolutionPass::forward, shape_of(program, node, "src"), shape_of(program, node, "dst"), "src", "", "dst"};
   if (node.is(kConvolutionDataGradient) || node.is(kFullyConnectedDataGradient))
     return {ConvolutionPass::data_gradient,
@@ -227,9 +251,161 @@ uint64_t product_workspace(Context& context, const Program& program, const Node&
       .bytes;
 }
 
+// ---- Fused convolutions: dense operands, so nothing is copied around them
+
+namespace {
+
+ConvolutionApply apply_of(const Node& node, bool applies) {
+  if (node.find("residual_src") != nullptr) return ConvolutionApply::projected_sum;
+  if (node.find("residual") != nullptr) return ConvolutionApply::sum;
+  return applies ? ConvolutionApply::apply : ConvolutionApply::none;
+}
+
+ConvolutionSpec fused_spec_of(Dtype dtype, const Program& program, const Node& node) {
+  ConvolutionSpec spec = spec_of(dtype, program, node);
+  const ConvolutionApply apply = apply_of(node, node.find("a") != nullptr);
+  if (is_masked(node)) {
+    spec.mask = apply;
+    spec.addend = node.find("addend") != nullptr;
+  } else {
+    spec.prologue = apply;
+    spec.statistics = is_forward(node);
+  }
+  return spec;
+}
+
+// The weights' copy comes later, and is dense.
+bool is_dense(const Program& program, const Node& node) {
+  for (const auto* side : {&node.reads, &node.writes})
+    for (const Operand& operand : *side) {
+      const Value& value = program.value(operand);
+      if (value.shape.pixels() > 1 && (operand.count != value.shape.c || operand.count % 8 != 0)) return false;
+    }
+  return true;
+}
+
+struct Pair {
+  std::string_view a, b;
+  Port a_port, b_port;
+};
+constexpr Pair kPair{"a", "b", Port::a, Port::b};
+constexpr Pair kResidualPair{"residual_a", "residual_b", Port::residual_a, Port::residual_b};
+constexpr Pair kGradientPair{"a_grad", "b_grad", Port::a_grad, Port::b_grad};
+constexpr Pair kResidualGradientPair{"residual_a_grad", "residual_b_grad", Port::residual_a_grad,
+                                     Port::residual_b_grad};
+
+/// A part of the workspace for each small array that the plan wants in another type.
+struct FusedLayout {
+  void *plan = nullptr, *weight_grad = nullptr;
+  PortPointers arrays;
+  uint64_t bytes = 0;
+};
+// The nodes have f32 where a prologue takes f16, and f64 where an epilogue gives f32.
+bool is_converted(const PortUse& use) {
+  switch (use.port) {
+    case Port::a:
+    case Port::b:
+    case Port::residual_a:
+    case Port::residual_b:
+      return use.dtype != Dtype::f32;
+    case Port::a_grad:
+    case Port::b_grad:
+    case Port::residual_a_grad:
+    case Port::residual_b_grad:
+    case Port::sum_of_values:
+    case Port::sum_of_squares:
+      return true;
+    default:
+      return false;
+  }
+}
+
+FusedLayout fused_layout(const ConvolutionSpec& spec, uint64_t plan_bytes, std::byte* workspace) {
+  Parts parts(workspace);
+  FusedLayout layout;
+  layout.plan = parts.take(plan_bytes);
+  if (spec.pass == ConvolutionPass::weight_gradient)
+    layout.weight_grad =
+        parts.take(static_cast<uint64_t>(spec.o * spec.kernel * spec.kernel * spec.c) * size_of(spec.dtype));
+  for (const PortUse& use : ports_of(spec))
+    if (is_converted(use))
+      layout.arrays[use.port] = parts.take(static_cast<uint64_t>(use.shape.c) * size_of(use.dtype));
+  layout.bytes = parts.bytes();
+  return layout;
+}
+
+}  // namespace
+
+bool supports_fused(const Context& context, const Program& program, const Node& node) {
+  if (context.dtype() != Dtype::f16 || !is_dense(program, node)) return false;
+  if (node.find("a") != nullptr && !node.flag("relu")) return false;
+  if (is_masked(node) && node.find("masked_grad") == nullptr) return false;
+  const ConvolutionSpec spec = fused_spec_of(context.dtype(), program, node);
+  const Product product = product_of(program, node);
+  return spec.c == product.src.c && spec.o == product.dst.c && context.convolutions().find(spec) != nullptr;
+}
+
+uint64_t fused_product_workspace(Context& context, const Program& program, const Node& node) {
+  const ConvolutionSpec spec = fused_spec_of(context.dtype(), program, node);
+  return fused_layout(spec, context.convolutions().chosen(spec).workspace(), nullptr).bytes;
+}
+
+Run bind_fused_product(Context& context, const Site& site) {
+  const Node& node = site.node();
+  const ConvolutionSpec spec = fused_spec_of(context.dtype(), site.program(), node);
+  const Convolutions::Chosen chosen = context.convolutions().chosen(spec);
+  const FusedLayout layout = fused_layout(spec, chosen.workspace(), site.array<std::byte>("workspace"));
+  const cudaStream_t stream = stream_of(site.stream());
+  PortPointers pointers = layout.arrays;
+  for (const PortUse& use : ports_of(spec))
+    if (pointers[use.port] == nullptr) pointers[use.port] = site.array<void>(name_of(use.port));
+  pointers[Port::zeros] = context.zeros();
+  pointers[Port::ones] = context.ones();
+
+  std::vector<std::function<void()>> before, after;
+  for (const Pair& pair : {kPair, kResidualPair})
+    if (void* a = layout.arrays[pair.a_port], *b = layout.arrays[pair.b_port]; a != nullptr)
+      before.emplace_back([=, from_a = site.array<float>(pair.a), from_b = site.array<float>(pair.b),
+                           channels = spec.c] { round_pair(spec.dtype, from_a, from_b, a, b, channels, stream); });
+  for (const Pair& pair : {kGradientPair, kResidualGradientPair})
+    if (const auto* a = static_cast<const float*>(layout.arrays[pair.a_port]),
+        *b = static_cast<const float*>(layout.arrays[pair.b_port]);
+        a != nullptr)
+      after.emplace_back([=, to_a = site.array<double>(pair.a), to_b = site.array<double>(pair.b), channels = spec.c] {
+        widen_pair(a, b, to_a, to_b, channels, stream);
+      });
+  if (spec.statistics) {
+    const int64_t first = node.at("dst").first;
+    const auto count = static_cast<double>(spec.n * spec.dst_h() * spec.dst_w());
+    const auto* const values = static_cast<const float*>(layout.arrays[Port::sum_of_values]);
+    const auto* const squares = static_cast<const float*>(layout.arrays[Port::sum_of_squares]);
+    for (const Node& inner : node.body) {
+      if (!inner.is(kStatistics)) continue;
+      const Site of = site.of(inner);
+      const int64_t from = inner.at("src").first - first;
+      after.emplace_back([=, mean = of.array<float>("mean"), variance = of.array<float>("variance"),
+                          channels = inner.at("src").count] {
+        moments_of_sums(values + from, squares + from, mean, variance, channels, count, stream);
+      });
+    }
+  }
+  if (spec.pass == ConvolutionPass::weight_gradient) {
+    pointers[Port::weight_grad] = layout.weight_grad;
+    const Weights weights{spec.o, spec.c, spec.kernel * spec.kernel, spec.c};
+    after.emplace_back([=, from = layout.weight_grad, to = site.array<float>("weight_grad")] {
+      weight_gradient(spec.dtype, from, to, weights, stream);
+    });
+  }
+  return [=, &context](const StepCall&) {
+    for (const auto& pass : before) pass();
+    chosen.plans->execute(context.convolutions().handle(stream), chosen.candidate, pointers,
+                          chosen.workspace() > 0 ? layout.plan : nullptr);
+    for (const auto& pass : after) pass();
+  };
+}
+
 std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node) {
-  const bool matrix = node.is(kFullyConnected) || node.is(kFullyConnectedDataGradient);
-  if (!matrix && !node.is(kConvolution) && !node.is(kConvolutionDataGradient)) return std::nullopt;
+  if (node.find("weight") == nullptr || node.find("new_weight") != nullptr) return std::nullopt;
   const Product product = product_of(program, node);
   const ConvolutionSpec spec = spec_of(dtype, program, node);
   const bool as_it_is =

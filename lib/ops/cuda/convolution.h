@@ -26,14 +26,21 @@ class Convolutions {
     size_t candidate = 0;
     uint64_t workspace() const { return static_cast<uint64_t>(plans->candidates()[candidate].workspace); }
   };
+  /// Null if cuDNN has no plan.
+  const Chosen* find(const ConvolutionSpec& spec);
   /// Throws an Error that gives cuDNN's reason if it has no plan.
   const Chosen& chosen(const ConvolutionSpec& spec);
   /// The library's handle, on this stream from now on.
   cudnnContext* handle(cudaStream_t stream);
 
  private:
+  struct Known {
+    ConvolutionPlans plans;
+    Chosen choice;
+    std::string refusal;
+  };
   cudnnContext* handle_ = nullptr;
-  std::map<ConvolutionSpec, std::pair<ConvolutionPlans, Chosen>> known_;
+  std::map<ConvolutionSpec, Known> known_;
 };
 
 /// Channels as cuDNN takes them: a multiple of 8; up to 4 become 4, for the pixels of images.

@@ -54,6 +54,21 @@ Pixels<T> out(const View& view) {
 inline unsigned pixels_of(const View& view) { return static_cast<unsigned>(view.shape.pixels()); }
 inline unsigned channels_of(const View& view) { return static_cast<unsigned>(view.shape.c); }
 
+inline Image image_of(const View& view) {
+  return {static_cast<unsigned>(view.shape.n), static_cast<unsigned>(view.shape.h),
+          static_cast<unsigned>(view.shape.w)};
+}
+inline unsigned area_of(const View& view) { return static_cast<unsigned>(view.shape.h * view.shape.w); }
+inline PoolWindow window_of(const Site& site, const View& src, const View& dst) {
+  return {image_of(src), image_of(dst), site.integer("kernel"), site.integer("stride"), site.integer("pad")};
+}
+/// A block for each image.
+inline Tiles image_tiles(const View& view, int64_t length) {
+  Tiles t = tiles(view.shape.h * view.shape.w, view.shape.c / length, 1);
+  t.grid.x = static_cast<unsigned>(view.shape.n);
+  return t;
+}
+
 constexpr unsigned kThreads = 256;
 /// Blocks for one thread an element.
 inline unsigned blocks_for(int64_t elements) { return static_cast<unsigned>((elements + kThreads - 1) / kThreads); }

@@ -1,7 +1,7 @@
 #include <string>
 
-#include "ops/cuda/copies.h"
 #include "ops/cuda/launch.h"
+#include "ops/cuda/passes.h"
 #include "ops/cuda/pointwise.cuh"
 
 namespace packhorse::cuda {
@@ -58,6 +58,11 @@ void weight_gradient(Dtype dtype, const void* from, float* to, const Weights& we
   launched("gradient_from_channels_last");
 }
 
+void fill_numbers(float* to, int64_t count, float value, cudaStream_t stream) {
+  fill<<<blocks_for(count), kThreads, 0, stream>>>(to, count, value);
+  launched("fill");
+}
+
 Run bind_add(Context& /*context*/, const Site& site) {
   const View a = site.view("a"), b = site.view("b"), dst = site.view("dst");
   return
@@ -89,8 +94,7 @@ Run bind_copy_channels_gradient(Context& /*context*/, const Site& site) {
 Run bind_fill(Context& /*context*/, const Site& site) {
   return [stream = stream_of(site), dst = site.array<float>("dst"), count = site.count("dst"),
           value = static_cast<float>(site.node().number("value"))](const StepCall&) {
-    fill<<<blocks_for(count), kThreads, 0, stream>>>(dst, count, value);
-    launched("fill");
+    fill_numbers(dst, count, value, stream);
   };
 }
 

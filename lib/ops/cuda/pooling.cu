@@ -3,19 +3,6 @@
 
 namespace packhorse::cuda {
 
-namespace {
-
-Image image_of(const View& view) {
-  return {static_cast<unsigned>(view.shape.n), static_cast<unsigned>(view.shape.h),
-          static_cast<unsigned>(view.shape.w)};
-}
-
-PoolWindow window_of(const Site& site, const View& src, const View& dst) {
-  return {image_of(src), image_of(dst), site.integer("kernel"), site.integer("stride"), site.integer("pad")};
-}
-
-}  // namespace
-
 Run bind_max_pool(Context& /*context*/, const Site& site) {
   const View src = site.view("src"), dst = site.view("dst"), argmax = site.view("argmax");
   const bool wide = vectors(src.dtype, {src, dst}) && fits(argmax, 16 / static_cast<int64_t>(size_of(src.dtype)));
@@ -103,9 +90,9 @@ Run bind_global_pool_gradient(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(src_grad.shape.pixels(), src_grad.shape.c / kLength);
-      global_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
-          in<float>(dst_grad), in<T>(addend), out<T>(src_grad),
-          static_cast<unsigned>(src_grad.shape.h * src_grad.shape.w), pixels_of(src_grad), channels_of(src_grad));
+      global_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(in<float>(dst_grad), in<T>(addend),
+                                                                       out<T>(src_grad), area_of(src_grad),
+                                                                       pixels_of(src_grad), channels_of(src_grad));
     });
     launched("global_pool_gradient");
   };

@@ -6,14 +6,6 @@
 
 namespace packhorse::cuda {
 
-struct Image {
-  unsigned n, h, w;  ///< images, rows, columns
-};
-struct PoolWindow {
-  Image src, dst;
-  int kernel, stride, pad;
-};
-
 struct Place {
   unsigned n;
   int y, x;

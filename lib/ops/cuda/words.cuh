@@ -90,6 +90,14 @@ __device__ inline void load_channels(float (&to)[kLength], const float* from, in
   for (int i = 0; i < kLength; ++i) to[i] = from[channel + i];
 }
 
+struct Image {
+  unsigned n, h, w;  ///< images, rows, columns
+};
+struct PoolWindow {
+  Image src, dst;
+  int kernel, stride, pad;
+};
+
 // A kernel over pixels and channels runs in tiles: threadIdx.x is a group of kLength channels, threadIdx.y a pixel;
 // blocks in x go on to the next pixels, blocks in y to the next groups of channels. See tiles.h.
 struct Tile {
