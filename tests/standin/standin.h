@@ -45,6 +45,9 @@ void check_range(const void* address, std::size_t bytes, const std::string& who)
 /// capture as CUDA does.
 bool refused_by_capture();
 
+/// Draws other orders from now on, as if PACKHORSE_STANDIN_SEED had been this.
+void set_seed(unsigned long long seed);
+
 /// Runs nodes in a thread of its own too, when nobody waits for some time: other processes wait for them.
 void run_in_background();
 
