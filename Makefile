@@ -85,7 +85,7 @@ FLAGS_ops      := -fopenmp
 
 # tests/found writes a file for each library: FOUND_NAME_CFLAGS, FOUND_NAME_LIBS. What is compiled with a library is
 # compiled again when its file changes: when it is found somewhere else, or in another version.
-ifneq ($(filter stages unit-tests room-tests $(BUILD)/%,$(GOALS)),)
+ifneq ($(filter stages unit-tests room-tests standins $(BUILD)/%,$(GOALS)),)
 $(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
 $(if $(filter 0,$(GPU)),$(shell rm -f $(PACKHORSE_FOUND)/gpu.mk),$(shell PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found-gpu >&2))
 include $(wildcard $(PACKHORSE_FOUND)/*.mk)
@@ -254,6 +254,22 @@ test-rooms: deps-test
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) room-tests
 	@tests/run $(ROOM_TESTS)
+
+# ---- Stand-ins for CUDA, cuDNN and NCCL, on which the plug-in itself runs without a GPU ------------------------------
+STANDIN := $(BUILD)/standin
+standin_objects = $(patsubst %,$(BUILD)/tests/standin/%.o,$(1))
+STANDIN_CUDART := fibres symbols kernel_table memory nodes runtime cudart kernels
+$(BUILD)/tests/standin/%.o: OPTIMISE := -O2
+$(BUILD)/tests/standin/%.o: CXXFLAGS += -fPIC -Wno-unknown-pragmas $(GPU_CFLAGS)
+$(STANDIN)/libcudart.so.13: $(call standin_objects,$(STANDIN_CUDART)) tests/standin/cudart.map
+	@mkdir -p $(@D)
+	@echo "  stand-in libcudart"
+	@$(CXX) -shared $(inputs) -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/cudart.map -o $@ -ldl -lpthread
+$(STANDIN)/libcudnn.so.9: $(call standin_objects,cudnn) $(STANDIN)/libcudart.so.13
+	@echo "  stand-in libcudnn"
+	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -o $@
+.PHONY: standins
+standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9
 
 # ---- The rest -------------------------------------------------------------------------------------------------------
 deps:       ; @tests/deps make

@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kTileThreads)
   for (int i = 0; i < kLength; ++i) direction[i] = sign == nullptr ? 1.0f : sign[t.channel + i];
   for (unsigned p = t.pixel; p < pixels; p += t.step) {
     float peak[kLength] = {};
-    int first[kLength];
+    int first[kLength] = {};
     bool begun = false;
     each_tap(window, place_of(p, window.dst), [&](int64_t from, int tap) {
       float x[kLength];
