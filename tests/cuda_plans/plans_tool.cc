@@ -1,37 +1,101 @@
-// plans_tool DEVICE.json < SPECS > TABLE: what cuDNN has for each convolution on that device, which need not be there.
+// What the real cuDNN has for convolutions on a device that need not be there.
+//
+//   plans_tool DEVICE.json < SPECS               a table for people: each convolution, its candidates, the first that
+//                                                builds, its workspace, and whether the library calls it deterministic
+//   plans_tool --signatures DEVICE.json < SPECS  the stand-in's table (tests/standin/cudnn.cc), without the refused
+#include <cudnn.h>
+
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <set>
+#include <string>
+#include <vector>
 
+#include "base/error.h"
+#include "cuda_plans/recorder.h"
 #include "cuda_plans/spec_text.h"
+#include "ops/cuda/convolution_graph.h"
+
+namespace packhorse {
+namespace {
+
+std::string text_of_file(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw Error({"cannot be read", path, {}});
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void print_plans(const ConvolutionSpec& spec, const std::string& device) {
+  ConvolutionPlans plans(spec, device);
+  std::cout << spec.text() << " | " << plans.candidates().size();
+  for (size_t i = 0; i < plans.candidates().size(); ++i) {
+    if (!plans.build(i)) continue;
+    const PlanCandidate& first = plans.candidates()[i];
+    std::cout << " | " << first.engine << " | " << first.workspace << " | "
+              << (first.deterministic ? "deterministic" : "not deterministic") << "\n";
+    return;
+  }
+  std::cout << " | refused: " << (plans.candidates().empty() ? plans.refusal() : plans.candidates().front().refusal)
+            << "\n";
+}
+
+// A few engines of those that build: the first, the last, and those that differ from their predecessors in a way that a
+// caller must cope with.
+void print_signature(ConvolutionSpec spec, const std::string& device) {
+  std::set<std::string> exact;  // of f32: engines that do not round
+  if (spec.dtype == Dtype::f32) {
+    spec.tf32 = false;
+    const ConvolutionPlans plans(spec, device);
+    for (const PlanCandidate& candidate : plans.candidates()) exact.insert(candidate.engine);
+    spec.tf32 = true;
+  }
+  ConvolutionPlans plans(spec, device);
+  std::vector<std::string> engines;
+  std::set<std::string> kinds;
+  const auto tell = [&](size_t i) {
+    const PlanCandidate& candidate = plans.candidates()[i];
+    std::string notes;
+    if (!candidate.deterministic) notes += 'n';
+    if (spec.dtype == Dtype::f32 && exact.count(candidate.engine) == 0) notes += 't';
+    if (candidate.runtime_compiled) notes += 'r';
+    const bool is_last = i + 1 == plans.candidates().size();
+    const std::string kind = notes + (candidate.workspace > 0 ? " workspace" : "");
+    if (kinds.insert(kind).second || is_last)
+      engines.push_back(candidate.engine + " " + std::to_string(candidate.workspace) + " " +
+                        (notes.empty() ? "-" : notes));
+  };
+  for (size_t i = 0; i < plans.candidates().size(); ++i)
+    if (plans.build(i)) tell(i);
+  if (engines.empty()) return;
+  std::cout << last_graph().signature << " | " << last_graph().sizes << " | ";
+  for (size_t i = 0; i < engines.size(); ++i) std::cout << (i > 0 ? ", " : "") << engines[i];
+  std::cout << "\n";
+}
+
+int run(const std::vector<std::string>& words) {
+  const bool signatures = words.size() == 2 && words[0] == "--signatures";
+  if (words.size() != (signatures ? 2u : 1u))
+    throw UsageError({"plans_tool [--signatures] DEVICE.json < SPECS", {}, {}});
+  const std::string device = text_of_file(words.back());
+  std::cout << "# cuDNN " << cudnnGetVersion() << ", " << words.back() << "\n";
+  for (const ConvolutionSpec& spec : specs_of(std::cin)) {
+    if (signatures)
+      print_signature(spec, device);
+    else
+      print_plans(spec, device);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace packhorse
 
 int main(int argc, char** argv) {
-  using namespace packhorse;
-  std::ifstream file(argv[1]);
-  const std::string device((std::istreambuf_iterator<char>(file)), {});
-  const bool all = argc > 2;
-  for (const ConvolutionSpec& spec : specs_of(std::cin)) {
-    ConvolutionPlans plans(spec, device);
-    size_t built = 0, runtime = 0;
-    int first = -1;
-    for (size_t i = 0; i < plans.candidates().size(); ++i) {
-      const auto before = plans.candidates()[i].workspace;
-      if (!all && built > 0) break;
-      const bool ok = plans.build(i);
-      if (ok && first < 0) first = (int)i;
-      built += ok;
-      const auto& c = plans.candidates()[i];
-      runtime += c.runtime_compiled;
-      if (all)
-        std::cout << "   " << c.engine << " ws " << before << " -> " << c.workspace << " det " << c.deterministic
-                  << " rt " << c.runtime_compiled << " " << c.refusal << "\n";
-    }
-    std::cout << spec.text() << " | " << plans.candidates().size() << " built " << built << " " << runtime << " ";
-    if (first >= 0)
-      std::cout << plans.candidates()[first].engine << " " << plans.candidates()[first].workspace << " "
-                << plans.candidates()[first].deterministic;
-    else
-      std::cout << "REFUSED " << (plans.candidates().empty() ? plans.refusal() : plans.candidates()[0].refusal);
-    std::cout << std::endl;
+  try {
+    return packhorse::run({argv + 1, argv + argc});
+  } catch (const packhorse::Error& error) {
+    std::cerr << "error: " << error.what() << "\n";
+    return error.exit_code();
   }
 }
