@@ -265,9 +265,9 @@ $(STANDIN)/libcudart.so.13: $(call standin_objects,$(STANDIN_CUDART)) tests/stan
 	@mkdir -p $(@D)
 	@echo "  stand-in libcudart"
 	@$(CXX) -shared $(inputs) -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/cudart.map -o $@ -ldl -lpthread
-$(STANDIN)/libcudnn.so.9: $(call standin_objects,cudnn) $(STANDIN)/libcudart.so.13
+$(STANDIN)/libcudnn.so.9: $(call standin_objects,cudnn cudnn_graph cudnn_run) tests/standin/cudnn.map $(STANDIN)/libcudart.so.13
 	@echo "  stand-in libcudnn"
-	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -o $@
+	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/cudnn.map -o $@
 .PHONY: standins
 standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9
 
