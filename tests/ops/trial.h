@@ -59,6 +59,9 @@ inline const BackendCase kReference{"reference", Dtype::f32};
 /// The largest relative rounding error: half the distance between neighbouring numbers at 1.
 inline double rounding(Dtype dtype) { return dtype == Dtype::f32 ? 0x1p-24 : dtype == Dtype::f16 ? 0x1p-11 : 0x1p-8; }
 
+/// The largest absolute rounding error of numbers near 0, where f16 has no smaller ones.
+inline double smallest_rounding(Dtype dtype) { return dtype == Dtype::f16 ? 0x1p-25 : 0; }
+
 /// Random numbers that bf16 represents exactly, so that every backend starts from the same values.
 class Numbers {
  public:
