@@ -48,7 +48,7 @@ int run(World& world, int argc, char** argv) {
   stage.manifest().inputs.push_back(describe_file("checkpoint", checkpoint));
 
   const CoreShare share = share_cores(world.local_size());
-  Inference inference(checkpoint, settings, batch_size, threads > 0 ? threads : share.compute);
+  Inference inference(checkpoint, settings, batch_size, threads > 0 ? threads : share.compute, world.local_rank());
   EvaluationJob job;
   job.classes = load_class_table(train, inference.info().classes_crc32c);
   job.data_classes = load_class_table(pack);

@@ -75,6 +75,8 @@ void read_counters(const Hdf5Reader& file, size_t schema, CheckpointInfo& info) 
   info.batches_taken = file.integer_attribute("", "batches_taken");
   info.updates_applied = file.integer_attribute("", "updates_applied");
   info.loss_scale = file.real_attribute("", "loss_scale");
+  if (file.has_attribute("", "updates_at_loss_scale"))  // not in the first files of schema 3
+    info.updates_at_loss_scale = file.integer_attribute("", "updates_at_loss_scale");
 }
 
 CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
@@ -113,6 +115,7 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "batches_taken", info.batches_taken);
   file.attribute("", "updates_applied", info.updates_applied);
   file.attribute("", "loss_scale", info.loss_scale);
+  file.attribute("", "updates_at_loss_scale", info.updates_at_loss_scale);
   file.attribute("", "choices", info.choices.dump());
   file.attribute("", "settings", info.settings.dump());
   file.attribute("", "results", info.results.dump());

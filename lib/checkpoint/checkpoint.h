@@ -24,14 +24,15 @@ struct CheckpointInfo {
   std::string network;
   int64_t image_size = 0, classes = 0;
   std::string classes_crc32c;
-  std::string data_crc32c;         ///< of the shards that it was trained on; empty if unknown
-  int64_t epoch = 0;               ///< finished epochs
-  int64_t batches_taken = 0;       ///< since training began: sample order and learning rate follow it
-  int64_t updates_applied = 0;     ///< to the weights: fewer than batches_taken if updates were skipped
-  double loss_scale = 1;           ///< factor of the loss in the backward pass
-  Json choices = Json::object();   ///< made by measurement, by choice_key() (checkpoint/choices.h)
-  Json settings = Json::object();  ///< the training stage's settings
-  Json results = Json::object();   ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
+  std::string data_crc32c;            ///< of the shards that it was trained on; empty if unknown
+  int64_t epoch = 0;                  ///< finished epochs
+  int64_t batches_taken = 0;          ///< since training began: sample order and learning rate follow it
+  int64_t updates_applied = 0;        ///< to the weights: fewer than batches_taken if updates were skipped
+  double loss_scale = 1;              ///< factor of the loss in the backward pass
+  int64_t updates_at_loss_scale = 0;  ///< since it changed
+  Json choices = Json::object();      ///< made by measurement, by choice_key() (checkpoint/choices.h)
+  Json settings = Json::object();     ///< the training stage's settings
+  Json results = Json::object();      ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
 };
 
 /// One array of the state: a flat array over the graph's parameters, or over its statistics.

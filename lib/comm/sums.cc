@@ -12,7 +12,7 @@ namespace {
 
 std::map<std::string, MakeSums>& known() {
   static std::map<std::string, MakeSums> known = {
-      {host_device().name(), [](Device&, CommThread& comm) { return make_host_allreduce(comm); }}};
+      {host_device().kind(), [](Device&, CommThread& comm) { return make_host_allreduce(comm); }}};
   return known;
 }
 
@@ -20,12 +20,12 @@ std::map<std::string, MakeSums>& known() {
 
 std::unique_ptr<Allreduce> make_sums(Device& device, CommThread& comm) {
   if (comm.world().size() == 1) return nullptr;
-  const auto found = known().find(device.name());
+  const auto found = known().find(device.kind());
   if (found == known().end())
     throw Error({"there are no sums over ranks on this device", device.name(), "run one rank, or use another backend"});
   return found->second(device, comm);
 }
 
-void add_sums(const std::string& device_name, MakeSums make) { known()[device_name] = make; }
+void add_sums(const std::string& device_kind, MakeSums make) { known()[device_kind] = make; }
 
 }  // namespace packhorse

@@ -15,8 +15,7 @@ using MakeSums = std::unique_ptr<Allreduce> (*)(Device& device, CommThread& comm
 /// Null on one rank, whose sums are its own values. Throws an Error if nobody has said how to sum on this device.
 std::unique_ptr<Allreduce> make_sums(Device& device, CommThread& comm);
 
-/// Says how to sum on devices of this name. The host's sums are there from the start (host_allreduce.h); a plug-in adds
-/// those of its device when it is opened.
-void add_sums(const std::string& device_name, MakeSums make);
+/// Says how to sum on devices of this kind. The host's sums are there from the start (host_allreduce.h).
+void add_sums(const std::string& device_kind, MakeSums make);
 
 }  // namespace packhorse

@@ -17,6 +17,8 @@ class Allreduce {
   virtual int ranks() const = 0;
   /// The stream of the sums: it waits for events of the device's streams, and they for its events.
   virtual Stream& stream() = 0;
+  /// True if a device may record its sums and replay them (Device::repeat()).
+  virtual bool repeats() const { return false; }
   /// Enqueues on stream(): the sum of `count` f32 over the ranks, in place. Sums may overlap in time. Whoever waits for
   /// an event behind it gets the exception of a sum that failed.
   virtual void enqueue(DeviceAddress values, int64_t count) = 0;

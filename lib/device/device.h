@@ -75,6 +75,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string name() const = 0;
+  /// What devices of one sort have in common: "cpu", "cuda".
+  virtual std::string kind() const { return name(); }
   virtual uint64_t memory_bytes() const = 0;  ///< in total
   /// True if the device's memory is the host's: a host address is a device address, and nothing need be copied.
   virtual bool is_host() const { return false; }
@@ -83,8 +85,9 @@ class Device {
   /// before enqueue() returns.
   virtual std::unique_ptr<Stream> make_stream(bool beside) = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
-  /// Calls `enqueue`, which enqueues the same work each time: what differs lies in memory. It begins and ends on `main`;
-  /// other streams join in between. `key` names it. A device may record the work once and replay it in later calls.
+  /// Calls `enqueue`, which enqueues the same work each time: what differs lies in memory. It begins and ends on
+  /// `main`; other streams join in between. `key` names it. A device may record the work once and replay it in later
+  /// calls.
   virtual void repeat(Stream& main, const void* key, const std::function<void()>& enqueue);
   /// The work of this key is not repeated any more. Nothing of it may be under way.
   virtual void forget(const void* /*key*/) noexcept {}

@@ -20,7 +20,7 @@ void InferenceSettings::declare(Options& options) {
       "class id on each line.");
   options.setting("under", under,
                   "Choose among the classes under this WordNet id only (evaluate: in addition to all classes).");
-  options.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}},
+  options.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"f16", Dtype::f16}},
                   "Number format of activations. Weights and sums are always f32.");
   options.setting("backend", backend, "Compute backend. Default: the fastest in this build.");
 }
@@ -35,7 +35,8 @@ fs::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const 
   return entry.path;
 }
 
-Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads)
+Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads,
+                     int device)
     : checkpoint_(checkpoint),
       info_(read_checkpoint_info(checkpoint)),
       input_(image_input_from(info_.settings, info_.image_size, checkpoint.string())),
@@ -46,6 +47,7 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
   options.dtype = precision_;
   options.training = false;
   options.threads = threads;
+  options.device = device;
   std::copy(std::begin(input_.mean), std::end(input_.mean), options.mean);
   std::copy(std::begin(input_.scale), std::end(input_.scale), options.scale);
   executor_ = std::make_unique<Executor>(make_network(info_.network, info_.image_size, info_.classes), options);
@@ -69,6 +71,7 @@ FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads)
   options.training = false;
   options.classes = classes;
   options.threads = threads;
+  options.device = device;
   return options;
 }
 

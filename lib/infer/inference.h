@@ -36,7 +36,9 @@ class Inference {
  public:
   /// Reads the checkpoint's attributes, plans memory for batches of `batch` images, and logs what the backend computes
   /// with. load() reads the weights.
-  Inference(const std::filesystem::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads);
+  /// `device`: see ExecutorOptions.
+  Inference(const std::filesystem::path& checkpoint, const InferenceSettings& settings, int64_t batch, int threads,
+            int device = 0);
   void load();
 
   const CheckpointInfo& info() const { return info_; }

@@ -31,7 +31,7 @@ std::vector<BackendEntry>& entries() {
 
 const BackendEntry& entry(const std::string& name) {
   for (const BackendEntry& candidate : entries())
-    if (candidate.name == name || name.empty()) return candidate;
+    if (candidate.name == name || name.empty() || name == "auto") return candidate;
   if (name == kCuda)
     throw Error({"there is no GPU to compute on: " + opened_plugin(kCuda).missing, "backend cuda",
                  "--backend cpu computes without one"});
@@ -51,8 +51,8 @@ std::vector<std::string> backend_names() {
 
 std::vector<Dtype> backend_types(const std::string& name) { return entry(name).types(); }
 
-std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training) {
-  return entry(name).make(dtype, threads, training);
+std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training, int device) {
+  return entry(name).make(dtype, threads, training, device);
 }
 
 }  // namespace packhorse

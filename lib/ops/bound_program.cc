@@ -103,7 +103,8 @@ void BoundProgram::enqueue(const StepCall& call) {
   Stream& main = lanes_.of(Lane::main);
   backend_.begin(call, main);
   // What is replayed has no times of its nodes.
-  if (profile_)
+  const bool sums = std::find(beside_.begin(), beside_.end(), Lane::sums) != beside_.end();
+  if (profile_ || (sums && lanes_.sums() != nullptr && !lanes_.sums()->repeats()))
     enqueue_nodes(call);
   else
     backend_.device().repeat(main, this, [&] { enqueue_nodes(call); });

@@ -74,7 +74,7 @@ uint64_t state_bytes(const Program& program, const std::vector<std::string>& nam
 CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options) {
   check(options);
   Program refresh;
-  const auto backend = make_backend(options.backend, options.dtype, options.threads, true);
+  const auto backend = make_backend(options.backend, options.dtype, options.threads, true, options.device);
   return compile_step(graph, options, *backend, refresh);
 }
 
@@ -129,7 +129,7 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, const SumsOn& sums
                      const std::vector<Graph>& also_infer)
     : graph(std::move(network)),
       options((check(settings), std::move(settings))),
-      backend(make_backend(options.backend, options.dtype, options.threads, options.training)),
+      backend(make_backend(options.backend, options.dtype, options.threads, options.training, options.device)),
       device(backend->device()),
       sums(sums_on ? sums_on(device) : nullptr),
       lanes(device, options.beside, sums.get()),
@@ -246,6 +246,7 @@ Executor::Executor(const Graph& graph, const ExecutorOptions& options, const Sum
 Executor::~Executor() = default;
 
 const Graph& Executor::graph() const { return impl_->graph; }
+Dtype Executor::dtype() const { return impl_->options.dtype; }
 std::string Executor::backend() const { return impl_->backend->name(); }
 std::string Executor::backend_description() const { return impl_->backend->description(); }
 Device& Executor::device() const { return impl_->device; }

@@ -27,6 +27,7 @@ struct ExecutorOptions {
   std::string backend;  ///< one of backend_names(); empty: the first
   int64_t batch = 1;    ///< images per step on this rank
   Dtype dtype = Dtype::f32;
+  int device = 0;              ///< which of several, where a backend has them: a rank's own
   bool training = true;        ///< false: inference only
   bool merge_siblings = true;  ///< the backend's algebraic rewrites; false in tests
   bool recompute = false;      ///< recomputes the outputs of batch norm in backward instead of keeping them
@@ -90,6 +91,7 @@ class Executor {
   const Graph& graph() const;
   MemoryReport memory() const;
   std::string backend() const;
+  Dtype dtype() const;
   /// What the backend computes with on this machine, for the log.
   std::string backend_description() const;
   /// Where it runs. It outlives the executor.

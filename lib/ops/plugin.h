@@ -14,12 +14,17 @@
 
 namespace packhorse {
 
+class Allreduce;
+
 /// What a shared object hands over.
 struct BackendPlugin {
   const char* build;         ///< build_id() where it was compiled
   std::string (*missing)();  ///< why nothing can run here; empty if it can
   std::vector<Dtype> (*types)();
-  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training);
+  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training, int device);
+  /// Sums over ranks: rank 0 makes an id, which all ranks hand over at the same time.
+  std::string (*sums_id)();
+  std::unique_ptr<Allreduce> (*make_sums)(Device& device, const std::string& id, int rank, int ranks);
 };
 /// Its only symbol: const BackendPlugin* packhorse_backend().
 inline constexpr const char* kPluginEntry = "packhorse_backend";

@@ -144,6 +144,7 @@ World::World() {
   MPI_Comm local = MPI_COMM_NULL;
   check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &local), "MPI_Comm_split_type");
   check(MPI_Comm_size(local, &local_size_), "MPI_Comm_size");
+  check(MPI_Comm_rank(local, &local_rank_), "MPI_Comm_rank");
   check(MPI_Comm_free(&local), "MPI_Comm_free");
   flags_ = std::make_unique<Communicator>();
   set_log_rank(rank_, size_);

@@ -28,6 +28,8 @@ class World {
   int size() const { return size_; }
   /// How many ranks run on this host.
   int local_size() const { return local_size_; }
+  /// Which of them this is, from 0.
+  int local_rank() const { return local_rank_; }
 
   void barrier();
   /// Rank 0's text on every rank.
@@ -64,7 +66,7 @@ class World {
  private:
   struct Communicator;
 
-  int rank_ = 0, size_ = 1, local_size_ = 1;
+  int rank_ = 0, size_ = 1, local_size_ = 1, local_rank_ = 0;
   bool mpi_ = false;
   std::unique_ptr<Communicator> flags_;  // of start_any(); all else travels over MPI_COMM_WORLD
 };

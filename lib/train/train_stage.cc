@@ -49,9 +49,13 @@ std::string result_text(const StageManifest& manifest) {
 }  // namespace
 
 Dtype agreed_precision(World& world, Dtype preferred) {
-  std::array<uint64_t, 1> ranks_for_f32 = {preferred == Dtype::f32 ? uint64_t{1} : uint64_t{0}};
-  world.sum(ranks_for_f32);
-  return ranks_for_f32.front() > 0 ? Dtype::f32 : preferred;
+  std::array<uint64_t, 1> ranks_for_it = {0};
+  for (const Dtype dtype : {Dtype::f16, Dtype::bf16}) {
+    ranks_for_it = {preferred == dtype ? uint64_t{1} : uint64_t{0}};
+    world.sum(ranks_for_it);
+    if (ranks_for_it.front() == static_cast<uint64_t>(world.size())) return dtype;
+  }
+  return Dtype::f32;
 }
 
 ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {

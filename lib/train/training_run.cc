@@ -1,9 +1,11 @@
 #include "train/training_run.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <deque>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include <fmt/core.h>
@@ -20,7 +22,9 @@
 #include "comm/agreement.h"
 #include "comm/sums.h"
 #include "metrics/journal.h"
+#include "ops/nodes.h"
 #include "ops/optimizers.h"
+#include "ops/plugin.h"
 #include "step/trainer.h"
 #include "train/stop_request.h"
 #include "train/validation.h"
@@ -55,6 +59,17 @@ struct RunningTotals {
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
 };
 
+// On GPUs it is the plug-in that sums: rank 0's id brings the ranks together.
+std::unique_ptr<Allreduce> sums_on(Device& device, CommThread& comm) {
+  add_sums("cuda", [](Device& of, CommThread& beside) {
+    const BackendPlugin& plugin = *opened_plugin("cuda").plugin;
+    World& world = beside.world();
+    const std::string id = world.broadcast(world.is_root() ? plugin.sums_id() : "");
+    return plugin.make_sums(of, id, world.rank(), world.size());
+  });
+  return make_sums(device, comm);
+}
+
 class TrainingRun {
  public:
   TrainingRun(World& world, const TrainingJob& job, const ShardReader& training, const ShardReader* validation)
@@ -66,7 +81,7 @@ class TrainingRun {
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
         comm_(world),
         agreement_(comm_),
-        executor_(graph_, executor_options(), [this](Device& device) { return make_sums(device, comm_); }),
+        executor_(graph_, executor_options(), [this](Device& device) { return sums_on(device, comm_); }),
         trainer_(executor_, agreement_, trainer_options()),
         folder_(job.folder / "checkpoints", job.checkpoints_kept) {
     last_step_ = job.settings.last_step(steps_per_epoch());
@@ -110,6 +125,7 @@ class TrainingRun {
   ExecutorOptions executor_options() const {
     ExecutorOptions options = job_.settings.executor(plan_, job_.threads);
     options.beside = job_.lane_threads;
+    options.device = world_.local_rank();
     return options;
   }
 
@@ -117,6 +133,7 @@ class TrainingRun {
     TrainerOptions options;
     options.schedule = job_.settings.learning_rate(steps_per_epoch());
     options.global_batch = plan_.global_batch;
+    options.loss_scaling = has_loss_scale();
     return options;
   }
 
@@ -186,7 +203,7 @@ class TrainingRun {
     }
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
-    loss_scale_ = info.loss_scale;
+    set_loss_scale(info.loss_scale, info.updates_at_loss_scale);
     choices_ = info.choices;
     results_ = info.results;
     take_results();
@@ -318,19 +335,24 @@ class TrainingRun {
   }
 
   void log_step(const TrainedStep& step) {
-    log_line({{"kind", "step"},
-              {"time", unix_seconds()},
-              {"step", step.step},
-              {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
-              {"loss", since_log_.mean_loss()},
-              {"top1", since_log_.accuracy()},
-              {"classes_per_batch", since_log_.classes / static_cast<double>(since_log_.steps)},
-              {"learning_rate", step.learning_rate},
-              {"gradient_norm", step.gradient_norm},
-              {"images_per_second", since_log_.images_per_second()},
-              {"step_seconds", since_log_.seconds / static_cast<double>(since_log_.steps)},
-              {"feed_wait_seconds", since_log_.feed_wait / static_cast<double>(since_log_.steps)},
-              {"communication_exposed_seconds", since_log_.exposed / static_cast<double>(since_log_.steps)}});
+    Json line = {{"kind", "step"},
+                 {"time", unix_seconds()},
+                 {"step", step.step},
+                 {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
+                 {"loss", since_log_.mean_loss()},
+                 {"top1", since_log_.accuracy()},
+                 {"classes_per_batch", since_log_.classes / static_cast<double>(since_log_.steps)},
+                 {"learning_rate", step.learning_rate},
+                 {"gradient_norm", step.gradient_norm},
+                 {"images_per_second", since_log_.images_per_second()},
+                 {"step_seconds", since_log_.seconds / static_cast<double>(since_log_.steps)},
+                 {"feed_wait_seconds", since_log_.feed_wait / static_cast<double>(since_log_.steps)},
+                 {"communication_exposed_seconds", since_log_.exposed / static_cast<double>(since_log_.steps)}};
+    if (has_loss_scale()) {
+      line["loss_scale"] = step.loss_scale;
+      line["skipped_updates"] = step.step - trainer_.updates();
+    }
+    log_line(line);
     since_log_ = {};
   }
 
@@ -404,7 +426,7 @@ class TrainingRun {
     info.data_crc32c = job_.data_crc32c;
     info.batches_taken = trainer_.steps();
     info.updates_applied = trainer_.updates();
-    info.loss_scale = loss_scale_;
+    std::tie(info.loss_scale, info.updates_at_loss_scale) = loss_scale();
     info.choices = choices_;
     info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
@@ -416,6 +438,20 @@ class TrainingRun {
       arrays.push_back({name, views.back().span(), by_statistic(name)});
     }
     save_checkpoint(path, info, graph_, arrays);
+  }
+
+  // Where nothing is scaled, a checkpoint's numbers are kept.
+  bool has_loss_scale() const { return executor_options().loss_scale > 0; }
+  std::pair<double, int64_t> loss_scale() {
+    const HostView state = executor_.state(kLossScaleState);
+    if (state.size() == 0) return kept_loss_scale_;
+    return {state[kLossScaleFactor], static_cast<int64_t>(state[kLossScaleUpdates])};
+  }
+  void set_loss_scale(double factor, int64_t updates) {
+    kept_loss_scale_ = {factor, updates};
+    // A checkpoint of a run without loss scaling says 1: then this run begins with its own.
+    if (executor_.state(kLossScaleState).size() == 0 || (factor == 1 && updates == 0)) return;
+    executor_.write(kLossScaleState, std::array{static_cast<float>(factor), static_cast<float>(updates)});
   }
 
   /// The arrays that a checkpoint holds.
@@ -471,7 +507,7 @@ class TrainingRun {
   CheckpointFolder folder_;
   std::unique_ptr<Journal> journal_;  // on rank 0 only
   int64_t last_step_ = 0;
-  double loss_scale_ = 1;          // the CPU needs none; a checkpoint's is kept
+  std::pair<double, int64_t> kept_loss_scale_{1, 0};
   Json choices_ = Json::object();  // made by measurement; a checkpoint's are kept
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after the current step, if there was one

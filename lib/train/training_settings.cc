@@ -47,9 +47,15 @@ void TrainingSettings::declare(Options& o) {
   o.setting("label-smoothing", label_smoothing,
             "Share of the target probability that is spread over all classes, from 0 to 0.9.");
   o.between(0, 0.9);
-  o.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"auto", std::nullopt}},
+  o.setting("precision", precision,
+            {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"f16", Dtype::f16}, {"auto", std::nullopt}},
             "Number format of activations. Weights, sums and statistics are always f32. auto: the one that the backend "
-            "prefers (bf16 if the CPU has instructions for it), if all ranks prefer the same, else f32.");
+            "prefers (f16 on a GPU, bf16 if the CPU has instructions for it), if all ranks prefer the same, else f32.");
+  o.setting("loss-scale", loss_scale,
+            "Factor of the loss in the backward pass, so that small gradients stay in the range of f16: a power of two "
+            "that stays; 0: with f16, one that begins at 65536, is halved where a gradient is not finite (the update "
+            "is then skipped), and is doubled after 2,000 updates.");
+  o.between(0, 16777216);
   o.setting("seed", seed, "Random seed of the initial weights, the order of the images, and the crops.");
   o.setting("crop", crop, "How training images are cropped.");
   o.one_of(crop_mode_names());
@@ -73,7 +79,7 @@ void TrainingSettings::declare(Options& o) {
   o.setting("statistics-momentum", statistics_momentum,
             "Momentum of batch norm's running mean and variance, in MXNet's convention (PyTorch's is 1 minus it).");
   o.between(0, 0.9999);
-  o.setting("backend", backend, "Compute backend. Default: the fastest in this build.");
+  o.setting("backend", backend, "Compute backend: auto (the fastest that this machine has), cuda, cpu, reference.");
   o.setting(
       "recompute", recompute,
       "Recompute the outputs of batch norm in the backward pass instead of keeping them: less memory, more time.");
@@ -87,6 +93,9 @@ void TrainingSettings::check() const {
                           std::to_string(image_size) + " pixels",
                       "resize", "use " + std::to_string(image_size) + " or more, or 0"});
   }
+  if (loss_scale > 0 && std::exp2(std::round(std::log2(loss_scale))) != loss_scale) {
+    throw UsageError({"the loss scale is not a power of two", "loss-scale", "use 1024, 65536 and the like, or 0"});
+  }
   if (warmup_epochs >= static_cast<double>(epochs)) {
     throw UsageError(
         {"the warm-up is as long as the training or longer", "warmup-epochs", "use a number below epochs"});
@@ -95,9 +104,10 @@ void TrainingSettings::check() const {
     throw UsageError(
         {"a multi-step schedule needs milestones", "milestones", "set them, for example --milestones 30,60,80"});
   }
-  const auto backends = backend_names();
-  if (!backend.empty() && std::find(backends.begin(), backends.end(), backend) == backends.end()) {
-    throw UsageError({"this build has no backend '" + backend + "'", "backend", "use one of " + joined(backends)});
+  const std::vector<Dtype> types = backend_types(backend);  // says why there is no such backend
+  if (precision && std::find(types.begin(), types.end(), *precision) == types.end()) {
+    throw UsageError({"this backend cannot compute in " + name_of(*precision) + " on this machine", "precision",
+                      "use " + name_of(types.front()) + ", or --precision auto"});
   }
   for (const auto& word : milestones) number_from(word, "milestones");
 }
@@ -161,6 +171,14 @@ ExecutorOptions TrainingSettings::executor(const BatchPlan& plan, int threads) c
   options.dtype = preferred_precision();
   options.recompute = recompute;
   options.threads = threads;
+  constexpr float kFirst = 65536;
+  constexpr int kUpdates = 2000;
+  if (loss_scale > 0) {
+    options.loss_scale = static_cast<float>(loss_scale);
+  } else if (options.dtype == Dtype::f16) {
+    options.loss_scale = kFirst;
+    options.loss_scale_interval = kUpdates;
+  }
   const ImageInput pixels = input();
   std::copy(std::begin(pixels.mean), std::end(pixels.mean), options.mean);
   std::copy(std::begin(pixels.scale), std::end(pixels.scale), options.scale);
@@ -173,7 +191,7 @@ ExecutorOptions TrainingSettings::executor(const BatchPlan& plan, int threads) c
 }
 
 std::vector<std::string> differing_settings(const Json& before, const Json& now) {
-  static const std::vector<std::string> kMayDiffer = {"backend", "recompute", "limit-steps"};
+  static const std::vector<std::string> kMayDiffer = {"backend", "recompute", "limit-steps", "loss-scale"};
   std::vector<std::string> names;
   for (const auto& [name, value] : now.items()) {
     if (std::find(kMayDiffer.begin(), kMayDiffer.end(), name) != kMayDiffer.end()) continue;

@@ -25,6 +25,7 @@ struct TrainingSettings {
   uint64_t seed = 1, shuffle_block = 32, shuffle_window = 512;
   double min_area = 0.08, flip = 0.5, statistics_momentum = 0.9;
   int pad = 0, resize = 0;
+  double loss_scale = 0;                        ///< a power of two that stays; 0: with f16 one that changes, else none
   std::optional<Dtype> precision = Dtype::f32;  ///< of activations; nothing: the one that the backend prefers
   bool recompute = false;
 

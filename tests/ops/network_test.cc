@@ -87,11 +87,15 @@ StepInput call_of(const Batch& batch, float gradient_scale, double learning_rate
 struct Outcome {
   StepReport report;
   std::vector<float> gradients, batch_statistics, features;
+  Dtype dtype = Dtype::f32;
 };
 Outcome outcome(Executor& executor, const Batch& batch) {
   Outcome o;
+  o.dtype = executor.dtype();
   o.report = executor.step(call_of(batch, 0.5f));
   o.gradients = state_of(executor, "gradients");
+  if (const std::vector<float> scale = state_of(executor, "loss_scale"); !scale.empty())
+    for (float& gradient : o.gradients) gradient /= scale[kLossScaleFactor];
   o.batch_statistics = state_of(executor, "batch_statistics");
   o.features = copy_of(executor.features());
   return o;
@@ -111,24 +115,26 @@ std::vector<std::vector<float>> kept_states(Executor& executor) {
   return states;
 }
 
-// `a` may differ from the reference by kFactor times the change that `rounding_size` in every weight of the reference
+// `a` may differ from the reference by factor times the change that `rounding_size` in every weight of the reference
 // makes. A sum of losses is an f32: it and the reference's are each rounded once more.
 void expect_close(const Graph& graph, const Outcome& a, const Batch& batch, double rounding_size) {
-  constexpr double kFactor = 8;
+  // A fused convolution of f16 rounds scale and shift, too: near 0, ReLU may decide otherwise than in the mask behind
+  // it.
+  const double factor = a.dtype == Dtype::f16 ? 16 : 8;
   const auto count = static_cast<int64_t>(batch.labels.size());
   const Outcome truth = outcome(*made(graph, {.backend = "reference", .batch = count}), batch);
   const Outcome moved = outcome(*made(graph, {.backend = "reference", .batch = count}, rounding_size), batch);
   EXPECT_EQ(a.report.counted, truth.report.counted);
   const double loss = truth.report.loss_sum;
   const double loss_size = std::abs(moved.report.loss_sum - loss) + rounding_size * loss;
-  EXPECT_NEAR(a.report.loss_sum, loss, kFactor * loss_size + 2 * rounding(Dtype::f32) * loss);
-  EXPECT_LT(distance(a.features, truth.features), kFactor * distance(moved.features, truth.features));
+  EXPECT_NEAR(a.report.loss_sum, loss, factor * loss_size + 2 * rounding(Dtype::f32) * loss);
+  EXPECT_LT(distance(a.features, truth.features), factor * distance(moved.features, truth.features));
   EXPECT_LT(distance(a.batch_statistics, truth.batch_statistics),
-            kFactor * distance(moved.batch_statistics, truth.batch_statistics));
+            factor * distance(moved.batch_statistics, truth.batch_statistics));
   for (const Parameter& p : graph.parameters) {
     const auto range = [&](const Outcome& o) { return std::span<const float>(o.gradients).subspan(p.offset, p.count); };
     EXPECT_LT(distance(range(a), range(truth)),
-              kFactor * distance(range(moved), range(truth)) + rounding_size * norm(range(truth)))
+              factor * distance(range(moved), range(truth)) + rounding_size * norm(range(truth)))
         << p.name;
   }
 }
@@ -183,7 +189,8 @@ class RecordingAllreduce : public Allreduce {
     std::vector<float> before, seen;
   };
 
-  RecordingAllreduce(Device& device, int ranks) : ranks_(ranks), stream_(device.make_stream(true)) {}
+  RecordingAllreduce(Device& device, int ranks)
+      : ranks_(ranks), waits_(device.name().starts_with("GPU")), stream_(device.make_stream(true)) {}
   int ranks() const override { return ranks_; }
   Stream& stream() override { return *stream_; }
   void enqueue(DeviceAddress values, int64_t count) override {
@@ -195,6 +202,7 @@ class RecordingAllreduce : public Allreduce {
     stream_->read(std::as_writable_bytes(std::span(sum.before)), values);
     stream_->enqueue([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
     stream_->read(std::as_writable_bytes(std::span(result)), values);
+    if (waits_) stream_->synchronize();
     stream_->enqueue([this, &sum, &result] {
       EXPECT_TRUE(same_bits(result, sum.before)) << "a sum was written to while it ran";
       for (float& value : result) value *= static_cast<float>(ranks_);
@@ -207,6 +215,7 @@ class RecordingAllreduce : public Allreduce {
 
  private:
   int ranks_;
+  bool waits_;                             // on a GPU, what the host does is no work of a stream
   std::deque<std::vector<float>> result_;  // stay until the stream has ended
   std::unique_ptr<Stream> stream_;
 };
@@ -214,7 +223,12 @@ class RecordingAllreduce : public Allreduce {
 class Network : public testing::TestWithParam<BackendCase> {
  protected:
   ExecutorOptions options(int64_t batch) const {
-    return {.backend = GetParam().backend, .batch = batch, .dtype = GetParam().dtype, .threads = 2};
+    // Without a loss scale, most gradients of f16 would be smaller than its normal numbers.
+    return {.backend = GetParam().backend,
+            .batch = batch,
+            .dtype = GetParam().dtype,
+            .threads = 2,
+            .loss_scale = GetParam().dtype == Dtype::f16 ? 4096.0f : 0.0f};
   }
 };
 
@@ -244,7 +258,8 @@ TEST_P(Network, RecomputeChangesNoBit) {
     recompute.recompute = true;
     const auto kept = made(graph, options(4)), recomputed = made(graph, recompute);
     expect_same_bits(outcome(*recomputed, batch), outcome(*kept, batch));
-    EXPECT_LT(recomputed->memory().activations, kept->memory().activations);
+    // Where values stay raw, no output of a batch norm is kept.
+    if (GetParam().dtype != Dtype::f16) EXPECT_LT(recomputed->memory().activations, kept->memory().activations);
   }
 }
 

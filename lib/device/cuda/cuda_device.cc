@@ -178,6 +178,7 @@ class CudaDevice : public Device {
     limits_ = {properties.multiProcessorCount, properties.sharedMemPerBlockOptin};
   }
 
+  std::string kind() const override { return "cuda"; }
   std::string name() const override { return fmt::format("GPU {} ({})", number_, name_); }
   uint64_t memory_bytes() const override { return memory_bytes_; }
   std::unique_ptr<Stream> make_stream(bool /*beside*/) override {
@@ -240,6 +241,8 @@ class CudaDevice : public Device {
 
 // They are not destroyed: at the process's end CUDA may be gone before them.
 Device& device(int number) {
+  // A launcher may show each rank only its own.
+  if (device_count() == 1) number = 0;
   static std::mutex mutex;
   static auto& devices = *new std::map<int, CudaDevice*>;
   const std::lock_guard lock(mutex);

@@ -145,8 +145,8 @@ Context::~Context() = default;
 
 std::vector<Dtype> types() { return {Dtype::f16, Dtype::bf16, Dtype::f32}; }
 
-std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool training) {
-  return std::make_unique<CudaBackend>(device(0), dtype, training);
+std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool training, int number) {
+  return std::make_unique<CudaBackend>(device(number), dtype, training);
 }
 
 }  // namespace packhorse::cuda
