@@ -19,5 +19,5 @@ parts=$(objects fibres symbols kernel_table memory nodes runtime cudart kernels)
 $cxx -shared $parts -Wl,-soname,libcudart.so.13 -Wl,--version-script=cudart.map -o "$out/libcudart.so.13" -ldl -pthread
 
 nvcc -std=c++20 -O2 -arch=sm_90 -cudart shared -Xcompiler -fPIC -shared -I.. test_plugin.cu -o "$out/libtest_plugin.so"
-parts=$(objects test_kernels kernels_test)
+parts=$(objects test_kernels kernels_test rules_test orders_test)
 $cxx $parts -o "$out/standin_test" "$out/libcudart.so.13" "-Wl,-rpath,$out" -lgtest -lgtest_main -pthread -ldl
