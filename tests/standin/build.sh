@@ -18,6 +18,10 @@ objects() { for one in "$@"; do compile "$one" || exit 1; echo "$out/$one.o"; do
 parts=$(objects fibres symbols kernel_table memory nodes runtime cudart kernels)
 $cxx -shared $parts -Wl,-soname,libcudart.so.13 -Wl,--version-script=cudart.map -o "$out/libcudart.so.13" -ldl -pthread
 
+parts=$(objects shared_ranks nccl)
+$cxx -shared $parts -Wl,-soname,libnccl.so.2 -Wl,--version-script=nccl.map -o "$out/libnccl.so.2" \
+  "$out/libcudart.so.13" -lrt -pthread
+
 nvcc -std=c++20 -O2 -arch=sm_90 -cudart shared -Xcompiler -fPIC -shared -I.. test_plugin.cu -o "$out/libtest_plugin.so"
-parts=$(objects test_kernels kernels_test rules_test orders_test)
-$cxx $parts -o "$out/standin_test" "$out/libcudart.so.13" "-Wl,-rpath,$out" -lgtest -lgtest_main -pthread -ldl
+parts=$(objects test_kernels kernels_test rules_test orders_test nccl_test)
+$cxx $parts -o "$out/standin_test" "$out/libcudart.so.13" "$out/libnccl.so.2" "-Wl,-rpath,$out" -lgtest -lgtest_main -pthread -ldl
