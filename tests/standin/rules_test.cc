@@ -145,8 +145,9 @@ TEST(StandinRulesDeathTest, WorkOnFreedMemory) {
     (void)cudaFree(address);
     (void)cudaStreamSynchronize(stream);
   };
-  EXPECT_DEATH(run(false),
-               "kernel packhorse::cuda::touch.* touches memory .*byte 8 of an allocation of 40 bytes that was freed");
+  EXPECT_DEATH(
+      run(false),
+      "kernel packhorse::test_kernels::touch.* touches memory .*byte 8 of an allocation of 40 bytes that was freed");
   EXPECT_DEATH(run(true), "memset: 40 bytes from .*an allocation of 40 bytes that was freed");
 }
 
@@ -494,7 +495,7 @@ TEST_F(StandinDevicesDeathTest, RegistersLimitTheThreads) {
     std::exit(0);
   };
   if (std::FILE* file = std::fopen(path.c_str(), "w")) {
-    std::fputs("_ZN9packhorse4cuda5touchEPfl 72 0\n", file);
+    std::fputs("_ZN9packhorse12test_kernels5touchEPfl 72 0\n", file);
     std::fclose(file);
   }
   if (std::getenv("PACKHORSE_STANDIN_RESOURCES") == nullptr) set("RESOURCES", path);
