@@ -412,7 +412,7 @@ class StandinDevicesDeathTest : public testing::Test {
  protected:
   StandinDevicesDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
   ~StandinDevicesDeathTest() override {
-    for (const char* name : {"DEVICES", "MEMORY", "RESOURCES"})
+    for (const char* name : {"DEVICES", "MEMORY", "RESOURCES", "PKEYS"})
       unsetenv((std::string("PACKHORSE_STANDIN_") + name).c_str());
     GTEST_FLAG_SET(death_test_style, "fast");
   }
@@ -481,6 +481,21 @@ TEST_F(StandinDevicesDeathTest, SeveralDevices) {
     (void)cudaDeviceSynchronize();
   };
   EXPECT_EXIT(body(), testing::KilledBySignal(SIGSEGV), "kernel .*fill.* touches memory .* on device 1");
+}
+
+TEST_F(StandinDevicesDeathTest, MemoryIsClosedWithoutProtectionKeysToo) {
+  set("PKEYS", "0");
+  const DeviceArray<float> x(std::vector<float>(10, 1.0F)), large(std::vector<float>(3 << 20, 2.0F));
+  const auto right = [&] {
+    for (int i = 0; i < 3; ++i) WANT(launch("touch", 1, 1, nullptr, large.data(), 100L) == cudaSuccess);
+    WANT(large.read()[100] == 5);
+    WANT(x.read() == std::vector<float>(10, 1.0F));
+    std::exit(0);
+  };
+  EXPECT_EXIT(right(), testing::ExitedWithCode(0), "");
+  volatile float* pointer = x.data();
+  EXPECT_EXIT(pointer[3] = 1, testing::KilledBySignal(SIGSEGV), "the host follows a pointer");
+  EXPECT_EXIT(large.data()[1 << 20] = 1, testing::KilledBySignal(SIGSEGV), "the host follows a pointer");
 }
 
 TEST_F(StandinDevicesDeathTest, RegistersLimitTheThreads) {
