@@ -473,7 +473,6 @@ cudaError_t cudaDeviceSynchronize() {
   return unsafe_call([](Runtime& runtime, Lock& lock) {
     if (runtime.capturing_on(current_device())) return cudaErrorStreamCaptureUnsupported;
     runtime.nodes.wait_for_device(lock, current_device());
-    runtime.nodes.memory.check_ends();
     return cudaSuccess;
   });
 }

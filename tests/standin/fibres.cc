@@ -61,9 +61,9 @@ struct Context {
 };
 void change(Context& from, const Context& to) { packhorse_standin_switch(&from.top, to.top); }
 /// As if it had been left before the first line of `entry`.
-Context fresh(std::byte* stack, void (*entry)()) {
+Context fresh(std::byte* stack, size_t bytes, void (*entry)()) {
   constexpr size_t kSaved = 6;  // registers, all zero; then where to return to, then nothing to return to from there
-  auto* top = reinterpret_cast<void**>(stack + kStack) - kSaved - 2;
+  auto* top = reinterpret_cast<void**>(stack + bytes) - kSaved - 2;
   for (size_t i = 0; i < kSaved + 2; ++i) top[i] = nullptr;
   top[kSaved] = reinterpret_cast<void*>(entry);
   return {top};
@@ -75,11 +75,11 @@ struct Context {
   std::unique_ptr<ucontext_t> state = std::make_unique<ucontext_t>();
 };
 void change(Context& from, const Context& to) { swapcontext(from.state.get(), to.state.get()); }
-Context fresh(std::byte* stack, void (*entry)()) {
+Context fresh(std::byte* stack, size_t bytes, void (*entry)()) {
   Context context;
   getcontext(context.state.get());
   context.state->uc_stack.ss_sp = stack;
-  context.state->uc_stack.ss_size = kStack;
+  context.state->uc_stack.ss_size = bytes;
   context.state->uc_link = nullptr;
   makecontext(context.state.get(), entry, 0);
   return context;
@@ -98,6 +98,11 @@ class Stacks {
   }
   void give(size_t stack) { idle_.push_back(stack); }
   std::byte* at(size_t stack) const { return stacks_[stack] + kPage; }
+  /// They begin at different places of their pages: else all of a block's threads would want the same lines of a cache.
+  static size_t bytes(size_t stack) {
+    constexpr size_t kApart = 320, kPlaces = 48;
+    return kStack - stack % kPlaces * kApart;
+  }
   bool in_guard(const std::byte* address) const {
     for (const std::byte* stack : stacks_)
       if (address >= stack && address < stack + kPage) return true;
@@ -178,7 +183,7 @@ void fibre() {
   while (!m.order.empty()) {
     Thread& thread = m.threads[m.order.next()];
     current_thread = &thread.place;
-    m.run->call();
+    m.run->call(m.run->arguments);
     m.warps[current_thread->rank / kWarp].exited |= 1U << current_thread->rank % kWarp;
     ++m.exited;
   }
@@ -238,7 +243,7 @@ void run_block() {
     const size_t pick = m.dice.below(choices);
     if (pick == m.ready.size()) {
       m.stack = m.stacks.take();
-      change(m.home, fresh(m.stacks.at(m.stack), fibre));
+      change(m.home, fresh(m.stacks.at(m.stack), Stacks::bytes(m.stack), fibre));
     } else {
       Thread* thread = std::exchange(m.ready[pick], m.ready.back());
       m.ready.pop_back();

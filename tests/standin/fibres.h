@@ -43,7 +43,8 @@ uint64_t shuffle(unsigned mask, uint64_t bits, unsigned source, const char* what
 struct KernelRun {
   std::string name;
   dim3 grid, threads;
-  std::function<void()> call;          ///< the kernel, for the current thread
+  void (*call)(void* const* arguments);  ///< the kernel, for the current thread
+  void* const* arguments;
   std::function<void()> before_block;  ///< poisons the shared memory
   std::function<void()> after_block;
   uint64_t seed = 0;

@@ -66,7 +66,8 @@ void name_all(Table& t) {
     kernel->name = kernel->symbols->name_of(kernel->function);
     kernel->demangled = demangle(kernel->name);
     kernel->registers = registers_of(kernel->name);
-    t.named.insert_or_assign(kernel->name, std::move(kernel));
+    if (t.named.contains(kernel->name)) abort_with("kernel " + kernel->demangled + " is registered twice");
+    t.named.emplace(kernel->name, std::move(kernel));
   }
   for (auto& [name, kernel] : t.named) {
     const auto dynamic = t.dynamic.find(object_of(kernel->function));

@@ -133,7 +133,7 @@ void run_fault(const char* name, int threads, T parameter) {
 TEST(StandinKernelsDeathTest, IncompleteBarriers) {
   const DeviceArray<float> x(64);
   EXPECT_DEATH(run_fault("barrier_in_a_branch", 64, x.data()),
-               "standin: incomplete barrier: kernel packhorse::cuda::barrier_in_a_branch\\(float\\*\\), block "
+               "standin: incomplete barrier: kernel packhorse::test_kernels::barrier_in_a_branch\\(float\\*\\), block "
                "\\(0, 0, 0\\): thread .* waits in __syncthreads, 32 of 64 have exited");
   const auto early = [&](int count) {
     (void)launch("return_before_barrier", 1, 64, nullptr, x.data(), count);
@@ -183,15 +183,16 @@ TEST(StandinKernelsDeathTest, WritesOutsideOfMemory) {
   };
   touch(x.data(), 99);
   EXPECT_DEATH(touch(x.data(), 100), "wrote behind the end of an allocation of 400 bytes");
-  EXPECT_DEATH(touch(x.data(), 1000),
-               "kernel packhorse::cuda::touch.*, thread \\(0, 0, 0\\) touches memory that is not its own: .*behind");
+  EXPECT_DEATH(
+      touch(x.data(), 1000),
+      "kernel packhorse::test_kernels::touch.*, thread \\(0, 0, 0\\) touches memory that is not its own: .*behind");
   std::vector<float> host(10);
   EXPECT_DEATH(touch(host.data(), 0), "parameter 1 points to memory that a device cannot reach");
 }
 
 TEST(StandinKernelsDeathTest, AKernelThatNobodyRegistered) {
   EXPECT_DEATH(run_fault("not_registered", 1, static_cast<float*>(nullptr)),
-               "kernel packhorse::cuda::not_registered\\(float\\*\\) runs on no host: .*REGISTER_KERNEL");
+               "kernel packhorse::test_kernels::not_registered\\(float\\*\\) runs on no host: .*REGISTER_KERNEL");
 }
 
 }  // namespace

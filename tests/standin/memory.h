@@ -3,6 +3,9 @@
 // Each allocation lies at the end of its own pages, 256-byte aligned and no more, with a page behind it that is never
 // opened: what runs over the end by more than its last 255 bytes stops there. It is poisoned with 0xff. Freed addresses
 // are never used again. A touch of memory that is closed ends the process with a line that says who did it.
+//
+// Where the processor has protection keys, a device's memory is opened for one thread, by one instruction. Elsewhere
+// (PACKHORSE_STANDIN_PKEYS=0 is elsewhere too) by mprotect, for all threads, which takes its time with much memory.
 #pragma once
 
 #include <cstddef>
@@ -40,21 +43,22 @@ class Memory {
   size_t capacity() const { return capacity_; }
   size_t used(int device) const { return arenas_[static_cast<size_t>(device)].used; }
 
-  /// Lets the calling thread, and all others, at the memory of one device: -1 of none.
+  /// Lets the calling thread at the memory of one device: -1 of none. One thread at a time does this.
   void open(int device);
 
   /// What an address is, for a message.
   std::string describe(const void* address) const;
-  /// Ends the process if somebody wrote behind an allocation.
-  void check_ends() const;
 
  private:
   struct Arena {
     std::byte* begin = nullptr;
     std::byte* free = nullptr;  ///< addresses that were never given out
     size_t used = 0;
+    int key = -1;  ///< protects it, if the processor has keys
   };
   Allocation place(size_t arena, size_t bytes);
+  const Arena& arena_of(const Allocation& allocation) const;
+  void protect(const Allocation& allocation, bool open) const;
   static void check_end(const Allocation& allocation);
 
   size_t capacity_;

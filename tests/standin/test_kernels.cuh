@@ -5,7 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-namespace packhorse::cuda {
+namespace packhorse::test_kernels {
 
 extern __shared__ unsigned char dynamic[];
 
@@ -180,4 +180,4 @@ __global__ void touch(float* x, long at) { x[at] += 1; }
 
 __global__ void not_registered(float* x) { x[0] = 1; }
 
-}  // namespace packhorse::cuda
+}  // namespace packhorse::test_kernels
