@@ -265,6 +265,23 @@ TEST_F(Standin, RoundsAsTheTypesSay) {
   }
 }
 
+// 2048 + 1 is no f16.
+TEST_F(Standin, StatisticsAreThoseOfTheRoundedResult) {
+  const ConvolutionSpec spec = spec_of("forward f16 n1 h2 w2 c8 o8 k1 s1 p0 statistics");
+  ConvolutionPlans plans(spec, handle_);
+  ASSERT_TRUE(plans.build(0));
+  Placed placed(spec);
+  Numbers src;
+  for (int pixel = 0; pixel < 4; ++pixel) src.insert(src.end(), {2048, 1, 0, 0, 0, 0, 0, 0});
+  placed.write({{Port::src, src}, {Port::weight, Numbers(64, 1)}});
+  const DeviceArray workspace(static_cast<size_t>(plans.candidates()[0].workspace + 1));
+  plans.execute(handle_, 0, placed.pointers, workspace.data());
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(placed.read(Port::dst), Numbers(32, 2048));
+  EXPECT_EQ(placed.read(Port::sum_of_values), Numbers(8, 4 * 2048));
+  EXPECT_EQ(placed.read(Port::sum_of_squares), Numbers(8, 4 * 2048.0 * 2048));
+}
+
 TEST_F(Standin, OnlyTf32RoundsOperands) {
   const double fine = 1 + 0x1p-12;
   for (const std::string type : {"f32", "tf32"}) {

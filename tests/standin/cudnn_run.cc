@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kTall = 4, kWide = 16;
 using Lane = float __attribute__((vector_size(32), aligned(4), may_alias));
 constexpr int64_t kLane = 8;
+constexpr size_t kMeetings = 128;
 
 // sums(r, v) = sum over i of the rows' places: rows[i * kTall + r][j] * weights(i, j, v). Null rows are zeros.
 PACKHORSE_CLONES("arch=x86-64-v3")
@@ -55,9 +56,9 @@ struct Meeting {
 
 // sums(r, v) = sum over the meetings of dst_grad[r] * src[v]
 PACKHORSE_CLONES("arch=x86-64-v3")
-void multiply_meetings(const Meeting* meetings, int64_t count, int64_t first_r, int64_t first_v, float* sums) {
+void multiply_meetings(const Meeting* meetings, size_t count, int64_t first_r, int64_t first_v, float* sums) {
   Lane low[kTall] = {}, high[kTall] = {};
-  for (int64_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const float *src = meetings[i].src + first_v, *dst_grad = meetings[i].dst_grad + first_r;
     const Lane first = *reinterpret_cast<const Lane*>(src), second = *reinterpret_cast<const Lane*>(src + kLane);
     for (int64_t r = 0; r < kTall; ++r) {
@@ -258,14 +259,16 @@ class Runner {
           meetings.push_back({&src[static_cast<size_t>(((n * from.h + h) * from.w + v) * from.c)],
                               &dst_grad[static_cast<size_t>(pixel * to.c)]});
         }
-        for (int64_t o = 0; o < w.n; o += kTall)
-          for (int64_t c = 0; c < w.c; c += kWide) {
-            multiply_meetings(meetings.data(), static_cast<int64_t>(meetings.size()), o, c, sums);
-            for (int64_t r = 0; r < std::min(kTall, w.n - o); ++r)
-              std::copy_n(
-                  sums + r * kWide, std::min(kWide, w.c - c),
-                  &into[static_cast<size_t>((((o + r) * operation.kernel + i) * operation.kernel + j) * w.c + c)]);
-          }
+        // As many at once as the cache holds beside the sums.
+        for (size_t first = 0; first < meetings.size(); first += kMeetings)
+          for (int64_t o = 0; o < w.n; o += kTall)
+            for (int64_t c = 0; c < w.c; c += kWide) {
+              multiply_meetings(&meetings[first], std::min(kMeetings, meetings.size() - first), o, c, sums);
+              for (int64_t r = 0; r < std::min(kTall, w.n - o); ++r)
+                for (int64_t v = 0; v < std::min(kWide, w.c - c); ++v)
+                  into[static_cast<size_t>((((o + r) * operation.kernel + i) * operation.kernel + j) * w.c + c + v)] +=
+                      sums[r * kWide + v];
+            }
       }
   }
 
