@@ -196,7 +196,7 @@ $(foreach s,$(STAGES) $(TOOLS),$(eval $(call stage_rules,$(s))))
 
 # ---- Tests: a GoogleTest binary a room, and one each for pipeline, faults, cluster, same_as, build and mpi ----------
 TEST_ROOMS := $(foreach r,$(ROOMS),$(if $(wildcard tests/$(r)/*_test.cc),$(r)))
-TEST_RUNS  := $(foreach t,pipeline faults cluster same_as build,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
+TEST_RUNS  := $(foreach t,pipeline faults cluster same_as build gpu,$(if $(wildcard tests/$(t)/*_test.cc),$(t)))
 # What an MPI can break: the ranks, what they send each other, and how they are started.
 TEST_MPI   := ranks comm mpi
 # With another MPI than the usual one, only that.
@@ -239,12 +239,19 @@ $(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call li
 	@echo "  bench engine_bench"
 	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
-unit-tests: $(TEST_BINARIES)
+# Where the plug-in is built: the tests of ops again, on the GPU that a stand-in plays.
+GPU_TESTS := $(if $(GPU_NVCC),$(patsubst %,$(BUILD)/tests/%,ops_cuda_test))
+$(BUILD)/tests/gpu_test: | $(if $(GPU_NVCC),$(PLUGIN) standins)
+$(BUILD)/tests/ops_cuda_test: $(BUILD)/tests/ops_test $(PLUGIN) standins
+	@printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s --gtest_filter="*cuda*" "$$@"\n' $(CURDIR)/$(STANDIN) $(CURDIR)/$< >$@
+	@chmod +x $@
+
+unit-tests: $(TEST_BINARIES) $(GPU_TESTS)
 
 test: deps-test
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
-	@tests/run $(TEST_BINARIES)
+	@tests/run $(TEST_BINARIES) $(wildcard $(BUILD)/tests/*_cuda_test $(BUILD)/tests/standin_test)
 
 # Only the tests of the rooms: they need no stage.
 ROOM_TESTS := $(TEST_ROOMS:%=$(BUILD)/tests/%_test)
@@ -268,8 +275,11 @@ $(STANDIN)/libcudart.so.13: $(call standin_objects,$(STANDIN_CUDART)) tests/stan
 $(STANDIN)/libcudnn.so.9: $(call standin_objects,cudnn cudnn_graph cudnn_run) tests/standin/cudnn.map $(STANDIN)/libcudart.so.13
 	@echo "  stand-in libcudnn"
 	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/cudnn.map -o $@
+$(STANDIN)/libnccl.so.2: $(call standin_objects,shared_ranks nccl) tests/standin/nccl.map $(STANDIN)/libcudart.so.13
+	@echo "  stand-in libnccl"
+	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/nccl.map -o $@ -lpthread
 .PHONY: standins
-standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9
+standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9 $(STANDIN)/libnccl.so.2
 
 # ---- The rest -------------------------------------------------------------------------------------------------------
 deps:       ; @tests/deps make

@@ -1,0 +1,186 @@
+// Training, evaluation and prediction on a GPU, which a stand-in plays (tests/standin): the plug-in is the product's
+// own.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "checkpoint/checkpoint.h"
+#include "metrics/journal.h"
+#include "support/packed.h"
+#include "support/subprocess.h"
+#include "support/temp_dir.h"
+
+namespace packhorse {
+namespace {
+
+namespace fs = std::filesystem;
+using test::RunResult;
+
+using Environment = std::map<std::string, std::string>;
+
+class GpuTraining : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (!built()) return;
+    shared_ = new test::TempDir;
+    manifest_ = test::write_packed(shared_->path(), {.shards = 2, .records = 130, .width = 28, .height = 28},
+                                   {.shards = 1, .records = 21, .width = 28, .height = 28});
+  }
+  static void TearDownTestSuite() {
+    delete shared_;
+    shared_ = nullptr;
+  }
+  void SetUp() override {
+    if (!built()) GTEST_SKIP() << "the GPU plug-in is not built here (nvcc, cuDNN or NCCL is missing)";
+  }
+
+  static fs::path standins() { return test::built_executable("").parent_path().parent_path() / "standin"; }
+  static bool built() { return fs::exists(standins().parent_path() / "lib/packhorse/packhorse-cuda.so"); }
+
+  static RunResult stage(const std::string& name, const std::vector<std::string>& arguments, int ranks,
+                         const Environment& env) {
+    test::RunOptions options;
+    options.timeout_s = 900;
+    options.env = env;
+    options.env.emplace("LD_LIBRARY_PATH", standins().string());
+    return test::run_stage_command(name, arguments, ranks, options);
+  }
+  static RunResult train(const std::string& out, const std::vector<std::string>& more, int ranks = 0,
+                         const Environment& env = {}) {
+    std::vector<std::string> all = {manifest_.string(),
+                                    "--out",
+                                    (*shared_ / out).string(),
+                                    "--network",
+                                    "inception-bn-small",
+                                    "--image-size",
+                                    "28",
+                                    "--global-batch",
+                                    "8",
+                                    "--epochs",
+                                    "1",
+                                    "--lr",
+                                    "0.05",
+                                    "--warmup-epochs",
+                                    "0",
+                                    "--scale",
+                                    "0.015",
+                                    "--log-interval",
+                                    "1",
+                                    "--threads",
+                                    "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return stage("train", all, ranks, env);
+  }
+  static RunResult train_on_gpu(const std::string& out, const std::string& precision, const std::string& steps,
+                                int ranks = 0, const Environment& env = {}) {
+    return train(out, {"--backend", "cuda", "--precision", precision, "--limit-steps", steps}, ranks, env);
+  }
+
+  static std::vector<double> losses(const std::string& out) {
+    std::vector<double> losses;
+    for (const Json& line : read_journal(*shared_ / out / "metrics.jsonl"))
+      if (line.at("kind") == "step") losses.push_back(line.at("loss").get<double>());
+    return losses;
+  }
+  static std::string checkpoint(const std::string& out, int step) {
+    return file_facts(*shared_ / out / "checkpoints" / ("step-0000000" + std::to_string(step) + ".h5")).crc32c;
+  }
+
+  static test::TempDir* shared_;
+  static fs::path manifest_;
+};
+test::TempDir* GpuTraining::shared_ = nullptr;
+fs::path GpuTraining::manifest_;
+
+// The first loss needs no update: it differs by the rounding of one forward pass. Later ones drift apart.
+TEST_F(GpuTraining, LossesAreThoseOfTheCpu) {
+  ASSERT_EQ(train("cpu", {"--backend", "cpu", "--precision", "f32", "--limit-steps", "4"}).exit_code, 0);
+  const std::vector<double> truth = losses("cpu");
+  const std::map<std::string, double> near = {{"f32", 1e-5}, {"bf16", 0.05}, {"f16", 0.01}};
+  for (const auto& [precision, tolerance] : near) {
+    const RunResult result = train_on_gpu(precision, precision, "4");
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+    EXPECT_NE(result.err.find("cuda backend: GPU 0"), std::string::npos) << result.all();
+    const std::vector<double> found = losses(precision);
+    ASSERT_EQ(found.size(), truth.size());
+    for (size_t i = 0; i < found.size(); ++i)
+      EXPECT_NEAR(found[i], truth[i], tolerance * static_cast<double>(1 << (2 * i)) * truth[i])
+          << precision << ", " << i;
+  }
+}
+
+// Work runs in another order for each seed, as far as streams and events allow.
+TEST_F(GpuTraining, BitsDependOnNoOrder) {
+  for (const char* seed : {"1", "2", "3"})
+    ASSERT_EQ(train_on_gpu(std::string("seed-") + seed, "f16", "3", 0, {{"PACKHORSE_STANDIN_SEED", seed}}).exit_code,
+              0);
+  EXPECT_EQ(checkpoint("seed-1", 3), checkpoint("seed-2", 3));
+  EXPECT_EQ(checkpoint("seed-1", 3), checkpoint("seed-3", 3));
+}
+
+TEST_F(GpuTraining, TwoRanksWithAGpuEach) {
+  const RunResult result = train_on_gpu("ranks", "f16", "3", 2, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+  EXPECT_EQ(losses("ranks").size(), 3u);
+  const RunResult three = train_on_gpu("three", "f16", "3", 3, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
+  EXPECT_NE(three.exit_code, 0);
+  EXPECT_NE(three.err.find("there is no GPU 2: this process sees 2"), std::string::npos) << three.all();
+}
+
+TEST_F(GpuTraining, ContinuesWithTheSameBits) {
+  ASSERT_EQ(train_on_gpu("whole", "f16", "4").exit_code, 0);
+  ASSERT_EQ(train_on_gpu("parts", "f16", "2").exit_code, 0);
+  const RunResult rest = train_on_gpu("parts", "f16", "4");
+  ASSERT_EQ(rest.exit_code, 0) << rest.all();
+  EXPECT_NE(rest.err.find("continues after step 2"), std::string::npos) << rest.all();
+  EXPECT_EQ(checkpoint("parts", 4), checkpoint("whole", 4));
+}
+
+// A checkpoint belongs to no backend.
+TEST_F(GpuTraining, GoesOnWhereTheCpuStoppedAndBack) {
+  const auto to = [](const std::string& backend, const std::string& steps) {
+    return train("both", {"--backend", backend, "--precision", "f32", "--limit-steps", steps});
+  };
+  for (const auto& [backend, steps] : {std::pair("cpu", "1"), {"cuda", "2"}, {"cpu", "3"}}) {
+    const RunResult result = to(backend, steps);
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+  }
+  ASSERT_EQ(train("straight", {"--backend", "cpu", "--precision", "f32", "--limit-steps", "3"}).exit_code, 0);
+  const std::vector<double> there_and_back = losses("both"), straight = losses("straight");
+  ASSERT_EQ(there_and_back.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(there_and_back[i], straight[i], 1e-3 * straight[i]);
+
+  const std::string trained = (*shared_ / "both/manifest.json").string();
+  for (const char* backend : {"cpu", "cuda"}) {
+    const RunResult result = stage(
+        "evaluate",
+        {trained, "--backend", backend, "--out", (*shared_ / (std::string("evaluated-") + backend)).string()}, 0, {});
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+  }
+  const auto counts = [](const std::string& backend) {
+    return StageManifest::load(*shared_ / ("evaluated-" + backend) / "manifest.json").counts;
+  };
+  EXPECT_NEAR(counts("cuda").at("loss").get<double>(), counts("cpu").at("loss").get<double>(), 1e-4);
+}
+
+TEST_F(GpuTraining, SaysWhatIsMissing) {
+  const std::vector<std::tuple<std::string, std::string>> cases = {{"0", "the driver shows no GPU to this process"},
+                                                                   {"nodriver", "no NVIDIA driver is loaded"}};
+  for (const auto& [devices, reason] : cases) {
+    const RunResult result = train_on_gpu("nothing", "f16", "1", 0, {{"PACKHORSE_STANDIN_DEVICES", devices}});
+    EXPECT_EQ(result.exit_code, 1) << result.all();
+    EXPECT_NE(result.err.find("there is no GPU to compute on: " + reason), std::string::npos) << result.all();
+    EXPECT_FALSE(fs::exists(*shared_ / "nothing/checkpoints"));
+  }
+  // The real libraries, without a driver, say the same; without them, which one is missing.
+  const RunResult real = train_on_gpu("nothing", "f16", "1", 0, {{"LD_LIBRARY_PATH", ""}});
+  EXPECT_NE(real.exit_code, 0);
+  EXPECT_NE(real.err.find("there is no GPU to compute on: "), std::string::npos) << real.all();
+}
+
+}  // namespace
+}  // namespace packhorse
