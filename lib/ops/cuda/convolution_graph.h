@@ -39,8 +39,8 @@ enum class ConvolutionApply {
 /// Whatever sets a plan apart. The fields that are fused are off in a plain convolution.
 struct ConvolutionSpec {
   ConvolutionPass pass = ConvolutionPass::forward;
-  Dtype dtype =
-      Dtype::f16;     ///< of activations, weights and their gradients: f16, bf16 or f32; products are summed in f32
+  /// Of activations, weights and their gradients: f16, bf16 or f32. Products are summed in f32.
+  Dtype dtype = Dtype::f16;
   bool tf32 = false;  ///< of f32: products of operands that are rounded to 11 bits, as tensor cores take them
 
   int64_t n = 0, h = 0, w = 0, c = 0;  ///< the source, (N, H, W, C)
