@@ -26,7 +26,7 @@ inline std::string plan_line(const ConvolutionSpec& spec, const std::string& dev
   for (size_t i = 0; i < plans.candidates().size(); ++i) {
     if (!plans.build(i)) continue;
     const PlanCandidate& first = plans.candidates()[i];
-    return line + first.engine + " | " + std::to_string(first.workspace) + " | " +
+    return line + first.engine + " | " + std::to_string(first.plan_workspace) + " | " +
            (first.deterministic ? "deterministic" : "not deterministic");
   }
   return line + "refused: " + (plans.candidates().empty() ? plans.refusal() : plans.candidates().front().refusal);
@@ -53,12 +53,12 @@ inline std::string signature_line(const ConvolutionSpec& spec, const std::string
     if (spec.tf32 && exact.count(candidate.engine) == 0) notes += 't';
     if (candidate.runtime_compiled) notes += 'r';
     if (notes.empty()) notes = "-";
-    const std::string kind = notes + (candidate.workspace > 0 ? " workspace" : "");
+    const std::string kind = notes + (candidate.plan_workspace > 0 ? " workspace" : "");
     const bool is_last = i + 1 == plans.candidates().size();
     if ((kinds.count(kind) > 0 && !is_last) || !plans.build(i)) continue;
     kinds.insert(kind);
     engines += (engines.empty() ? "" : ", ") + candidate.engine + " ";
-    engines += std::to_string(candidate.workspace) + " " + notes;
+    engines += std::to_string(candidate.plan_workspace) + " " + notes;
   }
   if (engines.empty()) return {};
   return last_graph().signature + " | " + last_graph().sizes + " | " + engines;

@@ -326,6 +326,17 @@ TEST_F(Standin, ACandidateIsFoundByItsEngine) {
   EXPECT_EQ(again.find("eng0_k1=1"), -1);
 }
 
+TEST_F(Standin, PlansForADeviceThatIsNotThereAreTheSame) {
+  const ConvolutionSpec spec = spec_of("data_gradient f16 n2 h7 w5 c16 o24 k3 s1 p1 apply_mask");
+  const ConvolutionPlans here(spec, handle_);
+  ConvolutionPlans elsewhere(spec, std::string(R"({"deviceVer": 900})"));
+  ASSERT_EQ(elsewhere.candidates().size(), here.candidates().size());
+  for (size_t i = 0; i < here.candidates().size(); ++i) {
+    EXPECT_EQ(elsewhere.candidates()[i].engine, here.candidates()[i].engine);
+    EXPECT_TRUE(elsewhere.build(i));
+  }
+}
+
 TEST_F(Standin, OptionsChooseAmongCandidates) {
   const ConvolutionSpec spec = spec_of("weight_gradient f16 n2 h7 w5 c16 o24 k3 s1 p1");
   const ConvolutionPlans all(spec, handle_), same_each_time(spec, handle_, {.deterministic = true}),

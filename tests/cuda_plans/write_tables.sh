@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tests/cuda_plans/write_tables.sh TOOLS: writes the lists and tables of this folder again. TOOLS: where plans_tool and
-# network_specs are (build.sh). Takes some minutes; the result depends on cuDNN's version alone.
+# tests/cuda_plans/write_tables.sh TOOLS: writes the lists and tables of this folder again. TOOLS: the folder of plans_tool
+# and network_specs. Takes some minutes. The tables depend on cuDNN's version, the lists on the networks and fusions.
 set -euo pipefail
 tools=$(cd "$1" && pwd)
 cd "$(dirname "$0")"

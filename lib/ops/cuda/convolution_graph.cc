@@ -112,13 +112,14 @@ cudnnDataType_t type_of(Dtype dtype) {
   }
 }
 
+int64_t aligned(int64_t bytes) { return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment; }
+
 int64_t uid_of(Port port) { return 1 + static_cast<int64_t>(port); }
 
 // A spec's operations, in the order in which the data flow through them.
 class Graph {
  public:
-  Graph(const ConvolutionSpec& spec, cudnnHandle_t handle)
-      : spec_(spec), src_{spec.n, spec.h, spec.w, spec.c}, channels_{1, 1, 1, spec.c} {
+  Graph(const ConvolutionSpec& spec, cudnnHandle_t handle) : spec_(spec), src_{spec.n, spec.h, spec.w, spec.c} {
     for (const PortUse& use : ports_of(spec)) ports_[static_cast<size_t>(use.port)] = tensor(use);
     switch (spec.pass) {
       case ConvolutionPass::forward:
@@ -138,6 +139,8 @@ class Graph {
   }
 
   const Descriptor& descriptor() const { return graph_; }
+  /// The uids of results that the library writes and nobody reads: each is an array of the source's channels, f32.
+  const std::vector<int64_t>& unread() const { return unread_; }
 
  private:
   using Tensor = cudnnBackendDescriptor_t;
@@ -155,8 +158,10 @@ class Graph {
   }
   Tensor tensor(const PortUse& use) { return tensor(use.shape, use.dtype, uid_of(use.port), false); }
   // What passes from one operation to the next without being written.
-  Tensor between(const Shape& shape) {
-    return tensor(shape, Dtype::f32, static_cast<int64_t>(kPorts) + ++virtual_tensors_, true);
+  Tensor between(const Shape& shape) { return tensor(shape, Dtype::f32, next_uid_++, true); }
+  Tensor unread_array() {
+    unread_.push_back(next_uid_);
+    return tensor({1, 1, 1, spec_.c}, Dtype::f32, next_uid_++, false);
   }
   Tensor at(Port port) const { return ports_[static_cast<size_t>(port)]; }
 
@@ -291,7 +296,8 @@ class Graph {
     add_reductions(Port::src, Port::a, Port::a_grad, Port::b_grad);
   }
 
-  // The library's gradient of a batch norm's parameters. What it says of the gradient's further way, nobody reads.
+  // The library's gradient of a batch norm's parameters. It also writes what a mean and a deviation would make of the
+  // gradient's further way: with 0 and 1 in their place, it means nothing.
   void add_reductions(Port src, Port a, Port a_grad, Port b_grad) {
     Descriptor& reductions = operation(CUDNN_BACKEND_OPERATION_BN_BWD_WEIGHTS_DESCRIPTOR);
     const auto put = [&](cudnnBackendAttributeName_t name, Tensor tensor) {
@@ -305,18 +311,19 @@ class Graph {
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_BN_SCALE_DESC, at(a));
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_SCALE_DESC, at(a_grad));
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_BIAS_DESC, at(b_grad));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_DY_SCALE_DESC, between(channels_));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_X_SCALE_DESC, between(channels_));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_BIAS, between(channels_));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_DY_SCALE_DESC, unread_array());
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_X_SCALE_DESC, unread_array());
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_BIAS, unread_array());
     add(reductions);
   }
 
   const ConvolutionSpec& spec_;
-  const Shape src_, channels_;
+  const Shape src_;
   std::deque<Descriptor> made_;  // a graph refers to its operations, they to their tensors
   std::array<Tensor, kPorts> ports_{};
   std::vector<cudnnBackendDescriptor_t> operations_;
-  int64_t virtual_tensors_ = 0;
+  std::vector<int64_t> unread_;
+  int64_t next_uid_ = 1 + static_cast<int64_t>(kPorts);
   Descriptor graph_{CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR};
 };
 
@@ -510,6 +517,14 @@ struct ConvolutionPlans::State {
       consider(std::move(config));
   }
 
+  // Behind the plan's own workspace come the results that nobody reads.
+  int64_t unread_bytes() const { return aligned(spec.c * static_cast<int64_t>(sizeof(float))); }
+  void set_workspace(PlanCandidate& candidate, int64_t bytes) const {
+    const auto arrays = static_cast<int64_t>(graph->unread().size());
+    candidate.plan_workspace = bytes;
+    candidate.workspace = arrays == 0 ? bytes : aligned(bytes) + arrays * unread_bytes();
+  }
+
   void consider(Descriptor config) {
     const std::vector<Descriptor> engine =
         config.descriptors(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, 1);
@@ -523,7 +538,7 @@ struct ConvolutionPlans::State {
 
     PlanCandidate candidate;
     candidate.engine = name_of(config, engine.at(0));
-    candidate.workspace = config.value<int64_t>(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, CUDNN_TYPE_INT64);
+    set_workspace(candidate, config.value<int64_t>(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, CUDNN_TYPE_INT64));
     candidate.deterministic = !has(notes, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC);
     candidate.runtime_compiled = has(behaviour, CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
     // An f32 engine on tensor cores rounds the operands.
@@ -545,7 +560,7 @@ struct ConvolutionPlans::State {
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[index]);
       plan.finalize("the plan is refused");
-      candidate.workspace = plan.value<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64);
+      set_workspace(candidate, plan.value<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64));
       if (candidate.workspace > options.workspace_limit)
         throw Refusal{"its workspace is " + std::to_string(candidate.workspace) + " bytes"};
       plans[index].emplace(std::move(plan));
@@ -568,9 +583,16 @@ struct ConvolutionPlans::State {
       uids.push_back(uid_of(use.port));
       addresses.push_back(address);
     }
-    if (candidates[index].workspace > 0 &&
+    const PlanCandidate& candidate = candidates[index];
+    if (candidate.workspace > 0 &&
         (workspace == nullptr || reinterpret_cast<uintptr_t>(workspace) % kWorkspaceAlignment != 0))
       misuse(spec, "a convolution is run without a workspace that is 256-byte aligned");
+    int64_t offset = aligned(candidate.plan_workspace);
+    for (const int64_t uid : graph->unread()) {
+      uids.push_back(uid);
+      addresses.push_back(static_cast<std::byte*>(workspace) + offset);
+      offset += unread_bytes();
+    }
     try {
       Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
       pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, uids);
@@ -580,7 +602,7 @@ struct ConvolutionPlans::State {
       pack.finalize("the pointers are refused");
       check(cudnnBackendExecute(handle, plans[index]->get(), pack.get()), "cuDNN does not run it");
     } catch (const Refusal& why) {
-      misuse(spec, "a convolution by " + candidates[index].engine + " failed: " + why.reason);
+      misuse(spec, "a convolution by " + candidate.engine + " failed: " + why.reason);
     }
   }
 };

@@ -39,8 +39,8 @@ enum class ConvolutionApply {
 /// Whatever sets a plan apart. The fields that are fused are off in a plain convolution.
 struct ConvolutionSpec {
   ConvolutionPass pass = ConvolutionPass::forward;
-  Dtype dtype =
-      Dtype::f16;     ///< of activations, weights and their gradients: f16, bf16 or f32; products are summed in f32
+  /// Of activations, weights and their gradients: f16, bf16 or f32. Products are summed in f32.
+  Dtype dtype = Dtype::f16;
   bool tf32 = false;  ///< of f32: products of operands that are rounded to 11 bits, as tensor cores take them
 
   int64_t n = 0, h = 0, w = 0, c = 0;  ///< the source, (N, H, W, C)
@@ -124,7 +124,8 @@ struct PlanCandidate {
   /// As the library counts its engines and their settings: "eng24_k2=12_k3=0". The same convolution on the same version
   /// of the library and the same kind of GPU has it again, so a plan cache and a checkpoint can keep a choice by it.
   std::string engine;
-  int64_t workspace = 0;          ///< bytes
+  int64_t workspace = 0;          ///< bytes that execute() takes
+  int64_t plan_workspace = 0;     ///< how many of them are the library's; the others hold results that nobody reads
   bool deterministic = true;      ///< the library's claim
   bool runtime_compiled = false;  ///< its kernels are compiled when the plan is built, with the driver's help
   bool built = false;
