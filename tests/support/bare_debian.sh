@@ -40,6 +40,8 @@ make_bare_debian() {
     return 1
   fi
   cp /etc/resolv.conf "$folder.part/etc/resolv.conf"
+  # The installer writes it; SLURM, for one, looks localhost up.
+  printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(hostname)" >"$folder.part/etc/hosts"
   mv "$folder.part" "$folder"
 }
 
