@@ -123,6 +123,8 @@ run_ranks() {
   local stage=$1 code=0
   shift
   say "$stage: $ranks rank(s) on $nodes node(s)"
+  # Ranks on one machine need no route over a network. OpenMPI 5 would warn that the kernel has none from it to itself.
+  [ "$nodes" -gt 1 ] || export OMPI_MCA_reachable=${OMPI_MCA_reachable:-weighted}
   "${launcher[@]}" "$bin/packhorse-$stage" "$@" &
   child=$!
   # If a trapped signal arrives, wait returns early with a code above 128, and the child may still run.

@@ -151,7 +151,8 @@ TEST_F(Deps, SaysWhatIsWrongWithALibraryThatIsThere) {
 TEST(Needs, EveryLineIsWhole) {
   const RunResult bad = run_shell(
       "grep -vE '^(#|$)' tests/needs | awk -F ' [|] ' 'NF != 8 || $1 !~ /^(library|program|file|command)$/ || "
-      "$3 !~ /^((make|demo|test|lint|peers|campaign)[?]?(, )?)+$/ || $7 !~ /; http/ || ($1 == \"library\" && split($5, f, \"; "
+      "$3 !~ /^((make|demo|test|lint|peers|campaign)[?]?(, )?)+$/ || $7 !~ /; http/ || ($1 == \"library\" && split($5, "
+      "f, \"; "
       "\") != 4)'",
       {.folder = source_path("")});
   EXPECT_EQ(bad.out, "") << "lines that are not whole";

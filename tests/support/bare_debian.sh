@@ -2,8 +2,8 @@
 # A folder that holds a bare release of Debian, and commands run in it as on a machine of that release. It needs root,
 # debootstrap, and the package mirror that this machine's apt uses. Other scripts source this file.
 #
-# A command inside sees its own processes, its own /run and nothing of this machine's files; whatever it started ends
-# with it, and its mounts too.
+# A command inside sees its own processes, its own /run, an empty /tmp and nothing of this machine's files; whatever it
+# started ends with it, and its mounts too.
 
 # bare_debian_missing: why there can be no such folder here, or nothing.
 bare_debian_missing() {
@@ -40,6 +40,8 @@ make_bare_debian() {
     return 1
   fi
   cp /etc/resolv.conf "$folder.part/etc/resolv.conf"
+  # The installer writes it; SLURM, for one, looks localhost up.
+  printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(hostname)" >"$folder.part/etc/hosts"
   mv "$folder.part" "$folder"
 }
 
@@ -47,6 +49,8 @@ make_bare_debian() {
 inside() {
   local folder=$1 user=$2
   shift 2
+  # Its processes are counted from 1 again: what an earlier one left under its number would be in the way.
+  find "$folder/tmp" -mindepth 1 -delete
   # shellcheck disable=SC2016  # the variables are those of the inner shell
   unshare --mount --pid --fork --kill-child bash -euc '
     folder=$1 user=$2
