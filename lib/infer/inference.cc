@@ -71,7 +71,6 @@ FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads)
   options.training = false;
   options.classes = classes;
   options.threads = threads;
-  options.device = device;
   return options;
 }
 
