@@ -18,7 +18,7 @@ export PACKHORSE_FOUND := $(BUILD)/found
 
 # ---- A break ends with its cause, and not with "Error 2" ------------------------------------------------------------
 # The first make only starts a second one. tests/why reads its messages, and the first make has the last word.
-QUICK := help clean layers print-rooms gpu-check
+QUICK := help clean layers print-rooms
 GOALS := $(or $(MAKECMDGOALS),all)
 ifeq ($(WHY)$(if $(filter-out $(QUICK),$(GOALS)),,quick),)
 export WHY := $(BUILD)/why.$(shell echo $$PPID)
@@ -85,7 +85,7 @@ FLAGS_ops      := -fopenmp
 
 # tests/found writes a file for each library: FOUND_NAME_CFLAGS, FOUND_NAME_LIBS. What is compiled with a library is
 # compiled again when its file changes: when it is found somewhere else, or in another version.
-ifneq ($(filter stages unit-tests room-tests standins $(BUILD)/%,$(GOALS)),)
+ifneq ($(filter stages unit-tests room-tests standins gpu-check $(BUILD)/%,$(GOALS)),)
 $(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
 $(if $(filter 0,$(GPU)),$(shell rm -f $(PACKHORSE_FOUND)/gpu.mk),$(shell PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found-gpu >&2))
 include $(wildcard $(PACKHORSE_FOUND)/*.mk)
@@ -137,7 +137,7 @@ comma := ,
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-gpu deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages
@@ -287,6 +287,7 @@ deps-demo:  ; @tests/deps make demo
 deps-test:  ; @tests/deps make test
 deps-campaign: ; @tests/deps make test campaign
 deps-lint:  ; @tests/deps make lint
+deps-gpu:   ; @tests/deps-gpu
 
 demo: deps-demo all
 	@jobs/demo.sh
@@ -370,10 +371,11 @@ uninstall:
 	  $(addprefix share/packhorse/,$(JOB_FILES) $(TEXTS)) && find share/packhorse share/doc/packhorse -type d -empty -delete
 	@echo "removed from $(INSTALLED)"
 
-# The GPU backend is not built yet: its seam is there (lib/device, lib/comm, the list of backends in lib/ops).
+# On a GPU: the tests of ops. A backend that cannot be used here has none.
 gpu-check:
-	@echo "No GPU backend is built yet. Once there is one, this checks each operation on the GPU against lib/ops/reference,"
-	@echo "a training step against the CPU's, and a sum over ranks on several GPUs."
+	@$(MAKE) -Otarget -j$(JOBS) $(PLUGIN) $(BUILD)/tests/ops_test
+	@if $(BUILD)/tests/ops_test --gtest_list_tests | grep -q cuda; then $(BUILD)/tests/ops_test --gtest_filter='*cuda*'; \
+	  else echo "gpu-check: skipped: no GPU can be used here (packhorse-train MANIFEST --backend cuda says why)"; fi
 
 print-rooms:
 	@$(foreach s,$(SHELVES),$(foreach r,$(ROOMS_$(s)),echo "$(s) $(r): $(USES_$(r))";))
@@ -399,12 +401,14 @@ make uninstall       removes them from there
 make run-packages    prints the packages that a machine needs that only runs what is installed
 make deps            installs only what is missing (on Debian and Ubuntu; without root it prints the command; elsewhere it
                      says what is missing, by library: modules, Spack and conda will do)
-make gpu-check       says what would be checked on a GPU
+make deps-gpu        brings what the GPU plug-in is built with (nvcc, CUDA runtime, cuDNN, NCCL) into build/gpu, from PyPI
+make gpu-check       runs the tests of lib/ops on a GPU; without one it says so
 make clean           removes build/
 
 JOBS=N               compiles N files at a time (default: all cores)
 OPTIMISE=-O0         compiler optimisation (default: -O2)
 CXX=clang++          another compiler (default: g++)
+GPU=0                without the GPU plug-in
 PKG_CONFIG_PATH, CMAKE_PREFIX_PATH, CONDA_PREFIX, CPATH with LIBRARY_PATH: where libraries are, if not in the system
 endef
 export HELP
