@@ -192,7 +192,7 @@ Layout layout_of(const ConvolutionSpec& spec, const Product& product, uint64_t p
   return layout;
 }
 
-// Without memory, an operand that needs no copy has none either.
+// What the plan gives is added to something: it lies apart first.
 bool adds_to(const Node& node) { return node.find("src_grad_addend") != nullptr || node.find("bias") != nullptr; }
 
 }  // namespace
@@ -408,8 +408,9 @@ std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const
   if (node.find("weight") == nullptr || node.find("new_weight") != nullptr) return std::nullopt;
   const Product product = product_of(program, node);
   const ConvolutionSpec spec = spec_of(dtype, program, node);
-  const bool as_it_is =
-      spec.dtype == Dtype::f32 && spec.kernel == 1 && spec.c == product.src.c && spec.o == product.dst.c;
+  constexpr int64_t kAligned = 4;  // numbers in the 16 bytes that cuDNN wants weights to begin at
+  const bool as_it_is = spec.dtype == Dtype::f32 && spec.kernel == 1 && spec.c == product.src.c &&
+                        spec.o == product.dst.c && node.at("weight").first % kAligned == 0;
   if (as_it_is) return std::nullopt;
   const Shape shape{spec.o, spec.kernel, spec.kernel, spec.c};
   return WeightCopy{
