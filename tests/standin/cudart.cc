@@ -296,7 +296,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = settings().devices;
+  *count = static_cast<int>(settings().devices.size());
   return call([](Runtime& /*runtime*/, Lock& /*lock*/) { return cudaSuccess; });
 }
 cudaError_t cudaGetDevice(int* device) {
@@ -317,7 +317,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* of, int device) {
     if (device < 0 || device >= runtime.devices) return cudaErrorInvalidDevice;
     *of = {};
     std::snprintf(of->name, sizeof of->name, "stand-in for NVIDIA H200");
-    of->uuid.bytes[0] = static_cast<char>(device + 1);
+    const int physical = settings().devices[static_cast<size_t>(device)];
+    of->uuid.bytes[0] = static_cast<char>(physical + 1);
     of->totalGlobalMem = runtime.nodes.memory.capacity();
     of->sharedMemPerBlock = kSharedDefault;
     of->sharedMemPerBlockOptin = kSharedLimit;
@@ -344,7 +345,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* of, int device) {
     of->asyncEngineCount = 3;
     of->memoryBusWidth = 6144;
     of->l2CacheSize = Limits::kCache;
-    of->pciBusID = 0x10 + device;
+    of->pciBusID = 0x10 + physical;
     return cudaSuccess;
   });
 }
