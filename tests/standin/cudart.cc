@@ -192,6 +192,8 @@ cudaError_t free_memory(void* address, bool of_device) {
 
 extern "C" {
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
+
 // ---- What nvcc's code calls -----------------------------------------------------------------------------------------
 
 void** __cudaRegisterFatBinary(void* /*fat_binary*/) { return new void*(nullptr); }
@@ -233,6 +235,8 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 threads, voi
                                cudaStream_t stream) {
   return launch(kernel, grid, threads, arguments, dynamic, stream);
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 // ---- Kernels --------------------------------------------------------------------------------------------------------
 
