@@ -176,6 +176,7 @@ TEST(StandinOrders, AFunctionOnTheHostHasItsPlace) {
       int number;
     };
     std::vector<Step> steps;
+    steps.reserve(5);
     for (int i = 0; i < 5; ++i) steps.push_back({&order, i});
     for (Step& step : steps) {
       const auto append = [](void* data) {
@@ -191,8 +192,10 @@ TEST(StandinOrders, AFunctionOnTheHostHasItsPlace) {
 }
 
 TEST(StandinOrders, ThreadsOfTheHostWaitForTheirOwn) {
+  constexpr int kThreads = 4;
   std::vector<std::thread> threads;
-  for (int number = 0; number < 4; ++number) {
+  threads.reserve(kThreads);
+  for (int number = 0; number < kThreads; ++number) {
     threads.emplace_back([number] {
       const TestStream stream;
       const DeviceArray<float> x(kCount), y(std::vector<float>(kCount, static_cast<float>(number)));
