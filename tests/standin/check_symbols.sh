@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# tests/standin/check_symbols.sh OUT: every function that the stand-ins in OUT have under a name of CUDA's or NCCL's, the
-# real libraries have too, with the same version: so a plug-in that runs with these can be loaded with those. Also the
-# other way round for what the plug-ins in OUT (lib*plugin.so) need. CUDA: where the real libraries are.
+# tests/standin/check_symbols.sh OUT: the real libraries have every function that the stand-ins in OUT have under a name of
+# CUDA's or NCCL's, with the same version; and the stand-ins have what the plug-ins in OUT (lib*plugin.so) need. So what
+# runs with these can be loaded with those. CUDA: where the real libraries are.
 set -euo pipefail
 out=$1
 cuda=${CUDA:-$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")}
@@ -14,7 +14,7 @@ needs() { objdump -T "$1" | awk '/\*UND\*/ { print $(NF - 1), $NF }' | tr -d '()
 # LIBRARY PATTERN: a stand-in against the real one.
 compare() {
   local real extra
-  real=$(ls "$cuda"/lib*/"$1" 2>/dev/null | head -1)
+  real=$(find -L "$cuda"/lib* -maxdepth 1 -name "$1" -print -quit 2>/dev/null)
   if [ -z "$real" ]; then
     echo "no real $1 under $cuda: not compared"
     return

@@ -28,6 +28,8 @@
 #include "standin/fibres.h"
 #include "standin/kernel_table.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
+
 #undef __global__
 #undef __device__
 #undef __host__
@@ -216,6 +218,8 @@ inline float min(float x, float y) { return std::fmin(x, y); }
 inline float max(float x, float y) { return std::fmax(x, y); }
 inline double min(double x, double y) { return std::fmin(x, y); }
 inline double max(double x, double y) { return std::fmax(x, y); }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 // ---- Registration ---------------------------------------------------------------------------------------------------
 

@@ -192,6 +192,8 @@ cudaError_t free_memory(void* address, bool of_device) {
 
 extern "C" {
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
+
 // ---- What nvcc's code calls -----------------------------------------------------------------------------------------
 
 void** __cudaRegisterFatBinary(void* /*fat_binary*/) { return new void*(nullptr); }
@@ -233,6 +235,8 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 threads, voi
                                cudaStream_t stream) {
   return launch(kernel, grid, threads, arguments, dynamic, stream);
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 // ---- Kernels --------------------------------------------------------------------------------------------------------
 
@@ -296,7 +300,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = settings().devices;
+  *count = static_cast<int>(settings().devices.size());
   return call([](Runtime& /*runtime*/, Lock& /*lock*/) { return cudaSuccess; });
 }
 cudaError_t cudaGetDevice(int* device) {
@@ -317,7 +321,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* of, int device) {
     if (device < 0 || device >= runtime.devices) return cudaErrorInvalidDevice;
     *of = {};
     std::snprintf(of->name, sizeof of->name, "stand-in for NVIDIA H200");
-    of->uuid.bytes[0] = static_cast<char>(device + 1);
+    const int physical = settings().devices[static_cast<size_t>(device)];
+    of->uuid.bytes[0] = static_cast<char>(physical + 1);
     of->totalGlobalMem = runtime.nodes.memory.capacity();
     of->sharedMemPerBlock = kSharedDefault;
     of->sharedMemPerBlockOptin = kSharedLimit;
@@ -344,7 +349,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* of, int device) {
     of->asyncEngineCount = 3;
     of->memoryBusWidth = 6144;
     of->l2CacheSize = Limits::kCache;
-    of->pciBusID = 0x10 + device;
+    of->pciBusID = 0x10 + physical;
     return cudaSuccess;
   });
 }

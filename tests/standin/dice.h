@@ -18,7 +18,10 @@ class Dice {
     return z ^ (z >> 31);
   }
   /// 0 ... count - 1.
-  uint64_t below(uint64_t count) { return count < 2 ? 0 : bits() % count; }
+  uint64_t below(uint64_t count) {
+    if (count < 2) return 0;
+    return count >> 32 == 0 ? (bits() >> 32) * count >> 32 : bits() % count;
+  }
 
  private:
   uint64_t state_;

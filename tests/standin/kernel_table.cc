@@ -69,20 +69,21 @@ void name_all(Table& t) {
     if (t.named.contains(kernel->name)) abort_with("kernel " + kernel->demangled + " is registered twice");
     t.named.emplace(kernel->name, std::move(kernel));
   }
-  for (auto& [name, kernel] : t.named) {
-    const auto dynamic = t.dynamic.find(object_of(kernel->function));
-    if (dynamic != t.dynamic.end()) kernel->dynamic = dynamic->second;
-    kernel->shared.clear();
-    kernel->shared_bytes = 0;
-    for (const SharedVariable& variable : kernel->symbols->shared()) {
-      const bool own = belongs(variable, name);
+  for (auto& entry : t.named) {
+    Kernel& kernel = *entry.second;
+    const auto dynamic = t.dynamic.find(object_of(kernel.function));
+    if (dynamic != t.dynamic.end()) kernel.dynamic = dynamic->second;
+    kernel.shared.clear();
+    kernel.shared_bytes = 0;
+    for (const SharedVariable& variable : kernel.symbols->shared()) {
+      const bool own = belongs(variable, kernel.name);
       // A variable of no kernel belongs to a function that any kernel may call.
       const bool others = !own && std::ranges::any_of(t.named, [&](const auto& other) {
-        return other.second->symbols == kernel->symbols && belongs(variable, other.first);
+        return other.second->symbols == kernel.symbols && belongs(variable, other.first);
       });
       if (others) continue;
-      kernel->shared.push_back(variable);
-      if (own) kernel->shared_bytes += variable.bytes;
+      kernel.shared.push_back(variable);
+      if (own) kernel.shared_bytes += variable.bytes;
     }
   }
 }

@@ -16,8 +16,8 @@ constexpr int kRows = 300, kColumns = 7;
 /// Whole numbers, so that sums are exact in every order.
 template <typename T>
 std::vector<T> matrix() {
-  std::vector<T> all;
-  for (int i = 0; i < kRows * kColumns; ++i) all.push_back(T(static_cast<float>(i % 13)));
+  std::vector<T> all(kRows * kColumns);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = T(static_cast<float>(i % 13));
   return all;
 }
 

@@ -172,22 +172,23 @@ std::string Memory::describe(const void* address) const {
                                           : "on device " + std::to_string(allocation->device) + ")");
   }
   if (!owns(address)) return text + " (memory of the host)";
-  auto near = [&](const auto& blocks, auto bytes_of) -> std::string {
+  // Within a freed allocation, or not far behind one of either kind.
+  const auto near = [&](const auto& blocks, auto bytes_of, size_t far) -> std::string {
     const auto behind = blocks.upper_bound(address);
     if (behind == blocks.begin()) return {};
     const auto& [begin, block] = *std::prev(behind);
-    const size_t offset =
+    const auto offset =
         static_cast<size_t>(static_cast<const std::byte*>(address) - static_cast<const std::byte*>(begin));
     const size_t bytes = bytes_of(block);
-    if (offset >= bytes + 2 * kPage) return {};
-    return (offset < bytes ? "byte " + std::to_string(offset) + " of"
-                           : std::to_string(offset - bytes) + " bytes behind") +
-           std::string(" an allocation of ") + std::to_string(bytes) + " bytes";
+    if (offset >= bytes + far) return {};
+    const std::string where =
+        offset < bytes ? "byte " + std::to_string(offset) + " of" : std::to_string(offset - bytes) + " bytes behind";
+    return " (" + where + " an allocation of " + std::to_string(bytes) + " bytes";
   };
-  const std::string freed = near(freed_, [](size_t bytes) { return bytes; });
-  const std::string live = near(live_, [](const Allocation& one) { return one.bytes; });
-  if (!live.empty()) return text + " (" + live + ")";
-  if (!freed.empty()) return text + " (" + freed + " that was freed)";
+  const auto freed = [](size_t bytes) { return bytes; };
+  if (const std::string where = near(freed_, freed, 0); !where.empty()) return text + where + " that was freed)";
+  const auto live = [](const Allocation& one) { return one.bytes; };
+  if (const std::string where = near(live_, live, 2 * kPage); !where.empty()) return text + where + ")";
   return text + " (in no allocation)";
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <sstream>
 
 #include <cuda_bf16.h>
@@ -242,6 +243,38 @@ TEST(StandinNccl, NobodyHasToWaitForTheOthersToGoOn) {
   EXPECT_TRUE(ended.well()) << ended.errors;
   close(ends[0]);
   close(ends[1]);
+}
+
+TEST(StandinNcclDeathTest, TwoDevicesOfOneProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  setenv("PACKHORSE_STANDIN_DEVICES", "2", 1);
+  const auto body = [] {
+    ncclUniqueId id{};
+    EXPECT_NCCL(ncclGetUniqueId(&id));
+    ncclComm_t comms[2];
+    EXPECT_NCCL(ncclGroupStart());
+    for (int rank = 0; rank < 2; ++rank) {
+      EXPECT_CUDA(cudaSetDevice(rank));
+      EXPECT_NCCL(ncclCommInitRank(&comms[rank], 2, id, rank));
+    }
+    EXPECT_NCCL(ncclGroupEnd());
+    std::vector<std::unique_ptr<DeviceArray<float>>> x;
+    for (int rank = 0; rank < 2; ++rank) {
+      EXPECT_CUDA(cudaSetDevice(rank));
+      x.push_back(std::make_unique<DeviceArray<float>>(std::vector<float>{static_cast<float>(rank + 1)}));
+      EXPECT_NCCL(ncclAllReduce(x[static_cast<size_t>(rank)]->data(), x[static_cast<size_t>(rank)]->data(), 1,
+                                ncclFloat32, ncclSum, comms[rank], nullptr));
+    }
+    for (int rank = 0; rank < 2; ++rank) {
+      EXPECT_CUDA(cudaSetDevice(rank));
+      EXPECT_EQ(x[static_cast<size_t>(rank)]->read(), std::vector<float>{3});
+      EXPECT_NCCL(ncclCommDestroy(comms[rank]));
+    }
+    std::exit(testing::Test::HasFailure() ? 1 : 0);
+  };
+  EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
+  unsetenv("PACKHORSE_STANDIN_DEVICES");
+  GTEST_FLAG_SET(death_test_style, "fast");
 }
 
 // ---- Faults ---------------------------------------------------------------------------------------------------------

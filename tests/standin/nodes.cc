@@ -36,8 +36,8 @@ void use_signal_stack() {
 
 const Node* running_node() { return running; }
 
-Nodes::Nodes(int devices, size_t memory_bytes, uint64_t seed)
-    : memory(devices, memory_bytes), dice_(seed), open_count_(static_cast<size_t>(devices), 0) {}
+Nodes::Nodes(int devices, size_t bytes, uint64_t seed, bool trace)
+    : memory(devices, bytes), dice_(seed), trace_(trace), open_count_(static_cast<size_t>(devices), 0) {}
 
 NodePtr Nodes::add(std::shared_ptr<const Work> work, int device, uint64_t lane, const std::vector<NodePtr>& after) {
   auto node = std::make_shared<Node>(Node{std::move(work), device, lane});
@@ -82,6 +82,9 @@ bool Nodes::step(Lock& lock) {
     ready_.pop_back();
     bool ended = true;
     const Work& work = *node->work;
+    if (trace_ && !node->poll) {
+      std::fprintf(stderr, "standin: stream %d: %s\n", static_cast<int>(node->lane), work.what.c_str());
+    }
     if (work.run || work.begin) {
       memory.open(work.on_host ? -1 : node->device);
       running = node.get();

@@ -41,7 +41,7 @@ using Lock = std::unique_lock<std::mutex>;
 
 class Nodes {
  public:
-  Nodes(int devices, size_t memory, uint64_t seed);
+  Nodes(int devices, size_t bytes, uint64_t seed, bool trace);
 
   std::mutex mutex;  ///< guards all of the stand-in's state
   Memory memory;
@@ -68,11 +68,11 @@ class Nodes {
   void complete(const NodePtr& node);
 
   Dice dice_;
+  const bool trace_;  ///< says each node that runs
   std::vector<NodePtr> ready_;
   std::vector<size_t> open_count_;  // nodes of each device that have not ended
   bool running_ = false;            // some thread is at it
   std::condition_variable changed_;
-  uint64_t steps_ = 0, rounds_ = 0;
   uint64_t preference_ = 0;  // of streams; 0 prefers none
   bool background_ = false;
 };

@@ -1,6 +1,6 @@
 // Orders of streams and graphs: right programs are right in all of them, and a missing edge shows in some.
 #include <functional>
-#include <numeric>
+#include <thread>
 
 #include "standin/device_test.h"
 
@@ -176,6 +176,7 @@ TEST(StandinOrders, AFunctionOnTheHostHasItsPlace) {
       int number;
     };
     std::vector<Step> steps;
+    steps.reserve(5);
     for (int i = 0; i < 5; ++i) steps.push_back({&order, i});
     for (Step& step : steps) {
       const auto append = [](void* data) {
@@ -188,6 +189,26 @@ TEST(StandinOrders, AFunctionOnTheHostHasItsPlace) {
     ASSERT_CUDA(stream.synchronize());
     EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
   }
+}
+
+TEST(StandinOrders, ThreadsOfTheHostWaitForTheirOwn) {
+  constexpr int kThreads = 4;
+  std::vector<std::thread> threads;
+  threads.reserve(kThreads);
+  for (int number = 0; number < kThreads; ++number) {
+    threads.emplace_back([number] {
+      const TestStream stream;
+      const DeviceArray<float> x(kCount), y(std::vector<float>(kCount, static_cast<float>(number)));
+      for (int i = 0; i < 50; ++i) {
+        EXPECT_CUDA(launch("fill", 2, 32, stream, x.data(), kCount, 1.0F));
+        EXPECT_CUDA(launch("add", 2, 32, stream, x.data(), static_cast<const float*>(y.data()), kCount));
+        std::vector<float> got(kCount);
+        EXPECT_CUDA(cudaMemcpyAsync(got.data(), x.data(), kCount * sizeof(float), cudaMemcpyDeviceToHost, stream));
+        EXPECT_EQ(got, std::vector<float>(kCount, static_cast<float>(1 + number)));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(StandinOrders, WorkOfOtherStandIns) {

@@ -18,10 +18,11 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-std::string run_plugin(const std::string& settings) {
-  const std::string out = STANDIN_BUILD;
-  return output_of("LD_LIBRARY_PATH=" + out + "/alone " + settings + " " + out + "/open_plugin " + out +
-                   "/libtest_plugin.so");
+std::string built(const std::string& name) { return std::string(STANDIN_BUILD) + "/" + name; }
+
+std::string run_plugin(const std::string& variables) {
+  return output_of("LD_LIBRARY_PATH=" + built("alone ") + variables + " " + built("open_plugin ") +
+                   built("libtest_plugin.so"));
 }
 
 TEST(StandinPlugin, RunsInAProgramThatKnowsNoCuda) {

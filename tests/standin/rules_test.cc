@@ -498,6 +498,21 @@ TEST_F(StandinDevicesDeathTest, MemoryIsClosedWithoutProtectionKeysToo) {
   EXPECT_EXIT(large.data()[1 << 20] = 1, testing::KilledBySignal(SIGSEGV), "the host follows a pointer");
 }
 
+TEST_F(StandinDevicesDeathTest, SomeAreVisible) {
+  set("DEVICES", "4");
+  setenv("CUDA_VISIBLE_DEVICES", "2,1,7,0", 1);
+  const auto body = [] {
+    int count = 0;
+    char name[32] = "";
+    WANT(cudaGetDeviceCount(&count) == cudaSuccess && count == 2);
+    WANT(cudaDeviceGetPCIBusId(name, sizeof name, 0) == cudaSuccess && std::string(name) == "0000:12:00.0");
+    WANT(cudaDeviceGetPCIBusId(name, sizeof name, 1) == cudaSuccess && std::string(name) == "0000:11:00.0");
+    std::exit(0);
+  };
+  EXPECT_EXIT(body(), testing::ExitedWithCode(0), "");
+  unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
 TEST_F(StandinDevicesDeathTest, RegistersLimitTheThreads) {
   const std::string path = testing::TempDir() + "standin_resources_" + std::to_string(getpid());
   const auto body = [] {

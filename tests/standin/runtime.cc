@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <utility>
 
 #include "standin/fibres.h"
@@ -67,9 +68,23 @@ Settings::Settings() {
   memory = number("PACKHORSE_STANDIN_MEMORY", memory);
   const char* text = std::getenv("PACKHORSE_STANDIN_DEVICES");
   driver = text == nullptr || std::string(text) != "nodriver";
-  devices = driver ? static_cast<int>(number("PACKHORSE_STANDIN_DEVICES", 1)) : 0;
-  constexpr int kMostDevices = 16;
-  if (devices > kMostDevices) abort_with("PACKHORSE_STANDIN_DEVICES: 16 at most");
+  const auto count = driver ? static_cast<int>(number("PACKHORSE_STANDIN_DEVICES", 1)) : 0;
+  constexpr int kMostDevices = 15;  // a protection key each
+  if (count > kMostDevices) abort_with("PACKHORSE_STANDIN_DEVICES: 15 at most");
+  trace = std::getenv("PACKHORSE_STANDIN_TRACE") != nullptr;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (visible == nullptr) {
+    for (int device = 0; device < count; ++device) devices.push_back(device);
+    return;
+  }
+  // The first number that names no device ends the list, as in CUDA.
+  std::istringstream list(visible);
+  for (std::string one; std::getline(list, one, ',');) {
+    char* end = nullptr;
+    const long device = std::strtol(one.c_str(), &end, 10);
+    if (end == one.c_str() || device < 0 || device >= count) break;
+    devices.push_back(static_cast<int>(device));
+  }
 }
 
 const Settings& settings() {
@@ -79,11 +94,12 @@ const Settings& settings() {
 
 Runtime* runtime() {
   // Never destroyed: exit handlers still free memory.
-  static auto* it = settings().devices == 0 ? nullptr : new Runtime(settings());
+  static auto* it = settings().devices.empty() ? nullptr : new Runtime(settings());
   return it;
 }
 
-Runtime::Runtime(const Settings& from) : devices(from.devices), nodes(from.devices, from.memory, from.seed) {
+Runtime::Runtime(const Settings& from)
+    : devices(static_cast<int>(from.devices.size())), nodes(devices, from.memory, from.seed, from.trace) {
   for (int device = 0; device < devices; ++device) {
     legacy_.push_back(new CUstream_st{
         .number = numbers_++, .device = device, .blocking = false, .tail = {}, .capture = {}, .capture_tail = {}});
@@ -254,7 +270,7 @@ cudaError_t Runtime::end_capture(CUstream_st& stream, cudaGraph_t* graph) {
   std::erase(captures_, capture);
   if (!capture->valid) return cudaErrorStreamCaptureInvalidated;
   if (!all) return cudaErrorStreamCaptureUnjoined;
-  auto* made = new CUgraph_st{.nodes = std::move(capture->nodes), .handles = {}};
+  auto* made = new CUgraph_st{.device = stream.device, .nodes = std::move(capture->nodes), .handles = {}};
   for (const Captured& node : made->nodes) {
     made->handles.push_back({node.work->on_host ? cudaGraphNodeTypeHost : cudaGraphNodeTypeKernel});
   }
@@ -264,7 +280,7 @@ cudaError_t Runtime::end_capture(CUstream_st& stream, cudaGraph_t* graph) {
 }
 
 cudaError_t Runtime::instantiate(const CUgraph_st& graph, cudaGraphExec_t* exec) {
-  *exec = new CUgraphExec_st{.device = current_device(), .nodes = graph.nodes, .last = {}};
+  *exec = new CUgraphExec_st{.device = graph.device, .nodes = graph.nodes, .last = {}};
   execs_.insert(*exec);
   return cudaSuccess;
 }

@@ -62,6 +62,7 @@ struct CUgraphNode_st {
 };
 
 struct CUgraph_st {
+  int device;
   std::vector<packhorse::standin::Captured> nodes;
   std::vector<CUgraphNode_st> handles;
   bool destroyed = false;
@@ -87,15 +88,17 @@ struct Function {
 /// What the process was started with.
 struct Settings {
   Settings();
-  int devices = 1;
+  /// Which of the machine's devices the process sees: those of CUDA_VISIBLE_DEVICES, if it is set.
+  std::vector<int> devices;
   bool driver = true;
+  bool trace = false;
   size_t memory = size_t{2} << 30;
   uint64_t seed = 0;
 };
 
 class Runtime {
  public:
-  explicit Runtime(const Settings& settings);
+  explicit Runtime(const Settings& from);
 
   const int devices;
   Nodes nodes;

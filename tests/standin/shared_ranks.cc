@@ -49,22 +49,17 @@ SharedRanks::~SharedRanks() { munmap(region_, region_bytes(ranks_)); }
 
 std::string SharedRanks::wait_for_all(std::chrono::seconds timeout) {
   const auto end = std::chrono::steady_clock::now() + timeout;
-  const auto all = [&](std::atomic<uint32_t> Slot::*flag) -> int {
-    for (int i = 0; i < ranks_; ++i)
-      while ((region_->slots[static_cast<size_t>(i)].*flag).load(std::memory_order_acquire) == 0) {
-        if (std::chrono::steady_clock::now() > end) return i;
-        std::this_thread::sleep_for(kPause);
+  for (int rank = 0; rank < ranks_; ++rank) {
+    while (region_->slots[static_cast<size_t>(rank)].joined.load(std::memory_order_acquire) == 0) {
+      if (std::chrono::steady_clock::now() > end) {
+        shm_unlink(name_.c_str());
+        return "rank " + std::to_string(rank) + " of " + std::to_string(ranks_) + " has not come";
       }
-    return ranks_;
-  };
-  const int missing = all(&Slot::joined);
-  if (missing != ranks_) {
-    shm_unlink(name_.c_str());
-    return "rank " + std::to_string(missing) + " of " + std::to_string(ranks_) + " has not come";
+      std::this_thread::sleep_for(kPause);
+    }
   }
-  // Rank 0 takes the name away when nobody has to find the memory any more.
-  region_->slots[static_cast<size_t>(rank_)].mapped.store(1, std::memory_order_release);
-  if (rank_ == 0 && all(&Slot::mapped) == ranks_) shm_unlink(name_.c_str());
+  // Nobody has to find the memory any more.
+  if (rank_ == 0) shm_unlink(name_.c_str());
   for (int one = 0; one < ranks_; ++one)
     for (int other = 0; other < one; ++other) {
       const auto& device = region_->slots[static_cast<size_t>(one)].device;

@@ -50,7 +50,7 @@ class SharedRanks {
 
  private:
   struct Slot {
-    std::atomic<uint32_t> joined, mapped;
+    std::atomic<uint32_t> joined;
     std::atomic<uint64_t> written, read;  // so many chunks
     Collective call;
     std::array<char, 128> device;

@@ -15,7 +15,7 @@
 struct ModuleOffset {
   unsigned long module, offset;
 };
-extern "C" void* __tls_get_addr(ModuleOffset* at);
+extern "C" void* __tls_get_addr(ModuleOffset* at);  // NOLINT(bugprone-reserved-identifier)
 
 namespace packhorse::standin {
 namespace {
