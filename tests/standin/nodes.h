@@ -46,7 +46,10 @@ class Nodes {
   std::mutex mutex;  ///< guards all of the stand-in's state
   Memory memory;
 
-  void set_seed(uint64_t seed) { dice_ = Dice(seed); }
+  void set_seed(uint64_t seed) {
+    dice_ = Dice(seed);
+    preference_ = 0;
+  }
   uint64_t draw() { return dice_.bits(); }
 
   /// A node that runs after those.

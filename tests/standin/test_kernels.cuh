@@ -72,6 +72,9 @@ __global__ void add(float* dst, const float* src, int count) {
   if (i < count) dst[i] += src[i];
 }
 
+/// For the test of first launches: nobody else launches it.
+__global__ void launched_once(float* dst) { *dst = 1; }
+
 /// Numbers of the threads as they are in a grid of three dimensions.
 __global__ void numbers(unsigned* dst) {
   const unsigned in_block = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;

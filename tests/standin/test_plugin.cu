@@ -23,6 +23,7 @@ const void* test_kernel(const char* name) {
       {"fill", reinterpret_cast<const void*>(fill<float>)},
       {"scale", reinterpret_cast<const void*>(scale)},
       {"add", reinterpret_cast<const void*>(add)},
+      {"launched_once", reinterpret_cast<const void*>(launched_once)},
       {"numbers", reinterpret_cast<const void*>(numbers)},
       {"turn_round", reinterpret_cast<const void*>(turn_round)},
       {"turn_round_static<128>", reinterpret_cast<const void*>(turn_round_static<128>)},
