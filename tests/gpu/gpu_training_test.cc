@@ -86,7 +86,7 @@ class GpuTraining : public ::testing::Test {
       if (line.at("kind") == "step") losses.push_back(line.at("loss").get<double>());
     return losses;
   }
-  static std::string checkpoint(const std::string& out, int step) {
+  static uint32_t checkpoint(const std::string& out, int step) {
     return file_facts(*shared_ / out / "checkpoints" / ("step-0000000" + std::to_string(step) + ".h5")).crc32c;
   }
 
@@ -126,9 +126,10 @@ TEST_F(GpuTraining, TwoRanksWithAGpuEach) {
   const RunResult result = train_on_gpu("ranks", "f16", "3", 2, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
   ASSERT_EQ(result.exit_code, 0) << result.all();
   EXPECT_EQ(losses("ranks").size(), 3u);
-  const RunResult three = train_on_gpu("three", "f16", "3", 3, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
-  EXPECT_NE(three.exit_code, 0);
-  EXPECT_NE(three.err.find("there is no GPU 2: this process sees 2"), std::string::npos) << three.all();
+  const RunResult four =
+      train("four", {"--backend", "cuda", "--precision", "f16"}, 4, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
+  EXPECT_NE(four.exit_code, 0);
+  EXPECT_NE(four.err.find("there is no GPU "), std::string::npos) << four.all();
 }
 
 TEST_F(GpuTraining, ContinuesWithTheSameBits) {
@@ -162,9 +163,10 @@ TEST_F(GpuTraining, GoesOnWhereTheCpuStoppedAndBack) {
     ASSERT_EQ(result.exit_code, 0) << result.all();
   }
   const auto counts = [](const std::string& backend) {
-    return StageManifest::load(*shared_ / ("evaluated-" + backend) / "manifest.json").counts;
+    return StageManifest::load(*shared_ / ("evaluated-" + backend) / "manifest.json").counts.at("all");
   };
-  EXPECT_NEAR(counts("cuda").at("loss").get<double>(), counts("cpu").at("loss").get<double>(), 1e-4);
+  // 21 images: at most one of them may lie between two classes.
+  EXPECT_NEAR(counts("cuda").at("top1").get<double>(), counts("cpu").at("top1").get<double>(), 1.0 / 21 + 1e-9);
 }
 
 TEST_F(GpuTraining, SaysWhatIsMissing) {

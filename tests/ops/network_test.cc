@@ -259,7 +259,9 @@ TEST_P(Network, RecomputeChangesNoBit) {
     const auto kept = made(graph, options(4)), recomputed = made(graph, recompute);
     expect_same_bits(outcome(*recomputed, batch), outcome(*kept, batch));
     // Where values stay raw, no output of a batch norm is kept.
-    if (GetParam().dtype != Dtype::f16) EXPECT_LT(recomputed->memory().activations, kept->memory().activations);
+    if (GetParam().dtype != Dtype::f16) {
+      EXPECT_LT(recomputed->memory().activations, kept->memory().activations);
+    }
   }
 }
 
@@ -350,7 +352,8 @@ TEST_P(Network, ImagesWithoutALabelAreNotCounted) {
   // The losses of the images are the same: only the four sums of one and the sum of four are rounded to f32.
   EXPECT_NEAR(all.loss_sum, sum, 2 * rounding(Dtype::f32) * sum);
   for (size_t k = 0; k < bias.size(); ++k)
-    EXPECT_NEAR(executor->state("gradients")[last.offset + k], bias[k], 64 * rounding(Dtype::f32));
+    EXPECT_NEAR(executor->state("gradients")[last.offset + k], bias[k],
+                64 * rounding(Dtype::f32) * std::max(1.0f, options(4).loss_scale));
   std::fill(batch.labels.begin(), batch.labels.end(), -1);
   EXPECT_EQ(executor->step(call_of(batch, 1)).counted, 0u);
   EXPECT_EQ(norm(executor->state("gradients").span()), 0);
@@ -434,7 +437,10 @@ TEST_P(Network, InferenceWithTheBatchsStatisticsMatchesTheTrainingForwardPass) {
   deployed->write("statistics", state_of(*trained, "statistics"));
   EXPECT_EQ(state_of(*trained, "statistics"), step.batch_statistics);
   const std::vector<float> here = copy_of(trained->infer(batch.pixels));
-  EXPECT_EQ(copy_of(trained->features()), step.features);
+  // What is fused with a convolution of f16 rounds scale and shift, too.
+  const bool fused = GetParam().dtype == Dtype::f16;
+  const std::vector<float> features = copy_of(trained->features());
+  EXPECT_LE(distance(features, step.features), fused ? 8 * rounding(Dtype::f16) * norm(step.features) : 0);
   const std::vector<float> there = copy_of(deployed->infer(batch.pixels));
   EXPECT_LE(distance(there, here), 64 * rounding(GetParam().dtype) * norm(here));
   EXPECT_LT(deployed->memory().activations, trained->memory().activations);
@@ -514,7 +520,8 @@ TEST_P(Network, AGradientThatIsNotFiniteIsSkippedWithLossScaling) {
   const Graph graph = menagerie();
   const Batch batch = made_up_batch(graph, 2, 33);
   ExecutorOptions scaled = options(2);
-  scaled.loss_scale = 8;
+  const float first = GetParam().dtype == Dtype::f16 ? 32768 : 8;  // f16 has no bits to spare near 0
+  scaled.loss_scale = first;
   scaled.loss_scale_interval = 100;
   const auto executor = made(graph, scaled), undisturbed = made(graph, scaled);
   executor->step(call_of(batch, 0.5f, 0.05));
@@ -523,14 +530,14 @@ TEST_P(Network, AGradientThatIsNotFiniteIsSkippedWithLossScaling) {
   // Two are in flight: the second one works with what the first one left.
   executor->enqueue(call_of(batch, 0x1p127f, 0.05));
   executor->enqueue(call_of(batch, 0x1p127f, 0.05));
-  for (const float scale : {4.0f, 2.0f}) {
+  for (const float scale : {first / 2, first / 4}) {
     const StepReport report = executor->collect();
     EXPECT_TRUE(std::isfinite(report.loss_sum));
     EXPECT_FALSE(report.applied);
     EXPECT_EQ(report.loss_scale, scale);
   }
   EXPECT_EQ(kept_states(*executor), before);
-  EXPECT_EQ(state_of(*executor, "loss_scale"), (std::vector<float>{2, 0}));
+  EXPECT_EQ(state_of(*executor, "loss_scale"), (std::vector<float>{first / 4, 0}));
   executor->step(call_of(batch, 0.5f, 0.05));
   undisturbed->step(call_of(batch, 0.5f, 0.05));
   EXPECT_EQ(kept_states(*executor), kept_states(*undisturbed));
