@@ -85,7 +85,7 @@ FLAGS_ops      := -fopenmp
 
 # tests/found writes a file for each library: FOUND_NAME_CFLAGS, FOUND_NAME_LIBS. What is compiled with a library is
 # compiled again when its file changes: when it is found somewhere else, or in another version.
-ifneq ($(filter stages unit-tests room-tests standins gpu-check $(BUILD)/%,$(GOALS)),)
+ifneq ($(filter stages unit-tests room-tests standins gpu-check lint $(BUILD)/%,$(GOALS)),)
 $(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
 $(if $(filter 0,$(GPU)),$(shell rm -f $(PACKHORSE_FOUND)/gpu.mk),$(shell PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found-gpu >&2))
 include $(wildcard $(PACKHORSE_FOUND)/*.mk)
@@ -240,7 +240,7 @@ $(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call li
 	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
 # Where the plug-in is built: the tests of ops again, on the GPU that a stand-in plays.
-GPU_TESTS := $(if $(GPU_NVCC),$(patsubst %,$(BUILD)/tests/%,ops_cuda_test))
+GPU_TESTS := $(if $(GPU_NVCC),$(patsubst %,$(BUILD)/tests/%,ops_cuda_test standin_test cudnn_test cuda_plans_test))
 $(BUILD)/tests/gpu_test: | $(if $(GPU_NVCC),$(PLUGIN) standins)
 $(BUILD)/tests/ops_cuda_test: $(BUILD)/tests/ops_test $(PLUGIN) standins
 	@printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s --gtest_filter="*cuda*" "$$@"\n' $(CURDIR)/$(STANDIN) $(CURDIR)/$< >$@
@@ -251,7 +251,7 @@ unit-tests: $(TEST_BINARIES) $(GPU_TESTS)
 test: deps-test
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
-	@tests/run $(TEST_BINARIES) $(wildcard $(BUILD)/tests/*_cuda_test $(BUILD)/tests/standin_test)
+	@tests/run $(TEST_BINARIES) $(wildcard $(patsubst %,$(BUILD)/tests/%_test,ops_cuda standin cudnn cuda_plans))
 
 # Only the tests of the rooms: they need no stage.
 ROOM_TESTS := $(TEST_ROOMS:%=$(BUILD)/tests/%_test)
@@ -278,6 +278,36 @@ $(STANDIN)/libcudnn.so.9: $(call standin_objects,cudnn cudnn_graph cudnn_run) te
 $(STANDIN)/libnccl.so.2: $(call standin_objects,shared_ranks nccl) tests/standin/nccl.map $(STANDIN)/libcudart.so.13
 	@echo "  stand-in libnccl"
 	@$(CXX) -shared $(inputs) $(STANDIN)/libcudart.so.13 -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/nccl.map -o $@ -lpthread
+
+# Their own tests: kernels of the tests, in a plug-in that nvcc builds.
+$(BUILD)/tests/standin/%.o: CXXFLAGS += -DSTANDIN_BUILD='"$(CURDIR)/$(STANDIN)"' -DSTANDIN_SOURCE='"$(CURDIR)/tests/standin"'
+$(STANDIN)/libtest_plugin.so: tests/standin/test_plugin.cu $(wildcard tests/standin/*.cuh) | $(STANDIN)/libcudart.so.13
+	@echo "  nvcc  $<"
+	@$(GPU_NVCC) -std=c++20 -O2 -arch=sm_90 -cudart shared -Xcompiler -fPIC -shared -Itests $< -o $@
+$(STANDIN)/alone/libcudart.so.13: $(call standin_objects,$(filter-out kernels,$(STANDIN_CUDART)) test_kernels) tests/standin/cudart.map
+	@mkdir -p $(@D)
+	@$(CXX) -shared $(inputs) -Wl,-soname,$(@F) -Wl,--version-script=tests/standin/cudart.map -o $@ -ldl -lpthread
+$(STANDIN)/open_plugin: $(call standin_objects,open_plugin) | $(STANDIN)/libcudart.so.13
+	@$(CXX) $(inputs) -o $@ -ldl
+on_standins = $(1:%=$(STANDIN)/%) -Wl,-rpath,$(CURDIR)/$(STANDIN)
+$(BUILD)/tests/standin_test: $(call standin_objects,test_kernels kernels_test rules_test orders_test nccl_test plugin_test) | standins $(STANDIN)/libtest_plugin.so $(STANDIN)/alone/libcudart.so.13 $(STANDIN)/open_plugin
+	@echo "  test  standin"
+	@$(CXX) $(LDFLAGS) $(inputs) $(call on_standins,libcudart.so.13 libnccl.so.2) $(FOUND_gtest_LIBS) -lpthread -ldl -o $@
+
+# Convolutions as cuDNN's graphs: their numbers on the stand-in, and what the real library has plans for (no GPU needed).
+$(BUILD)/tests/cuda_plans/%.o: CXXFLAGS += $(GPU_CFLAGS)
+PLANS := $(BUILD)/lib/ops/cuda/convolution_graph.o $(BUILD)/lib/base.a
+$(BUILD)/tests/cudnn_test: $(BUILD)/tests/cuda_plans/cudnn_test.o $(PLANS) | standins
+	@echo "  test  cudnn"
+	@$(CXX) $(LDFLAGS) $(inputs) $(call on_standins,libcudart.so.13 libcudnn.so.9) $(call libs_of,base,gtest tbb) -o $@
+$(BUILD)/tests/cuda_plans_test: $(patsubst %,$(BUILD)/tests/cuda_plans/%.o,plans_test recorder) $(call standin_objects,cudnn_graph) $(PLANS)
+	@echo "  test  cuda_plans"
+	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,base,gtest tbb) -ldl -o $@
+$(BUILD)/tests/cuda_plans/plans_tool: $(patsubst %,$(BUILD)/tests/cuda_plans/%.o,plans_tool recorder) $(call standin_objects,cudnn_graph) $(PLANS)
+	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,base,tbb) -ldl -o $@
+$(BUILD)/tests/cuda_plans/network_specs: $(BUILD)/tests/cuda_plans/network_specs.o $(BUILD)/lib/ops/cuda/convolution_graph.o $(call linked,ops)
+	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,ops,tbb) -o $@
+
 .PHONY: standins
 standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9 $(STANDIN)/libnccl.so.2
 
@@ -322,9 +352,12 @@ layers:
 	@tests/layers
 
 # Style, then what a careful reader would stumble over: clang-tidy a file, as many at once as there are cores.
-SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
-HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/found tests/why tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
+# What needs CUDA's headers is looked at where they are.
+ALL_SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
+WITH_CUDA = $(wildcard lib/*/cuda/*.cc tests/standin/*.cc tests/cuda_plans/*.cc)
+SOURCES = $(if $(GPU_NVCC),$(ALL_SOURCES),$(filter-out $(WITH_CUDA),$(ALL_SOURCES)))
+HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h lib/*/*/*.cuh lib/*/*/*.cu tests/*/*.cuh tests/*/*.cu)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/deps-gpu tests/found tests/found-gpu tests/why tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
 lint: deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
@@ -340,6 +373,7 @@ $(BUILD)/lint/%.tidy: %.cc .clang-tidy
 	@touch $@
 # The static analyzer takes most of the time, and in tests it would mostly walk through GoogleTest's macros.
 $(BUILD)/lint/tests/%.tidy: LINT_CHECKS = --checks=-clang-analyzer-*
+$(WITH_CUDA:%.cc=$(BUILD)/lint/%.tidy): CXXFLAGS += $(GPU_CFLAGS) -Wno-unknown-pragmas -DSTANDIN_BUILD='""' -DSTANDIN_SOURCE='""'
 LINT_FLAGS = -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='""'
 
 # PREFIX/bin has the executables. PREFIX/share/packhorse has what to run, on what and on which data, in the folders that

@@ -233,11 +233,12 @@ void call_kernel(void (*)(Parameters...), void* const* arguments, std::index_seq
 template <auto kFunction, typename... Parameters>
 bool register_typed(void (*function)(Parameters...)) {
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "parameters are copied bit by bit");
-  register_kernel(reinterpret_cast<const void*>(function),
-                  [](void* const* arguments) {
-                    call_kernel<kFunction>(kFunction, arguments, std::index_sequence_for<Parameters...>{});
-                  },
-                  {Parameter{sizeof(Parameters), std::is_pointer_v<Parameters>}...});
+  register_kernel(
+      reinterpret_cast<const void*>(function),
+      [](void* const* arguments) {
+        call_kernel<kFunction>(kFunction, arguments, std::index_sequence_for<Parameters...>{});
+      },
+      {Parameter{sizeof(Parameters), std::is_pointer_v<Parameters>}...});  // NOLINT(bugprone-sizeof-expression)
   return true;
 }
 

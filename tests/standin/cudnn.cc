@@ -61,7 +61,8 @@ class Table {
     for (std::string line; std::getline(file, line);) {
       if (line.empty() || line[0] == '#') continue;
       const size_t first = line.find(" | "), second = line.find(" | ", first + 1);
-      if (second == std::string::npos) abort_with("cudnn: a line of " + path + " is damaged: " + line);
+      if (second == std::string::npos)
+        abort_with(std::string("cudnn: a damaged line of ").append(path).append(": ").append(line));
       TableLine entry{line.substr(first + 3, second - first - 3), {}};
       std::istringstream engines(line.substr(second + 3));
       for (std::string text; std::getline(engines, text, ',');) {
@@ -222,6 +223,7 @@ void find_engines(DescriptorData& heuristics) {
       engines.pop_back();
   }
   std::vector<std::shared_ptr<const DescriptorData>> configs;
+  configs.reserve(engines.size());
   for (const Engine& engine : engines) configs.push_back(config_of(engine, graph));
   put(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, configs);
 }

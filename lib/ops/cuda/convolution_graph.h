@@ -60,7 +60,7 @@ struct ConvolutionSpec {
 
   int64_t dst_h() const { return (h + 2 * pad - kernel) / stride + 1; }
   int64_t dst_w() const { return (w + 2 * pad - kernel) / stride + 1; }
-  auto operator<=>(const ConvolutionSpec&) const = default;
+  auto operator<=>(const ConvolutionSpec&) const = default;  // NOLINT(modernize-use-nullptr): of the compiler's own 0
   /// One line that stays the same from version to version: "forward f16 n256 h56 w56 c64 o256 k1 s1 p0 apply
   /// statistics".
   std::string text() const;
