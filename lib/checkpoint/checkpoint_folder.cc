@@ -58,7 +58,7 @@ std::optional<fs::path> CheckpointFolder::load_newest(const std::function<void(c
   std::vector<int64_t> all = steps();
   if (all.empty()) return std::nullopt;
   for (; !all.empty(); all.pop_back()) {
-    const fs::path path = step_path(all.back());
+    fs::path path = step_path(all.back());
     try {
       load(path);
       return path;
