@@ -66,6 +66,7 @@ std::vector<ScoredClass> best_classes(std::span<const float> logits, const Class
                     [&](uint32_t a, uint32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   const double base = log_sum(logits, set);
   std::vector<ScoredClass> best;
+  best.reserve(count);
   for (size_t i = 0; i < count; ++i) best.push_back({order[i], std::exp(logits[order[i]] - base)});
   return best;
 }
@@ -117,6 +118,7 @@ double AccuracyCounters::loss() const {
 
 std::vector<AccuracyCounters::Pair> AccuracyCounters::confusions() const {
   std::vector<Pair> pairs;
+  pairs.reserve(pairs_.size());
   for (const auto& [key, images] : pairs_) pairs.push_back({key.first, key.second, images});
   std::stable_sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.images > b.images; });
   return pairs;
