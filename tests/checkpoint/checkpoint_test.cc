@@ -76,6 +76,7 @@ CheckpointInfo tiny_info() {
   info.batches_taken = (int64_t{1} << 40) + 7;
   info.updates_applied = (int64_t{1} << 40) + 5;
   info.loss_scale = 65536;
+  info.updates_at_loss_scale = 1999;
   info.choices = {{"cpu | oneDNN 2.6 | conv 3x3 64 64", "winograd"}};
   info.settings = {{"lr", 0.1}, {"network", "tiny"}};
   info.results = {{"top1", 0.5}};
@@ -101,6 +102,7 @@ TEST(Checkpoint, KeepsEveryBit) {
   EXPECT_EQ(info.batches_taken, (int64_t{1} << 40) + 7);
   EXPECT_EQ(info.updates_applied, (int64_t{1} << 40) + 5);
   EXPECT_EQ(info.loss_scale, 65536);
+  EXPECT_EQ(info.updates_at_loss_scale, 1999);
   EXPECT_EQ(info.choices, tiny_info().choices);
   EXPECT_EQ(info.settings, tiny_info().settings);
   EXPECT_EQ(info.results, tiny_info().results);
@@ -144,7 +146,7 @@ TEST(Checkpoint, StoresEachArrayBelowItsName) {
   EXPECT_EQ(file.attribute_names(""),
             (std::vector<std::string>{"batches_taken", "choices", "classes", "classes_crc32c", "data_crc32c", "epoch",
                                       "image_size", "loss_scale", "network", "results", "schema", "settings",
-                                      "updates_applied"}));
+                                      "updates_applied", "updates_at_loss_scale"}));
 }
 
 TEST(Checkpoint, AnArrayOfAnotherLengthIsRefused) {
