@@ -156,9 +156,10 @@ $(BUILD)/lint/lib/base/version.tidy $(BUILD)/lib/base/version.o: CXXFLAGS += -DP
 $(BUILD)/lib/base/version.o: VERSION
 
 # Executable and plug-in know each other by what their interface was compiled from.
-BUILD_ID := $(shell cat VERSION lib/{base,tensor,device,ops}/*.h | sha256sum | cut -c 1-16)
+PLUGIN_INTERFACE := $(wildcard VERSION $(foreach r,base tensor device ops,lib/$(r)/*.h))
+BUILD_ID := $(shell cat $(PLUGIN_INTERFACE) /dev/null | sha256sum | cut -c 1-16)
 $(BUILD)/lib/ops/plugin.o $(BUILD)/lib/ops/cuda/plugin.o $(BUILD)/lint/lib/ops/plugin.tidy $(BUILD)/lint/lib/ops/cuda/plugin.tidy: CXXFLAGS += -DPACKHORSE_BUILD_ID='"$(BUILD_ID)"'
-$(BUILD)/lib/ops/plugin.o $(BUILD)/lib/ops/cuda/plugin.o: $(wildcard $(foreach r,base tensor device ops,lib/$(r)/*.h)) VERSION
+$(BUILD)/lib/ops/plugin.o $(BUILD)/lib/ops/cuda/plugin.o: $(PLUGIN_INTERFACE)
 
 # The inner loops are written for the vectoriser.
 $(BUILD)/lib/ops/cpu/kernels.o: OPTIMISE := -O3

@@ -15,7 +15,8 @@ namespace packhorse::test {
 class SmallTree {
  public:
   SmallTree() {
-    for (const char* name : {"Makefile", "VERSION", "tests/found", "tests/needs", "tests/deps", "tests/why"})
+    for (const char* name :
+         {"Makefile", "VERSION", "tests/found", "tests/found-gpu", "tests/needs", "tests/deps", "tests/why"})
       copy(name);
     // An ordinary user runs the scripts in some tests.
     run_command({"chmod", "-R", "a+rwX", folder_.path().string()});
