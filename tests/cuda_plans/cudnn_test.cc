@@ -178,6 +178,7 @@ class Standin : public testing::Test {
 const char* const kPasses[] = {"forward", "data_gradient", "weight_gradient"};
 const char* const kTypes[] = {"f16", "bf16", "f32", "tf32"};
 
+// NOLINTBEGIN(performance-inefficient-string-concatenation): a test's words, a few times
 TEST_F(Standin, PlainConvolutionsOfEachPassAndType) {
   for (const std::string pass : kPasses)
     for (const std::string type : kTypes)
@@ -230,6 +231,8 @@ TEST_F(Standin, MasksAndReductions) {
          {"addend apply_mask", "sum_mask", "addend sum_mask", "projected_sum_mask", "addend projected_sum_mask"})
       expect_numbers("data_gradient f16 " + sizes + " " + fused);
 }
+
+// NOLINTEND(performance-inefficient-string-concatenation)
 
 // Numbers that are not exact: sums in f32, one rounding of the result.
 TEST_F(Standin, RoundsAsTheTypesSay) {

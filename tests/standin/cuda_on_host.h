@@ -252,6 +252,7 @@ bool register_typed(void (*function)(Parameters...)) {
 
 /// What a block can have on sm_90.
 #define PACKHORSE_STANDIN_SHARED (227 << 10)
+// NOLINTBEGIN(bugprone-macro-parentheses): the names of a namespace and of a variable
 #define DEFINE_DYNAMIC_SHARED(space, name)                                                                \
   namespace space {                                                                                       \
   alignas(1024) thread_local unsigned char name[PACKHORSE_STANDIN_SHARED + 256];                          \
@@ -261,3 +262,4 @@ bool register_typed(void (*function)(Parameters...)) {
                                                 sizeof(space::name));                                     \
     return true;                                                                                          \
   }();
+// NOLINTEND(bugprone-macro-parentheses)
