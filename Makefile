@@ -241,7 +241,8 @@ $(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call li
 	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
 # Where the plug-in is built: the tests of ops again, on the GPU that a stand-in plays.
-GPU_TESTS := $(if $(GPU_NVCC),$(patsubst %,$(BUILD)/tests/%,ops_cuda_test standin_test cudnn_test cuda_plans_test))
+GPU_TEST_BINARIES := $(patsubst %,$(BUILD)/tests/%_test,ops_cuda standin cudnn cuda_plans)
+GPU_TESTS := $(if $(filter openmpi,$(MPI)),$(if $(GPU_NVCC),$(GPU_TEST_BINARIES)))
 $(BUILD)/tests/gpu_test: | $(if $(GPU_NVCC),$(PLUGIN) standins)
 $(BUILD)/tests/ops_cuda_test: $(BUILD)/tests/ops_test $(PLUGIN) standins
 	@printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s --gtest_filter="*cuda*" "$$@"\n' $(CURDIR)/$(STANDIN) $(CURDIR)/$< >$@
@@ -252,7 +253,7 @@ unit-tests: $(TEST_BINARIES) $(GPU_TESTS)
 test: deps-test
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) $(if $(filter openmpi,$(MPI)),stages) unit-tests
-	@tests/run $(TEST_BINARIES) $(wildcard $(patsubst %,$(BUILD)/tests/%_test,ops_cuda standin cudnn cuda_plans))
+	@tests/run $(TEST_BINARIES) $$(ls $(GPU_TEST_BINARIES) 2>/dev/null)
 
 # Only the tests of the rooms: they need no stage.
 ROOM_TESTS := $(TEST_ROOMS:%=$(BUILD)/tests/%_test)
@@ -339,7 +340,7 @@ SIZE ?= 1
 campaign: deps-campaign
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages unit-tests
-	@tests/run $(TEST_BINARIES)
+	@tests/run $(TEST_BINARIES) $$(ls $(GPU_TEST_BINARIES) 2>/dev/null)
 	@tests/campaign/run.sh $(SIZE)
 	@tests/campaign/processors.sh
 	@tests/campaign/arm64.sh
