@@ -203,7 +203,7 @@ class TrainingRun {
     }
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
-    set_loss_scale(info.loss_scale, info.updates_at_loss_scale);
+    take_loss_scale(info);
     choices_ = info.choices;
     results_ = info.results;
     take_results();
@@ -447,11 +447,13 @@ class TrainingRun {
     if (state.size() == 0) return kept_loss_scale_;
     return {state[kLossScaleFactor], static_cast<int64_t>(state[kLossScaleUpdates])};
   }
-  void set_loss_scale(double factor, int64_t updates) {
-    kept_loss_scale_ = {factor, updates};
-    // A checkpoint of a run without loss scaling says 1: then this run begins with its own.
-    if (executor_.state(kLossScaleState).size() == 0 || (factor == 1 && updates == 0)) return;
-    executor_.write(kLossScaleState, std::array{static_cast<float>(factor), static_cast<float>(updates)});
+  // With another --loss-scale than before, this run begins with its own.
+  void take_loss_scale(const CheckpointInfo& info) {
+    kept_loss_scale_ = {info.loss_scale, info.updates_at_loss_scale};
+    const bool same = info.settings.value("loss-scale", Json()) == job_.recorded_settings.value("loss-scale", Json());
+    if (!has_loss_scale() || !same) return;
+    executor_.write(kLossScaleState,
+                    std::array{static_cast<float>(info.loss_scale), static_cast<float>(info.updates_at_loss_scale)});
   }
 
   /// The arrays that a checkpoint holds.
@@ -507,8 +509,8 @@ class TrainingRun {
   CheckpointFolder folder_;
   std::unique_ptr<Journal> journal_;  // on rank 0 only
   int64_t last_step_ = 0;
-  std::pair<double, int64_t> kept_loss_scale_{1, 0};
-  Json choices_ = Json::object();  // made by measurement; a checkpoint's are kept
+  std::pair<double, int64_t> kept_loss_scale_{1, 0};  // of the checkpoint, for a run that scales nothing
+  Json choices_ = Json::object();                     // made by measurement; a checkpoint's are kept
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after the current step, if there was one
   Stopwatch since_checkpoint_;

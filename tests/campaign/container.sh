@@ -95,7 +95,7 @@ holds "no build tools" in_image bash -c '! type -P cc gcc g++ clang ld as make c
 holds "an ordinary user" in_image test ! -w /usr/local/bin
 demo=/usr/local/share/packhorse/data_manifests/demo.json
 holds "the demo's data" in_image packhorse-demo-data demo-data
-holds "pack with two ranks" in_image --env=DEMO_DATA=/work/demo-data --env=PACKHORSE_RANKS=2 pack.sbatch $demo
+holds "pack with two ranks" in_image --env=PACKHORSE_RANKS=2 bash -c "DEMO_DATA=\$PWD/demo-data pack.sbatch $demo"
 holds "train, evaluate, export with two ranks" \
   in_image --env=PACKHORSE_RANKS=2 train.sbatch runs/demo/pack/manifest.json --epochs 1 --limit-steps 60
 holds "the report has its plots" grep -q '<svg' "$root/work/runs/demo/export/report.html"
@@ -103,7 +103,7 @@ holds "predict" in_image bash -c 'tar -xf demo-data/validation.tar FashionMNIST_
   predict.sbatch runs/demo/train/manifest.json FashionMNIST_val_00000001.JPEG'
 # As `docker run --user "$(id -u)" --volume "$PWD:/work"`: a user whom the image does not know, in a folder of the host.
 holds "pack for another user, in the host's folder" in_image --user=12345:12345 --env=PACKHORSE_RANKS=2 \
-  --env=DEMO_DATA=/work/demo-data bash -c "cd /mnt && pack.sbatch $demo"
+  bash -c "export DEMO_DATA=\$PWD/demo-data && cd /mnt && pack.sbatch $demo"
 # The same bytes as on this machine, whatever its release.
 here() {
   mkdir "$work/user/here" && cd "$work/user/here" &&

@@ -141,6 +141,24 @@ TEST_F(GpuTraining, ContinuesWithTheSameBits) {
   EXPECT_EQ(checkpoint("parts", 4), checkpoint("whole", 4));
 }
 
+TEST_F(GpuTraining, ContinuesWithAnotherLossScaleIfAsked) {
+  const auto to = [](const std::string& scale, const std::string& steps) {
+    return train("scaled", {"--backend", "cuda", "--precision", "f16", "--loss-scale", scale, "--limit-steps", steps});
+  };
+  for (const auto& [scale, steps] : {std::pair("1024", "1"), {"4096", "2"}}) {
+    const RunResult result = to(scale, steps);
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+    const fs::path written = *shared_ / "scaled/checkpoints" / (std::string("step-0000000") + steps + ".h5");
+    EXPECT_EQ(read_checkpoint_info(written).loss_scale, std::stod(scale));
+  }
+}
+
+TEST_F(GpuTraining, TypesThatABackendHasNotAreRefused) {
+  const RunResult result = train("none", {"--backend", "cpu", "--precision", "f16", "--limit-steps", "1"});
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.err.find("this backend cannot compute in f16 on this machine"), std::string::npos) << result.all();
+}
+
 // A checkpoint belongs to no backend.
 TEST_F(GpuTraining, GoesOnWhereTheCpuStoppedAndBack) {
   const auto to = [](const std::string& backend, const std::string& steps) {
