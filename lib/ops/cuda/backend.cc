@@ -70,10 +70,9 @@ constexpr std::array kKernels = {
 // What lies in memory between the nodes of the body is a result of the whole: the nodes run one after the other.
 bool runs_its_body(const Node& node) { return node.is(kScatter) || node.is(kJoin) || node.is(kStatisticsMaxPool); }
 bool is_fused_product(const Node& node) {
-  return node.is(kConvolutionStatistics) || node.is(kApplyConvolutionStatistics) ||
-         node.is(kSumConvolutionStatistics) || node.is(kProjectedSumConvolutionStatistics) ||
-         node.is(kApplyConvolutionWeightGradient) || node.is(kDataGradientMask) || node.is(kDataGradientSumMask) ||
-         node.is(kDataGradientProjectedSumMask);
+  const bool fused =
+      std::any_of(std::begin(kFusedKinds), std::end(kFusedKinds), [&](const NodeKind* kind) { return node.is(*kind); });
+  return fused && (node.find("weight") != nullptr || node.find("weight_grad") != nullptr);
 }
 
 class CudaBackend : public TableBackend<Context> {

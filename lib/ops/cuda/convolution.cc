@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -38,7 +37,10 @@ cudnnContext* Convolutions::handle(cudaStream_t stream) {
 const Convolutions::Chosen* Convolutions::find(const ConvolutionSpec& spec) {
   auto found = known_.find(spec);
   if (found == known_.end()) {
-    found = known_.emplace(spec, Known{ConvolutionPlans(spec, handle_), {}, {}}).first;
+    // A run that is resumed must end with the same bits: engines that repeat, where there are any.
+    ConvolutionPlans plans(spec, handle_, {.deterministic = true});
+    if (plans.candidates().empty()) plans = ConvolutionPlans(spec, handle_);
+    found = known_.emplace(spec, Known{std::move(plans), {}, {}}).first;
     Known& known = found->second;
     known.refusal = known.plans.refusal();
     for (size_t i = 0; i < known.plans.candidates().size() && known.choice.plans == nullptr; ++i) {
@@ -69,42 +71,17 @@ struct Product {
   std::string_view other, result;
 };
 
-Shape shape_of(const Program& program, const Node& node, std::string_view role) { return program.shape(node.at(role)); }
-
-bool is_any(const Node& node, std::initializer_list<const NodeKind*> kinds) {
-  return std::any_of(kinds.begin(), kinds.end(), [&](const NodeKind* kind) { return node.is(*kind); });
-}
-bool is_forward(const Node& node) {
-  return is_any(node, {&kConvolution, &kFullyConnected, &kConvolutionStatistics, &kApplyConvolutionStatistics,
-                       &kSumConvolutionStatistics, &kProjectedSumConvolutionStatistics});
-}
-bool is_masked(const Node& node) {
-  return is_any(node, {&kDataGradientMask, &kDataGradientSumMask, &kDataGradientProjectedSumMask});
-}
+// Fused or plain, a product is known by the roles of its operands.
+bool is_forward(const Node& node) { return node.find("weight") != nullptr && node.find("dst") != nullptr; }
+bool is_masked(const Node& node) { return node.find("masked_grad") != nullptr; }
 
 Product product_of(const Program& program, const Node& node) {
-  if (is_masked(node))
-    return {ConvolutionPass::data_gradient,
-            shape_of(program, node, "src"),
-            shape_of(program, node, "dst_grad"),
-            "dst_grad",
-            "",
-            "masked_grad"};
-  if (is_forward(node))
-    return {ConvolutionPass::forward, shape_of(program, node, "src"), shape_of(program, node, "dst"), "src", "", "dst"};
-  if (node.is(kConvolutionDataGradient) || node.is(kFullyConnectedDataGradient))
-    return {ConvolutionPass::data_gradient,
-            shape_of(program, node, "src_grad"),
-            shape_of(program, node, "dst_grad"),
-            "dst_grad",
-            "",
-            "src_grad"};
-  return {ConvolutionPass::weight_gradient,
-          shape_of(program, node, "src"),
-          shape_of(program, node, "dst_grad"),
-          "src",
-          "dst_grad",
-          "weight_grad"};
+  const auto shape = [&](std::string_view role) { return program.shape(node.at(role)); };
+  if (node.find("weight_grad") != nullptr)
+    return {ConvolutionPass::weight_gradient, shape("src"), shape("dst_grad"), "src", "dst_grad", "weight_grad"};
+  if (is_forward(node)) return {ConvolutionPass::forward, shape("src"), shape("dst"), "src", "", "dst"};
+  const std::string_view result = is_masked(node) ? "masked_grad" : "src_grad";
+  return {ConvolutionPass::data_gradient, shape(result), shape("dst_grad"), "dst_grad", "", result};
 }
 
 bool is_fully_connected(const Node& node) {
@@ -339,7 +316,7 @@ FusedLayout fused_layout(const ConvolutionSpec& spec, uint64_t plan_bytes, std::
 bool supports_fused(const Context& context, const Program& program, const Node& node) {
   if (context.dtype() != Dtype::f16 || !is_dense(program, node)) return false;
   if (node.find("a") != nullptr && !node.flag("relu")) return false;
-  if (is_masked(node) && node.find("masked_grad") == nullptr) return false;
+  if (!is_forward(node) && !is_masked(node) && node.find("weight_grad") == nullptr) return false;
   const ConvolutionSpec spec = fused_spec_of(context.dtype(), program, node);
   const Product product = product_of(program, node);
   return spec.c == product.src.c && spec.o == product.dst.c && context.convolutions().find(spec) != nullptr;
