@@ -22,7 +22,8 @@ void InferenceSettings::declare(Options& options) {
                   "Choose among the classes under this WordNet id only (evaluate: in addition to all classes).");
   options.setting("precision", precision, {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"f16", Dtype::f16}},
                   "Number format of activations. Weights and sums are always f32.");
-  options.setting("backend", backend, "Compute backend: auto (the fastest that this machine has), cuda, cpu, reference.");
+  options.setting("backend", backend,
+                  "Compute backend: auto (the fastest that this machine has), cuda, cpu, reference.");
 }
 
 fs::path find_checkpoint(Stage& stage, const InferenceSettings& settings, const StageManifest& train) {

@@ -168,7 +168,7 @@ void Nodes::run_in_background() {
 namespace {
 
 Nodes* watched = nullptr;
-struct sigaction before {};
+struct sigaction before = {};
 
 void on_fault(int number, siginfo_t* info, void* context) {
   const void* address = info->si_addr;
@@ -200,7 +200,7 @@ void on_fault(int number, siginfo_t* info, void* context) {
 
 void install_fault_handler(Nodes& nodes) {
   watched = &nodes;
-  struct sigaction action {};
+  struct sigaction action = {};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, &before);

@@ -125,8 +125,8 @@ TEST(StandinRulesDeathTest, TheHostCannotTouchDeviceMemory) {
   EXPECT_EXIT(pointer[3] = 1, testing::KilledBySignal(SIGSEGV), "the host follows a pointer");
   // Nor on the host's side of a stream.
   const auto in_stream = [&] {
-    (void)cudaLaunchHostFunc(
-        nullptr, [](void* data) { static_cast<float*>(data)[0] = 1; }, x.data());
+    const cudaHostFn_t write = [](void* data) { static_cast<float*>(data)[0] = 1; };
+    (void)cudaLaunchHostFunc(nullptr, write, x.data());
     (void)cudaDeviceSynchronize();
   };
   EXPECT_EXIT(in_stream(), testing::KilledBySignal(SIGSEGV), "function on the host touches memory that is not its own");
@@ -219,8 +219,8 @@ TEST(StandinRules, ElapsedTime) {
   float milliseconds = -1;
   EXPECT_EQ(cudaEventElapsedTime(&milliseconds, begin, end), cudaErrorInvalidResourceHandle);
   ASSERT_CUDA(cudaEventRecord(begin, stream));
-  ASSERT_CUDA(cudaLaunchHostFunc(
-      stream, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); }, nullptr));
+  const cudaHostFn_t sleep = [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); };
+  ASSERT_CUDA(cudaLaunchHostFunc(stream, sleep, nullptr));
   ASSERT_CUDA(cudaEventRecord(end, stream));
   ASSERT_CUDA(cudaEventRecord(without, stream));
   EXPECT_EQ(cudaEventElapsedTime(&milliseconds, begin, end), cudaErrorNotReady);

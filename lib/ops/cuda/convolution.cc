@@ -340,17 +340,22 @@ Run bind_fused_product(Context& context, const Site& site) {
   pointers[Port::ones] = context.ones();
 
   std::vector<std::function<void()>> before, after;
-  for (const Pair& pair : {kPair, kResidualPair})
-    if (void* a = layout.arrays[pair.a_port], *b = layout.arrays[pair.b_port]; a != nullptr)
-      before.emplace_back([=, from_a = site.array<float>(pair.a), from_b = site.array<float>(pair.b),
-                           channels = spec.c] { round_pair(spec.dtype, from_a, from_b, a, b, channels, stream); });
-  for (const Pair& pair : {kGradientPair, kResidualGradientPair})
-    if (const auto* a = static_cast<const float*>(layout.arrays[pair.a_port]),
-        *b = static_cast<const float*>(layout.arrays[pair.b_port]);
-        a != nullptr)
-      after.emplace_back([=, to_a = site.array<double>(pair.a), to_b = site.array<double>(pair.b), channels = spec.c] {
-        widen_pair(a, b, to_a, to_b, channels, stream);
-      });
+  for (const Pair& pair : {kPair, kResidualPair}) {
+    void* const a = layout.arrays[pair.a_port];
+    void* const b = layout.arrays[pair.b_port];
+    if (a == nullptr) continue;
+    before.emplace_back([=, from_a = site.array<float>(pair.a), from_b = site.array<float>(pair.b), channels = spec.c] {
+      round_pair(spec.dtype, from_a, from_b, a, b, channels, stream);
+    });
+  }
+  for (const Pair& pair : {kGradientPair, kResidualGradientPair}) {
+    const auto* const a = static_cast<const float*>(layout.arrays[pair.a_port]);
+    const auto* const b = static_cast<const float*>(layout.arrays[pair.b_port]);
+    if (a == nullptr) continue;
+    after.emplace_back([=, to_a = site.array<double>(pair.a), to_b = site.array<double>(pair.b), channels = spec.c] {
+      widen_pair(a, b, to_a, to_b, channels, stream);
+    });
+  }
   if (spec.statistics) {
     const int64_t first = node.at("dst").first;
     const auto count = static_cast<double>(spec.n * spec.dst_h() * spec.dst_w());
