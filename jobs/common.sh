@@ -62,8 +62,22 @@ nodes=${SLURM_JOB_NUM_NODES:-1}
 # A container without /sys does not know its sockets. One is then a safe guess.
 sockets=$({ lscpu -p=SOCKET 2>/dev/null || true; } | awk '!/^#/ && !seen[$0]++ {count++} END {print (count > 0 ? count : 1)}')
 
-# The tasks of SLURM. Without them PACKHORSE_RANKS, then one rank for each GPU of the job, then one for each CPU socket.
-ranks=${SLURM_NTASKS:-${PACKHORSE_RANKS:-$((nodes * ${SLURM_GPUS_ON_NODE:-$sockets}))}}
+# gpus_of_a_node: SLURM's answer; without SLURM, those that this process sees if the executables can use them.
+gpus_of_a_node() {
+  if [ -n "${SLURM_JOB_ID:-}" ]; then
+    echo "${SLURM_GPUS_ON_NODE:-0}"
+  elif [ ! -e "$bin/../lib/packhorse/packhorse-cuda.so" ]; then
+    echo 0
+  elif [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    tr , '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c . || true
+  else
+    { nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU ' || true
+  fi
+}
+gpus=$(gpus_of_a_node)
+
+# The tasks of SLURM. Without them PACKHORSE_RANKS, then one rank for each GPU, then one for each CPU socket.
+ranks=${SLURM_NTASKS:-${PACKHORSE_RANKS:-$((nodes * (gpus > 0 ? gpus : sockets)))}}
 
 # The shared-memory store of PMIx can crash across nodes. Its plain store does not.
 export PMIX_MCA_gds=hash

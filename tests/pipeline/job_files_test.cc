@@ -83,6 +83,33 @@ TEST_F(JobFiles, PackhorseBinNamesTheExecutablesOrScriptsInFrontOfThem) {
 }
 
 // sbatch runs a copy of a job file with another name, in a folder without the other files of the project.
+// A machine with three GPUs, whose driver's tool is a script here. PACKHORSE_BIN is an installation with the plug-in,
+// and one without it.
+TEST_F(JobFiles, StartOneRankForEachGpuThatTheExecutablesCanUse) {
+  const std::string prepare =
+      "mkdir -p tools with/lib/packhorse with/bin without/bin && touch with/lib/packhorse/packhorse-cuda.so && "
+      "touch {with,without}/bin/packhorse-list && "
+      "printf '#!/bin/sh\nprintf \"GPU 0: A\\nGPU 1: A\\nGPU 2: A\\n\"\n' >tools/nvidia-smi && "
+      "chmod +x tools/nvidia-smi {with,without}/bin/packhorse-list";
+  ASSERT_EQ(project_.shell(prepare).exit_code, 0);
+  const auto ranks = [&](const std::string& bin, const std::map<std::string, std::string>& more) {
+    std::map<std::string, std::string> env = more;
+    env["PACKHORSE_BIN"] = (project_ / bin).string();
+    const RunResult result = project_.shell("set -- none; PATH=$PWD/tools:$PATH; . jobs/common.sh; echo $ranks", env);
+    EXPECT_EQ(result.exit_code, 0) << result.all();
+    return result.out;
+  };
+  EXPECT_EQ(ranks("with/bin", {}), "3\n");
+  EXPECT_EQ(ranks("with/bin", {{"CUDA_VISIBLE_DEVICES", "0,2"}}), "2\n");
+  EXPECT_EQ(ranks("with/bin", {{"PACKHORSE_RANKS", "5"}}), "5\n");
+  const std::string sockets = ranks("with/bin", {{"CUDA_VISIBLE_DEVICES", ""}});
+  EXPECT_NE(sockets, "3\n");
+  EXPECT_EQ(ranks("without/bin", {}), sockets);
+  // In a job, SLURM says how many.
+  EXPECT_EQ(ranks("with/bin", {{"SLURM_JOB_ID", "1"}, {"SLURM_GPUS_ON_NODE", "4"}}), "4\n");
+  EXPECT_EQ(ranks("with/bin", {{"SLURM_JOB_ID", "1"}}), sockets);
+}
+
 TEST_F(JobFiles, FindTheirScriptsFromTheCopyInSlurmsSpool) {
   runs("mkdir spool tools && cp jobs/pack.sbatch spool/slurm_script");
   const auto scontrol_says = [&](const std::string& command) {
