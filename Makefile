@@ -85,7 +85,7 @@ FLAGS_ops      := -fopenmp
 
 # tests/found writes a file for each library: FOUND_NAME_CFLAGS, FOUND_NAME_LIBS. What is compiled with a library is
 # compiled again when its file changes: when it is found somewhere else, or in another version.
-ifneq ($(filter stages unit-tests room-tests standins gpu-check lint $(BUILD)/%,$(GOALS)),)
+ifneq ($(filter stages unit-tests room-tests standins gpu-check-build lint $(BUILD)/%,$(GOALS)),)
 $(shell CXX='$(CXX)' MPI='$(MPI)' PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found >&2)
 $(if $(filter 0,$(GPU)),$(shell rm -f $(PACKHORSE_FOUND)/gpu.mk),$(shell PACKHORSE_FOUND='$(PACKHORSE_FOUND)' tests/found-gpu >&2))
 include $(wildcard $(PACKHORSE_FOUND)/*.mk)
@@ -137,7 +137,7 @@ comma := ,
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check help clean deps deps-gpu deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check bundle help clean deps deps-gpu deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages
@@ -221,7 +221,7 @@ $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 # Tests are compiled more often than they are run for long.
 $(BUILD)/tests/%.o: OPTIMISE := -O1
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='"$(CURDIR)"'
-$(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_BUILD='"$(BUILD)"' -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
+$(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
 
 # What compares the files of two builds: `make same-as REV=...` and its own test use it.
 $(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call linked,hdf5 metrics)
@@ -236,9 +236,15 @@ $(BUILD)/tests/interop/dump_step: $(BUILD)/tests/interop/dump_step.o $(call link
 	@echo "  tool  dump_step"
 	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
 
-$(BUILD)/tests/bench/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call linked,train infer)
+# Beside the tests: the plug-in is looked for from there.
+$(BUILD)/tests/engine_bench: $(BUILD)/tests/bench/engine_bench.o $(call linked,train infer)
 	@echo "  bench engine_bench"
-	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,train) -o $@
+	@$(CXX) $(LDFLAGS) $(call whole,train) $(inputs) $(call libs_of,train) -o $@
+
+# One step of a network, written down on a CPU and compared on a GPU.
+$(BUILD)/tests/network_step: $(BUILD)/tests/gpu/network_step.o $(call linked,ops)
+	@echo "  tool  network_step"
+	@$(CXX) $(LDFLAGS) $(call whole,ops) $(inputs) $(call libs_of,ops) -o $@
 
 # Where the plug-in is built: the tests of ops again, on the GPU that a stand-in plays.
 GPU_TEST_BINARIES := $(patsubst %,$(BUILD)/tests/%_test,ops_cuda standin cudnn cuda_plans)
@@ -346,6 +352,7 @@ campaign: deps-campaign
 	@tests/campaign/arm64.sh
 	@tests/campaign/container.sh
 	@tests/campaign/prefix.sh
+	@tests/campaign/bundle.sh
 	@$(MAKE) test-interop
 	@tests/elsewhere.sh
 	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")
@@ -359,7 +366,7 @@ ALL_SOURCES = $(wildcard lib/*/*.cc lib/*/*/*.cc stages/*.cc tests/*/*.cc)
 WITH_CUDA = $(wildcard lib/*/cuda/*.cc tests/standin/*.cc tests/cuda_plans/*.cc)
 SOURCES = $(if $(GPU_NVCC),$(ALL_SOURCES),$(filter-out $(WITH_CUDA),$(ALL_SOURCES)))
 HEADERS = $(wildcard lib/*/*.h lib/*/*/*.h tests/*/*.h lib/*/*/*.cuh lib/*/*/*.cu tests/*/*.cuh tests/*/*.cu)
-SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/deps-gpu tests/found tests/found-gpu tests/why tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
+SCRIPTS = $(wildcard jobs/*.sbatch jobs/*.sh slurm/up slurm/down tests/deps tests/deps-gpu tests/found tests/found-gpu tests/gpu/check tests/gpu/bundle tests/why tests/run tests/layers tests/owners tests/peers tests/*.sh tests/*/*.sh .ci/run)
 lint: deps-lint layers
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
 	@shellcheck -x $(SCRIPTS)
@@ -385,11 +392,13 @@ INSTALLED := $(DESTDIR)$(PREFIX)
 EXECUTABLES := $(STAGE_BINARIES) $(TOOL_BINARIES)
 JOB_FILES   := $(wildcard jobs/*.sbatch jobs/*.sh)
 TEXTS       := jobs/README.md $(wildcard slurm/*.md slurm/*.example $(addprefix data_manifests/*.,json tsv md))
+PLUGIN_PLACE := lib/packhorse
 DOCUMENTS   := README.md CHANGELOG.md VERSION LICENSE
 # copy(MODE,FOLDER,FILES): folders get mode 755, whatever the umask
 copy = install -D -m $(1) -t "$(INSTALLED)/$(2)" $(3)
 install: all
 	@$(call copy,755,bin,$(EXECUTABLES))
+	@if [ -e $(BUILD)/found/gpu.mk ]; then $(call copy,644,$(PLUGIN_PLACE),$(BUILD)/$(PLUGIN_PLACE)/packhorse-cuda.so); fi
 	@$(call copy,755,share/packhorse/jobs,$(JOB_FILES))
 	@$(foreach folder,jobs slurm data_manifests,$(call copy,644,share/packhorse/$(folder),$(filter $(folder)/%,$(TEXTS))) &&) true
 	@$(call copy,644,share/doc/packhorse,$(DOCUMENTS))
@@ -404,14 +413,23 @@ run-packages:
 # Removes what install copies, and the folders that are then empty.
 uninstall:
 	@cd "$(INSTALLED)/" && rm -f $(addprefix bin/,$(notdir $(EXECUTABLES))) $(DOCUMENTS:%=share/doc/packhorse/%) \
-	  $(addprefix share/packhorse/,$(JOB_FILES) $(TEXTS)) && find share/packhorse share/doc/packhorse -type d -empty -delete
+	  $(addprefix share/packhorse/,$(JOB_FILES) $(TEXTS)) $(PLUGIN_PLACE)/packhorse-cuda.so && \
+	  find share/packhorse share/doc/packhorse $$(ls -d $(PLUGIN_PLACE) 2>/dev/null) -type d -empty -delete
 	@echo "removed from $(INSTALLED)"
 
-# On a GPU: the tests of ops. A backend that cannot be used here has none.
+# PARTS="nodes speed": tests/gpu/check says which there are. A bundle is for a machine where nothing can be built.
+GPU_CHECK := $(patsubst %,$(BUILD)/tests/%,ops_test gpu_test engine_bench network_step)
+GPU_BUNDLE := $(BUILD)/packhorse-gpu-check
+.PHONY: gpu-check-build
+gpu-check-build: stages $(GPU_CHECK)
 gpu-check:
-	@$(MAKE) -Otarget -j$(JOBS) $(PLUGIN) $(BUILD)/tests/ops_test
-	@if $(BUILD)/tests/ops_test --gtest_list_tests | grep -q cuda; then $(BUILD)/tests/ops_test --gtest_filter='*cuda*'; \
-	  else echo "gpu-check: skipped: no GPU can be used here (packhorse-train MANIFEST --backend cuda says why)"; fi
+	@$(MAKE) -Otarget -j$(JOBS) gpu-check-build
+	@tests/gpu/check $(PARTS)
+bundle: deps-gpu
+	@$(MAKE) -Otarget -j$(JOBS) gpu-check-build
+	@tests/gpu/bundle $(GPU_BUNDLE)
+	@tar -czf $(GPU_BUNDLE).tar.gz -C $(BUILD) $(notdir $(GPU_BUNDLE))
+	@echo "bundle: $(GPU_BUNDLE).tar.gz, $$(( ($$(stat -c %s $(GPU_BUNDLE).tar.gz) + 999999) / 1000000 )) MB; $$(sed -n 's/^# *tar/tar/p' tests/gpu/check)"
 
 print-rooms:
 	@$(foreach s,$(SHELVES),$(foreach r,$(ROOMS_$(s)),echo "$(s) $(r): $(USES_$(r))";))
@@ -438,7 +456,8 @@ make run-packages    prints the packages that a machine needs that only runs wha
 make deps            installs only what is missing (on Debian and Ubuntu; without root it prints the command; elsewhere it
                      says what is missing, by library: modules, Spack and conda will do)
 make deps-gpu        brings what the GPU plug-in is built with (nvcc, CUDA runtime, cuDNN, NCCL) into build/gpu, from PyPI
-make gpu-check       runs the tests of lib/ops on a GPU; without one it says so
+make gpu-check       proves and measures on a GPU what nothing else can: PARTS="device training networks nodes speed sanitizer"
+make bundle          packs that for a machine with a GPU where nothing can be built: build/packhorse-gpu-check.tar.gz
 make clean           removes build/
 
 JOBS=N               compiles N files at a time (default: all cores)

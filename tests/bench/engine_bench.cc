@@ -1,10 +1,13 @@
 // Times training steps on made-up images:
 //
-//     engine_bench NETWORK BATCH f32|bf16 [threads=N] [classes=1000] [size=224] [seconds=15] [profile] [lane-threads]
+//     engine_bench NETWORK BATCH f32|bf16|f16 [backend=cpu] [threads=N] [classes=1000] [size=224] [seconds=15]
+//                  [profile] [lane-threads]
 //
 // Prints images/s (the median of five blocks), images per second of processor time (which other programs disturb less),
-// the share of the time that the convolutions alone take (the limit that no scheduling can beat), and memory.
-// `profile` adds the time of each kind of node and of the slowest nodes. `lane-threads`: as the option of train.
+// and memory; on the CPU also the share of the time that the convolutions alone take (the limit that no scheduling can
+// beat). `profile` adds the time of each kind of node and of the slowest nodes; on a GPU it stops the device between
+// nodes, so the whole is slower. `lane-threads`: as the option of train. A device that works beside the host gets a
+// step ahead, as in a training. f16 runs with a loss scale of 1,024.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -24,25 +27,30 @@ namespace packhorse {
 namespace {
 
 struct Settings {
-  std::string network;
+  std::string network, backend = "cpu";
   Dtype dtype = Dtype::f32;
   int64_t batch = 0, classes = 1000, size = 224;
   int threads = available_cores();
   double seconds = 15;
   bool profile = false, lane_threads = false;
+
+  /// Where that costs nothing, nodes are always timed.
+  bool timed() const { return profile || backend != "cuda"; }
 };
 
 Settings parse(const std::vector<std::string>& args) {
-  if (args.size() < 3 || (args[2] != "f32" && args[2] != "bf16"))
-    throw UsageError({"engine_bench needs a network, a batch size and a type (f32 or bf16)", "command line",
+  const std::map<std::string, Dtype> types = {{"f32", Dtype::f32}, {"bf16", Dtype::bf16}, {"f16", Dtype::f16}};
+  if (args.size() < 3 || !types.contains(args[2]))
+    throw UsageError({"engine_bench needs a network, a batch size and a type (f32, bf16 or f16)", "command line",
                       "engine_bench inception-bn-21k 32 bf16 threads=2 classes=1000 profile"});
   Settings s;
   s.network = args[0];
   s.batch = std::stoll(args[1]);
-  s.dtype = args[2] == "bf16" ? Dtype::bf16 : Dtype::f32;
+  s.dtype = types.at(args[2]);
   if (s.network == "inception-bn-small") s.size = 28;
   for (size_t i = 3; i < args.size(); ++i) {
     const std::string key = args[i].substr(0, args[i].find('=')), value = args[i].substr(args[i].find('=') + 1);
+    if (key == "backend") s.backend = value;
     if (key == "threads") s.threads = std::stoi(value);
     if (key == "classes") s.classes = std::stoll(value);
     if (key == "size") s.size = std::stoll(value);
@@ -59,8 +67,8 @@ class Training {
       : batch_(s.batch),
         graph_(make_network(s.network, s.size, s.classes)),
         executor_(graph_, options(s)),
-        pixels_(static_cast<size_t>(s.batch * s.size * s.size * 3)),
-        labels_(static_cast<size_t>(s.batch)) {
+        pixels_(executor_.device(), static_cast<size_t>(s.batch * s.size * s.size * 3)),
+        labels_(executor_.device(), static_cast<size_t>(s.batch)) {
     initialise(executor_, 1);
     RandomStream random(1, RandomUse::test, 0, 0);
     for (uint8_t& pixel : pixels_) pixel = static_cast<uint8_t>(random.below(256));
@@ -68,29 +76,35 @@ class Training {
   }
   Executor& executor() { return executor_; }
   double loss() const { return loss_; }
+  /// Enqueues a step; on a device that works beside the host it may still be at work when this returns.
   void step() {
-    const StepReport report = executor_.step({.pixels = pixels_,
-                                              .labels = labels_,
-                                              .gradient_scale = 1.0f / static_cast<float>(batch_),
-                                              .learning_rate = 0.05});
-    loss_ = report.loss_sum / static_cast<double>(batch_);
+    executor_.enqueue({.pixels = pixels_.span(),
+                       .labels = labels_.span(),
+                       .gradient_scale = 1.0f / static_cast<float>(batch_),
+                       .learning_rate = 0.05});
+    if (executor_.in_flight() == Executor::kMostInFlight || !executor_.works_beside()) collect();
+  }
+  void finish() {
+    while (executor_.in_flight() > 0) collect();
   }
 
  private:
+  void collect() { loss_ = executor_.collect().loss_sum / static_cast<double>(batch_); }
   static ExecutorOptions options(const Settings& s) {
-    return {.backend = "",
+    return {.backend = s.backend,
             .batch = s.batch,
             .dtype = s.dtype,
             .threads = s.threads,
             .beside = s.lane_threads,
             .scale = {1.0f / 64, 1.0f / 64, 1.0f / 64},
-            .profile = true};
+            .profile = s.timed(),
+            .loss_scale = s.dtype == Dtype::f16 ? 1024.0f : 0.0f};
   }
   int64_t batch_;
   Graph graph_;
   Executor executor_;
-  std::vector<uint8_t> pixels_;
-  std::vector<int32_t> labels_;
+  HostArray<uint8_t> pixels_;
+  HostArray<int32_t> labels_;
   double loss_ = 0;
 };
 
@@ -134,6 +148,7 @@ void run(const Settings& s) {
   const Stopwatch whole;
   constexpr int kWarmUp = 2;
   for (int i = 0; i < kWarmUp; ++i) training.step();
+  training.finish();
   const double warm = seconds_of_convolutions(training.executor());
   std::vector<double> rates, processor_rates;
   double total_images = 0, total_seconds = 0;
@@ -145,6 +160,7 @@ void run(const Settings& s) {
       training.step();
       images += static_cast<double>(s.batch);
     }
+    training.finish();
     rates.push_back(images / clock.seconds());
     processor_rates.push_back(images * CLOCKS_PER_SEC / static_cast<double>(std::clock() - processor));
     total_images += images;
@@ -155,13 +171,14 @@ void run(const Settings& s) {
   const double convolutions = seconds_of_convolutions(training.executor()) - warm;
   const MemoryReport memory = training.executor().memory();
   const auto megabytes = [](uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  std::printf("packhorse %s %s classes=%ld batch=%ld %s threads=%d: %.2f images/s (from %.2f to %.2f), ",
+              training.executor().backend().c_str(), s.network.c_str(), static_cast<long>(s.classes),
+              static_cast<long>(s.batch), name_of(s.dtype).c_str(), s.threads, rates[2], rates.front(), rates.back());
+  if (s.timed())
+    std::printf("%.2f a processor second; convolutions alone %.2f images/s, %.0f %% of the time; ", processor_rates[2],
+                total_images / convolutions, 100 * convolutions / total_seconds);
   std::printf(
-      "packhorse %s %s classes=%ld batch=%ld %s threads=%d: %.2f images/s (from %.2f to %.2f), %.2f a processor "
-      "second; convolutions alone %.2f images/s, %.0f %% of the time; activations %.0f MB (%.0f unplanned), "
-      "parameters %.0f MB, optimizer %.0f MB, workspace %.0f MB; loss %.3f\n",
-      training.executor().backend().c_str(), s.network.c_str(), static_cast<long>(s.classes),
-      static_cast<long>(s.batch), name_of(s.dtype).c_str(), s.threads, rates[2], rates.front(), rates.back(),
-      processor_rates[2], total_images / convolutions, 100 * convolutions / total_seconds,
+      "activations %.0f MB (%.0f unplanned), parameters %.0f MB, optimizer %.0f MB, workspace %.0f MB; loss %.3f\n",
       megabytes(memory.activations), megabytes(memory.activations_unplanned), megabytes(memory.parameters),
       megabytes(memory.optimizer), megabytes(memory.workspace), training.loss());
   if (s.profile)

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${ROUNDS:-3} each=${SECONDS_EACH:-15} threads=${THREADS:-$(nproc)} batch=${BATCH:-32}
 python=$(tests/peers torch)
-make -j2 build/tests/bench/engine_bench
+make -j2 build/tests/engine_bench
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -25,7 +25,7 @@ problems() {
 while read -r network dtype classes; do
   : >"$log"
   for ((round = 0; round < rounds; ++round)); do
-    ours=$(build/tests/bench/engine_bench "$network" "$batch" "$dtype" "threads=$threads" "classes=$classes" "seconds=$each")
+    ours=$(build/tests/engine_bench "$network" "$batch" "$dtype" "threads=$threads" "classes=$classes" "seconds=$each")
     theirs=$("$python" tests/bench/train_torch.py "$network" "$batch" "$dtype" "threads=$threads" "classes=$classes" "seconds=$each")
     echo "$ours"
     echo "$theirs"

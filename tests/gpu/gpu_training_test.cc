@@ -1,5 +1,5 @@
-// Training, evaluation and prediction on a GPU, which a stand-in plays (tests/standin): the plug-in is the product's
-// own.
+// Training and evaluation on a GPU, with the product's own plug-in. In a build a stand-in plays the GPU
+// (tests/standin). In a bundle (tests/gpu/bundle) there is none, and the GPU is this machine's.
 #include <filesystem>
 #include <map>
 #include <string>
@@ -38,15 +38,17 @@ class GpuTraining : public ::testing::Test {
     if (!built()) GTEST_SKIP() << "the GPU plug-in is not built here (nvcc, cuDNN or NCCL is missing)";
   }
 
-  static fs::path standins() { return test::built_executable("").parent_path().parent_path() / "standin"; }
-  static bool built() { return fs::exists(standins().parent_path() / "lib/packhorse/packhorse-cuda.so"); }
+  static fs::path build() { return test::built_executable("x").parent_path().parent_path(); }
+  static fs::path standins() { return build() / "standin"; }
+  static bool built() { return fs::exists(build() / "lib/packhorse/packhorse-cuda.so"); }
+  static bool real() { return !fs::exists(standins()); }
 
   static RunResult stage(const std::string& name, const std::vector<std::string>& arguments, int ranks,
                          const Environment& env) {
     test::RunOptions options;
     options.timeout_s = 900;
     options.env = env;
-    options.env.emplace("LD_LIBRARY_PATH", standins().string());
+    if (!real()) options.env.emplace("LD_LIBRARY_PATH", standins().string());
     return test::run_stage_command(name, arguments, ranks, options);
   }
   static RunResult train(const std::string& out, const std::vector<std::string>& more, int ranks = 0,
@@ -113,7 +115,7 @@ TEST_F(GpuTraining, LossesAreThoseOfTheCpu) {
   }
 }
 
-// Work runs in another order for each seed, as far as streams and events allow.
+// On a stand-in, work runs in another order for each seed, as far as streams and events allow.
 TEST_F(GpuTraining, BitsDependOnNoOrder) {
   for (const char* seed : {"1", "2", "3"})
     ASSERT_EQ(train_on_gpu(std::string("seed-") + seed, "f16", "3", 0, {{"PACKHORSE_STANDIN_SEED", seed}}).exit_code,
@@ -123,6 +125,7 @@ TEST_F(GpuTraining, BitsDependOnNoOrder) {
 }
 
 TEST_F(GpuTraining, TwoRanksWithAGpuEach) {
+  if (real()) GTEST_SKIP() << "this machine may have one GPU, and no mpirun";
   const RunResult result = train_on_gpu("ranks", "f16", "3", 2, {{"PACKHORSE_STANDIN_DEVICES", "2"}});
   ASSERT_EQ(result.exit_code, 0) << result.all();
   EXPECT_EQ(losses("ranks").size(), 3u);
@@ -188,6 +191,7 @@ TEST_F(GpuTraining, GoesOnWhereTheCpuStoppedAndBack) {
 }
 
 TEST_F(GpuTraining, SaysWhatIsMissing) {
+  if (real()) GTEST_SKIP() << "nothing is missing on a machine with a GPU";
   const std::vector<std::tuple<std::string, std::string>> cases = {{"0", "the driver shows no GPU to this process"},
                                                                    {"nodriver", "no NVIDIA driver is loaded"}};
   for (const auto& [devices, reason] : cases) {

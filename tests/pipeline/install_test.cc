@@ -161,6 +161,14 @@ TEST_F(Installation, RunsEveryStageForAUserWhoCannotWriteThere) {
   ASSERT_EQ(predicted.exit_code, 0) << predicted.all();
   EXPECT_NE(predicted.out.find(class_id(1)), std::string::npos) << predicted.out;
   EXPECT_TRUE(state_of(prefix_) == before) << "something was written below PREFIX";
+  if (fs::exists(built_executable("x").parent_path().parent_path() / "lib/packhorse/packhorse-cuda.so")) {
+    const RunResult result = user.run(
+        {prefix_ / "bin/packhorse-evaluate", "runs/own/train/manifest.json", "--backend", "cuda", "--out", "on a GPU"});
+    // A machine without a GPU: the plug-in is there, and says so.
+    EXPECT_TRUE(result.exit_code == 0 || result.err.find("there is no GPU to compute on: ") != std::string::npos)
+        << result.all();
+    EXPECT_EQ(result.err.find("this build has no"), std::string::npos) << result.err;
+  }
 
   // The checkout's job files make the same bytes of the same description.
   RunOptions there = Project().options();

@@ -98,7 +98,10 @@ RunResult run_shell(const std::string& script, const RunOptions& options) {
 }
 
 fs::path source_path(const std::string& name) { return fs::path(PACKHORSE_ROOT) / name; }
-fs::path built_executable(const std::string& name) { return source_path(PACKHORSE_BUILD) / "bin" / name; }
+// Test binaries lie in tests/, beside bin/: in the build folder, or in a bundle on another machine.
+fs::path built_executable(const std::string& name) {
+  return fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin" / name;
+}
 
 std::string mpirun() { return PACKHORSE_MPIRUN; }
 
