@@ -71,7 +71,9 @@ int run(World& world, int argc, char** argv) {
     }
     return kExitOk;
   }
-  if (world.is_root()) make_folder(stage.out());  // fails early if the folder cannot be written
+  stage.refuse_other_settings();
+  const std::vector<ProcessId> ranks = world.processes();
+  if (world.is_root()) stage.own(ranks);
   inference.load();
   Evaluation evaluation = run_evaluation(world, inference, shards, job);
   if (world.is_root()) fmt::print("{}\n", finish_evaluation(stage, evaluation, job, inference, pack, world.size()));

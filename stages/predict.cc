@@ -34,7 +34,7 @@ constexpr size_t kMaxBatch = 32;
 
 /// Writes what --out asks for: JSON, the page, and a manifest that records the inputs.
 void write_folder(Stage& stage, const Predictions& predictions, const ClassTable& classes, const std::string& about) {
-  const fs::path json = stage.out() / "predictions.json", page = stage.out() / "predictions.html";
+  const fs::path json = stage.work() / "predictions.json", page = stage.work() / "predictions.html";
   write_text(json, predictions_json(predictions, classes));
   write_text(page, predictions_page(predictions, classes, about));
   const uint64_t images = predictions.list.size();
@@ -76,7 +76,10 @@ int run(int argc, char** argv) {
     fmt::print("would predict {} with {}; {}\n", counted(paths.size(), "image"), about, inference.memory_text(0));
     return kExitOk;
   }
-  if (stage.out_given()) make_folder(stage.out());
+  if (stage.out_given()) {
+    stage.refuse_other_settings();
+    stage.own();
+  }
   log_info(about);
   inference.load();
   const Predictions predictions = predict(inference, paths, choice, top_k, batch, workers);

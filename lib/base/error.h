@@ -9,9 +9,9 @@
 
 namespace packhorse {
 
-/// Exit codes of every stage. `kExitAgain` is EX_TEMPFAIL: the stage stopped on request with a checkpoint; run the same
-/// command again.
-enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitAgain = 75 };
+/// Exit codes of every stage. `kExitBusy` is EX_UNAVAILABLE: another stage is at work in the folder. `kExitAgain` is
+/// EX_TEMPFAIL: the stage stopped on request with a checkpoint; run the same command again.
+enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitBusy = 69, kExitAgain = 75 };
 
 /// The three parts of a message; `where` and `hint` may be empty.
 struct ErrorText {

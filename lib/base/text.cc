@@ -1,6 +1,8 @@
 #include "base/text.h"
 
+#include <array>
 #include <cmath>
+#include <ctime>
 #include <iterator>
 
 #include <fmt/core.h>
@@ -21,6 +23,15 @@ std::string bytes_text(double bytes) {
     ++unit;
   }
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+std::string utc_text(std::chrono::system_clock::time_point when) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
 }
 
 std::string duration_text(double seconds) {

@@ -1,6 +1,7 @@
 // Numbers and lists in a form for people.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@ std::string grouped(uint64_t number);
 std::string bytes_text(double bytes);
 /// "12.3 s", "4 min 05 s", "8 d 12 h".
 std::string duration_text(double seconds);
+/// "2026-01-31T23:59:59Z".
+std::string utc_text(std::chrono::system_clock::time_point when);
 /// "1 rank", "1,024 ranks".
 std::string counted(uint64_t number, const std::string& thing);
 /// "a, b, c".

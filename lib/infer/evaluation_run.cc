@@ -252,7 +252,7 @@ std::string finish_evaluation(Stage& stage, Evaluation& evaluation, const Evalua
                       {"split", manifest.settings["split"].get<std::string>()},
                       {"precision", manifest.settings["precision"].get<std::string>()}};
   if (job.subset) evaluation.facts.emplace_back("subset_missing", joined(job.subset->missing));
-  const std::filesystem::path file = stage.out() / "evaluation.h5";
+  const std::filesystem::path file = stage.work() / "evaluation.h5";
   write_evaluation(file, evaluation);
   manifest.backend = inference.backend_description();
   manifest.counts = {{"listed", evaluation.listed}};

@@ -77,10 +77,8 @@ void report(const Json& data, const MadeLists& made) {
 
 /// Writes the lists and the class table, and adds them to the manifest.
 void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
-  const fs::path& out = stage.out();
+  const fs::path& out = stage.work();
   StageManifest& manifest = stage.manifest();
-  make_folder(out);
-  stage.retire_manifest();
   const auto write_list = [&](const std::string& split, const std::vector<ImageEntry>& images) {
     write_image_list(out / (split + ".lst"), images);
     manifest.outputs.push_back(describe_file(split + "-list", out / (split + ".lst"), images.size()));
@@ -159,6 +157,8 @@ std::string plan_text(const Stage& stage, const ListPlan& plan) {
 }
 
 std::string run_list(Stage& stage, const ListPlan& plan) {
+  stage.refuse_other_settings();
+  stage.own();
   log_info("listing " + plan.train_source.string());
   const MadeLists made = make_lists(plan);
   report(stage.input().dataset, made);

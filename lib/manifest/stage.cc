@@ -24,12 +24,25 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
       "Folder to write to. Default: '" + name_ +
           "' next to the folder of the given manifest (for 'list': runs/NAME/list), or the same folder if "
           "that manifest is this stage's own.");
+  options.run_option(
+      "name", suffix_,
+      "Name of this result among several of one stage: the folder to write to is then '" + name_ + "-NAME'.");
+  if (name_ == "train")
+    options.run_option("run", run_,
+                       "Name of this training among several of one data set: it and what follows from it (evaluate, "
+                       "export) stand in a folder of this name.");
+  options.run_option("replace", replace_,
+                     "Replace a finished result that was made with other settings, once the new one is finished.");
   options.run_option("plan", plan_, "Print what the stage would do and what it would need, and do nothing.");
   options.run_option("print-out", print_out_, "Print the folder that the stage would write to, and do nothing.");
 }
 
 void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstream) {
   options.parse(argc, argv);
+  for (const auto& [option, name] : {std::pair("--name", suffix_), {"--run", run_}}) {
+    if (name.find_first_of("/\\") != std::string::npos || name == "." || name == "..")
+      throw UsageError({"a name is one word of a path, not '" + name + "'", option, "use letters, digits and '-'"});
+  }
   const fs::path given = fs::absolute(given_).lexically_normal();
   recognise(given, upstream);
   if (print_out_) {
@@ -64,7 +77,8 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
     }
     input_.dataset = json;
     input_.dataset_folder = given.parent_path();
-    out_ = fs::absolute("runs") / json_member<std::string>(json, "name", where) / name_;
+    out_ = fs::absolute("runs") / json_member<std::string>(json, "name", where) / run_ /
+           (name_ + (suffix_.empty() ? "" : "-" + suffix_));
   } else {
     input_ = StageManifest::load(given);
     repeats_ = input_.stage == name_;
@@ -75,9 +89,22 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
                ", or the manifest of an earlier '" + name_ + "'"});
     }
     const fs::path folder = input_.path.parent_path();
-    out_ = repeats_ ? folder : folder.parent_path() / name_;
+    out_ = repeats_ && run_.empty() && suffix_.empty() ? folder : folder_beside(folder);
   }
   if (!out_text_.empty()) out_ = fs::absolute(out_text_).lexically_normal();
+}
+
+/// The folder for what is made of the result in `given`: next to it. If that one has a name of its own
+/// ("train-nesterov", "evaluate-last"), this one shares it; and what belongs to a training in a folder of any other
+/// name is inside that.
+fs::path Stage::folder_beside(const fs::path& given) const {
+  const std::string folder = given.filename().string(), &before = input_.stage;
+  const fs::path beside = given.parent_path() / run_;
+  const auto named = [&](const std::string& own) { return name_ + own + (suffix_.empty() ? "" : "-" + suffix_); };
+  if (folder == before) return beside / named("");
+  if (folder.starts_with(before + "-")) return beside / named(folder.substr(before.size()));
+  const bool of_a_training = before == "train" || before == "evaluate" || before == "export";
+  return (of_a_training ? given : beside) / named("");
 }
 
 /// Checks and records the inputs, and applies the settings that come with them.
@@ -112,18 +139,49 @@ void Stage::take_old(const StageManifest& old) {
   }
 }
 
-bool Stage::retire_manifest() {
-  const fs::path path = out_ / "manifest.json";
-  if (!fs::exists(path)) return false;
-  if (repeats_ && StageManifest::load(path).settings == manifest_.settings) return true;
-  fs::remove(path);
-  return false;
+std::optional<StageManifest> Stage::finished() const {
+  complete_commit(out_);
+  if (!fs::exists(out_ / "manifest.json")) return std::nullopt;
+  StageManifest found = StageManifest::load(out_ / "manifest.json");
+  if (found.stage != name_) {
+    throw UsageError(
+        {"the output folder holds the results of stage '" + found.stage + "'", out_.string(), "choose another --out"});
+  }
+  return found;
 }
+
+/// A description or another input may have changed, and its results follow. A setting that was typed may be a mistake.
+void Stage::refuse_other_settings() const {
+  const auto result = finished();
+  if (!result || replace_) return;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : manifest_.settings.items())
+    if (options.given(name) && (!result->settings.contains(name) || result->settings.at(name) != value))
+      names.push_back("--" + name);
+  if (names.empty()) return;
+  throw UsageError({"there is a finished result that was made with other settings (" + joined(names) + ")",
+                    out_.string(), "keep both with --name NAME or another --out, or replace it with --replace"});
+}
+
+void Stage::own(std::vector<ProcessId> ranks) { folder_ = OutputFolder(out_, name_, std::move(ranks)); }
 
 void Stage::finish(int ranks) {
   manifest_.seconds = seconds();
   manifest_.ranks = ranks;
-  manifest_.save(out_);
+  const fs::path work = folder_.work();
+  std::vector<fs::path> outdated;
+  if (const auto old = finished()) {
+    for (const FileEntry& entry : old->outputs) {
+      const fs::path inside = entry.path.lexically_relative(out_);
+      if (!inside.empty() && *inside.begin() != ".." && !fs::exists(work / inside)) outdated.push_back(entry.path);
+    }
+  }
+  for (FileEntry& entry : manifest_.outputs) {
+    const fs::path inside = entry.path.lexically_relative(work);
+    if (!inside.empty() && *inside.begin() != "..") entry.path = out_ / inside;
+  }
+  manifest_.save(work, out_);
+  folder_.commit(outdated);
 }
 
 fs::path described_path(const std::string& text, const fs::path& folder) {

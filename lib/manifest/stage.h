@@ -5,10 +5,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
 #include "base/stopwatch.h"
+#include "manifest/output_folder.h"
 #include "manifest/stage_manifest.h"
 
 namespace packhorse {
@@ -30,32 +33,48 @@ class Stage {
   /// True if the stage was given its own old manifest: the run is repeated.
   bool repeats() const { return repeats_; }
   /// The folder to write to: --out if given; else the old folder if the run is repeated, STAGE next to the folder of
-  /// the given manifest, or `runs/NAME/STAGE` below the current folder for a description.
+  /// the given manifest, or `runs/NAME/STAGE` below the current folder for a description. --name NAME makes it
+  /// STAGE-NAME, and --run RUN puts it into a folder RUN.
   const std::filesystem::path& out() const { return out_; }
   /// Whether --out gave it.
   bool out_given() const { return !out_text_.empty(); }
+  /// --replace: the result that is there may be replaced by that of other settings.
+  bool may_replace() const { return replace_; }
   /// --plan: print what would be done, and do nothing.
   bool plan() const { return plan_; }
 
   /// The manifest that this run will write; inputs and settings are filled in.
   StageManifest& manifest() { return manifest_; }
-  /// Call it before outputs are replaced. Removes the manifest in out(), unless this run repeats it with the same
-  /// settings: then the outputs become what they already are, and a repeat that is killed can be started again. True if
-  /// the manifest stays.
-  bool retire_manifest();
-  /// Writes the manifest: the stage is done. `ranks` is the number of ranks that it ran on.
+  /// The finished result in out(), if there is one. Throws a UsageError if it is another stage's.
+  std::optional<StageManifest> finished() const;
+  /// Throws a UsageError if there is a result that a setting of this command line would replace by another one, unless
+  /// --replace was given.
+  void refuse_other_settings() const;
+  /// Takes the folder out(), once everything is checked that can be checked before work begins; on one rank only.
+  /// Throws an Error with kExitBusy if another stage is at work there. `ranks`: all processes that will write.
+  void own(std::vector<ProcessId> ranks = {});
+  /// Where this run writes, a folder below out() that nobody looks at. finish() moves it all into out().
+  const std::filesystem::path& work() { return folder_.work(); }
+  /// Writes below out() / `name` instead, or with an empty name in out() itself, and what was written stays if this
+  /// process ends. For a stage that continues where it stopped.
+  void work_in(const std::string& name) { folder_.work_in(name.empty() ? out_ : out_ / name); }
+  /// Writes the manifest, whose outputs are below work(), and moves everything into place: the stage is done. What the
+  /// result before had and this one has not is removed. `ranks` is the number of ranks that it ran on.
   void finish(int ranks);
   /// Seconds since the stage began.
   double seconds() const { return clock_.seconds(); }
 
  private:
+  std::filesystem::path folder_beside(const std::filesystem::path& given) const;
   void recognise(const std::filesystem::path& given, const std::vector<std::string>& upstream);
   void take(const std::filesystem::path& given);
   void take_old(const StageManifest& old);
 
   std::string name_, given_, out_text_;
-  bool plan_ = false, print_out_ = false, repeats_ = false;
+  std::string run_, suffix_;
+  bool plan_ = false, print_out_ = false, repeats_ = false, replace_ = false;
   std::filesystem::path out_;
+  OutputFolder folder_;
   StageManifest input_, manifest_;
   Stopwatch clock_;
 };

@@ -1,30 +1,21 @@
 #include "manifest/stage_manifest.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
-#include <ctime>
 
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
 #include "base/schema.h"
+#include "base/text.h"
 #include "base/version.h"
+#include "manifest/output_folder.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
-
-std::string utc_text(std::chrono::system_clock::time_point when) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  std::array<char, 32> text{};
-  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text.data();
-}
 
 Json to_json(const FileEntry& entry, const fs::path& folder) {
   Json json = {{"role", entry.role},
@@ -59,6 +50,7 @@ std::vector<FileEntry> entries_from(const Json& list, const fs::path& manifest) 
 }  // namespace
 
 StageManifest StageManifest::load(const fs::path& path) {
+  if (path.filename() == "manifest.json") complete_commit(path.parent_path());
   const Json json = read_json(path);
   const std::string where = path.string();
   check_schema(json_member<std::string>(json, "schema", where), kStageSchema, "a stage's manifest", where,
@@ -91,8 +83,8 @@ StageManifest StageManifest::load(const fs::path& path) {
   return manifest;
 }
 
-void StageManifest::save(const fs::path& folder) const {
-  const fs::path home = fs::absolute(folder).lexically_normal();
+void StageManifest::save(const fs::path& folder, const fs::path& to) const {
+  const fs::path home = fs::absolute(to).lexically_normal();
   const auto now = std::chrono::system_clock::now();
   const auto began = now - std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
   const char* job = std::getenv("SLURM_JOB_ID");
@@ -116,7 +108,7 @@ void StageManifest::save(const fs::path& folder) const {
                {"dataset", dataset}};
   for (const FileEntry& entry : inputs) json["inputs"].push_back(to_json(entry, home));
   for (const FileEntry& entry : outputs) json["outputs"].push_back(to_json(entry, home));
-  write_json(home / "manifest.json", json);
+  write_json(folder / "manifest.json", json);
 }
 
 uint32_t StageManifest::results_crc32c() const {

@@ -46,10 +46,13 @@ struct StageManifest {
   /// The file it was read from; empty for one that is being made.
   std::filesystem::path path;
 
-  /// Reads a manifest and checks its form; the files it names are not touched.
+  /// Reads a manifest and checks its form; the files it names are not touched. Completes a stage's last move first, if
+  /// the stage was killed in it (output_folder.h).
   static StageManifest load(const std::filesystem::path& path);
   /// Writes `folder/manifest.json`, with version, host, SLURM job and times filled in.
-  void save(const std::filesystem::path& folder) const;
+  void save(const std::filesystem::path& folder) const { save(folder, folder); }
+  /// The same, for a folder that will be moved to `home`.
+  void save(const std::filesystem::path& folder, const std::filesystem::path& home) const;
 
   /// Checksum of what the stage made: of its outputs' roles, sizes and checksums. Unlike the checksum of the manifest
   /// file, it stays the same if the stage runs again with the same result. The journal is left out because it contains

@@ -75,7 +75,7 @@ void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::v
   Json counts = Json::object();
   for (const ShardResult& each : results) {
     const PackedList& list = lists[each.list];
-    const ShardPath path = list.path_of(stage.out(), each.shard);
+    const ShardPath path = list.path_of(stage.work(), each.shard);
     const PackedShard& shard = each.packed;
     manifest.outputs.push_back({list.split + "-shard", path.rec, shard.rec.bytes, shard.rec.crc32c, shard.records});
     manifest.outputs.push_back({list.split + "-index", path.idx, shard.idx.bytes, shard.idx.crc32c, shard.records});
@@ -97,12 +97,10 @@ void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::v
   }
 }
 
-void check_quarantine(const FileEntry& quarantine, uint64_t listed, double limit) {
-  const uint64_t allowed = broken_allowed(listed, limit);
-  if (quarantine.records <= allowed) return;
+[[noreturn]] void throw_too_many_broken(const fs::path& reasons, uint64_t broken, uint64_t listed, double limit) {
   throw Error({fmt::format("{} of {} images are broken, more than the {} that a limit of {:g} % allows",
-                           grouped(quarantine.records), grouped(listed), grouped(allowed), 100 * limit),
-               quarantine.path.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
+                           grouped(broken), grouped(listed), grouped(broken_allowed(listed, limit)), 100 * limit),
+               reasons.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
 }
 
 /// Rank 0 only: writes quarantine, class table and manifest. Returns the last line to print.
@@ -111,18 +109,23 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   add_shards(stage, lists, results);
   StageManifest& manifest = stage.manifest();
   const FileEntry table = stage.input().output_of("class-table");
-  ClassTable::load(table.path).save(stage.out() / "classes.tsv");
-  manifest.outputs.push_back(describe_file("class-table", stage.out() / "classes.tsv", table.records));
+  ClassTable::load(table.path).save(stage.work() / "classes.tsv");
+  manifest.outputs.push_back(describe_file("class-table", stage.work() / "classes.tsv", table.records));
   std::vector<std::string> splits;
   uint64_t shards = 0;
   for (const PackedList& list : lists) {
     splits.push_back(list.split);
     shards += list.shards;
   }
-  const FileEntry quarantine = write_quarantine(splits, results, stage.out() / "quarantine.tsv");
+  const FileEntry quarantine = write_quarantine(splits, results, stage.work() / "quarantine.tsv");
   manifest.outputs.push_back(quarantine);
   const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
-  check_quarantine(quarantine, listed, settings.quarantine_limit);
+  if (quarantine.records > broken_allowed(listed, settings.quarantine_limit)) {
+    // The reasons are all that stays of this run.
+    const fs::path kept = stage.out() / "quarantine-refused.tsv";
+    rename_durably(quarantine.path, kept);
+    throw_too_many_broken(kept, quarantine.records, listed, settings.quarantine_limit);
+  }
   stage.finish(ranks);
   return fmt::format("packed {} of {} in {}, quarantined {}, {}", grouped(packed), counted(listed, "image"),
                      counted(shards, "shard"), grouped(quarantine.records), duration_text(stage.seconds()));
@@ -210,12 +213,11 @@ std::string plan_text(const Stage& stage, const PackSettings& settings, const st
 }
 
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists) {
-  if (world.is_root()) {
-    make_folder(stage.out());
-    if (!stage.retire_manifest()) remove_shards(stage.out());
-  }
-  world.barrier();  // no rank may write before the old shards are removed
-  const auto results = pack_own_shards(lists, settings, stage.out(), world);
+  stage.refuse_other_settings();
+  const std::vector<ProcessId> ranks = world.processes();
+  if (world.is_root()) stage.own(ranks);
+  const fs::path work = world.broadcast(world.is_root() ? stage.work().string() : "");
+  const auto results = pack_own_shards(lists, settings, work, world);
   const auto gathered = world.gather(text_of(results));
   return world.is_root() ? finish(stage, settings, lists, results_from(gathered), world.size()) : "";
 }

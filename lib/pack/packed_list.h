@@ -27,8 +27,4 @@ struct PackedList {
   ShardPath path_of(const std::filesystem::path& folder, uint64_t shard) const;
 };
 
-/// Removes the shards, complete or partial, that an earlier run left in the folder: it may have made a different
-/// number of them, so the new ones would not replace all.
-void remove_shards(const std::filesystem::path& folder);
-
 }  // namespace packhorse

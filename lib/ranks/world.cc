@@ -187,6 +187,13 @@ std::vector<std::string> World::gather(const std::string& text) {
   return all;
 }
 
+std::vector<ProcessId> World::processes() {
+  std::vector<ProcessId> all;
+  for (const std::string& text : gather(to_json(this_process()).dump()))
+    all.push_back(process_from(Json::parse(text), "rank " + std::to_string(all.size())));
+  return all;
+}
+
 void World::sum(std::span<uint64_t> values) {
   if (!mpi_) return;
   check(MPI_Allreduce(MPI_IN_PLACE, values.data(), count_of(values.size()), MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD),

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/process.h"
+
 namespace packhorse {
 
 class World {
@@ -36,6 +38,8 @@ class World {
   std::string broadcast(const std::string& text);
   /// Every rank's text, in rank order, on rank 0; empty elsewhere.
   std::vector<std::string> gather(const std::string& text);
+  /// Every rank's process, in rank order, on rank 0; empty elsewhere.
+  std::vector<ProcessId> processes();
   /// Sums over the ranks, in place, on every rank.
   void sum(std::span<uint64_t> values);
 

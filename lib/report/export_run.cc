@@ -81,9 +81,10 @@ Report make_report(const StageManifest& input, const ExportSources& sources) {
 
 std::string run_export(Stage& stage, const ExportSources& sources) {
   const Report report = make_report(stage.input(), sources);
-  make_folder(stage.out());
+  stage.refuse_other_settings();
+  stage.own();
   StageManifest& manifest = stage.manifest();
-  manifest.outputs = write_formats(stage.out(), report);
+  manifest.outputs = write_formats(stage.work(), report);
   size_t lines = 0;
   Json counts = Json::object();
   for (const Table& table : report.tables) {

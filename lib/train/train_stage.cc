@@ -12,21 +12,19 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "checkpoint/checkpoint_folder.h"
 #include "feed/packed_shards.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// The manifest of the finished run in the folder, if there is one and its last checkpoint exists.
-std::optional<StageManifest> finished_run(const fs::path& folder) {
-  if (!fs::exists(folder / "manifest.json")) return std::nullopt;
-  StageManifest found = StageManifest::load(folder / "manifest.json");
-  if (found.stage != "train") {
-    throw UsageError({"the output folder holds the results of stage '" + found.stage + "'", folder.string(),
-                      "choose another --out"});
-  }
-  if (!fs::exists(found.output_of("checkpoint-last").path)) return std::nullopt;
+constexpr const char* kUnfinished = "unfinished";
+
+/// The manifest of the finished run in the output folder, if there is one and its last checkpoint exists.
+std::optional<StageManifest> finished_run(const Stage& stage) {
+  std::optional<StageManifest> found = stage.finished();
+  if (found && !fs::exists(found->output_of("checkpoint-last").path)) return std::nullopt;
   return found;
 }
 
@@ -76,28 +74,58 @@ ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {
   return classes;
 }
 
-std::optional<std::string> finished_result(Stage& stage, TrainingJob& job) {
-  const auto done = finished_run(stage.out());
-  if (!done || job.restart) return std::nullopt;
-  // A repeat starts from the beginning. A repeat that was itself stopped continues: its last checkpoint does not exist.
-  job.restart = stage.repeats();
-  if (job.restart || !same_run(*done, stage.manifest())) return std::nullopt;
+std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job) {
+  const auto done = finished_run(stage);
+  if (!done || job.restart || stage.repeats() || !same_run(*done, stage.manifest())) return std::nullopt;
   log_info("this run is already finished: " + done->path.string() + " (to train again, use --restart)");
   return result_text(*done);
 }
 
-TrainingSummary train(World& world, const Stage& stage, const TrainingJob& job) {
-  world.barrier();  // every rank has read the folder before rank 0 changes it
-  if (world.is_root()) {
-    make_folder(stage.out());
-    if (!stage.repeats()) fs::remove(stage.out() / "manifest.json");
+namespace {
+
+/// What a finished run left becomes the beginning of this one, which goes further. The checkpoints are shared, as
+/// nobody changes one in place; the journal grows.
+void begin_where_it_ended(const StageManifest& done, const fs::path& folder) {
+  const fs::path checkpoints = folder / "checkpoints";
+  if (!CheckpointFolder(checkpoints).steps().empty()) return;
+  make_folder(checkpoints);
+  for (const char* role : {"checkpoint-last", "checkpoint-best"}) {
+    const fs::path from = done.output_of(role).path, to = checkpoints / from.filename();
+    std::error_code cannot;
+    if (!fs::exists(to)) fs::create_hard_link(from, to, cannot);
+    if (cannot) fs::copy_file(from, to);
   }
+  fs::copy_file(done.output_of("journal").path, folder / "metrics.jsonl", fs::copy_options::overwrite_existing);
+}
+
+/// Takes the output folder. A finished run stays in it until this one is finished, too: until then this one works in
+/// a folder of its own below.
+void prepare_folder(World& world, Stage& stage, TrainingJob& job, const std::optional<StageManifest>& done) {
+  const std::vector<ProcessId> ranks = world.processes();
+  if (done) job.folder = stage.out() / kUnfinished;
+  if (!world.is_root()) return;
+  stage.own(ranks);
+  stage.work_in(done ? kUnfinished : "");
+  if (done && !stage.repeats() && !job.restart) begin_where_it_ended(*done, job.folder);
+}
+
+}  // namespace
+
+TrainingSummary train(World& world, Stage& stage, TrainingJob& job) {
+  job.restart = job.restart || stage.may_replace();
   const StageManifest& pack = stage.input();
   const auto training_shards = shards_of(pack, "train");
   if (training_shards.empty()) throw Error({"there are no training shards", pack.path.string(), "run pack again"});
   const ShardReader training(training_shards);
   const auto validation_shards = shards_of(pack, "validation");
   const auto validation = validation_shards.empty() ? nullptr : std::make_unique<ShardReader>(validation_shards);
+  const auto done = finished_run(stage);
+  if (done && !job.restart) {
+    const fs::path last = done->output_of("checkpoint-last").path;
+    check_continues(read_checkpoint_info(last), last, job);
+  }
+  world.barrier();  // every rank has read the folder before rank 0 changes it
+  prepare_folder(world, stage, job, done);
   return run_training(world, job, training, validation.get());
 }
 
@@ -112,11 +140,11 @@ std::string finish_training(Stage& stage, const TrainingSummary& summary, const 
   manifest.counts["images_per_second"] = summary.images_per_second;
   manifest.counts["feed_wait_share"] = summary.feed_wait_share;
   manifest.backend = summary.backend;
-  classes.save(stage.out() / "classes.tsv");
+  classes.save(stage.work() / "classes.tsv");
   manifest.outputs = {describe_file("checkpoint-last", summary.last_checkpoint),
                       describe_file("checkpoint-best", summary.best_checkpoint),
                       describe_file("journal", summary.journal),
-                      describe_file("class-table", stage.out() / "classes.tsv", classes.size())};
+                      describe_file("class-table", stage.work() / "classes.tsv", classes.size())};
   stage.finish(ranks);
   return result_text(manifest);
 }

@@ -19,11 +19,13 @@ Dtype agreed_precision(World& world, Dtype preferred);
 ClassTable settle_training(Stage& stage, World& world, TrainingJob& job);
 
 /// The result line of the run in the output folder, if that run is finished and running again would give the same
-/// result. A stage that repeats its own manifest starts from the beginning instead (sets job.restart).
-std::optional<std::string> finished_result(Stage& stage, TrainingJob& job);
+/// result. A stage that repeats its own manifest does run again.
+std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job);
 
-/// Opens the shards and trains. Collective; rank 0 prepares the output folder.
-TrainingSummary train(World& world, const Stage& stage, const TrainingJob& job);
+/// Opens the shards and trains. Collective; rank 0 takes the output folder once all is checked. A run that is finished
+/// there stays until this one is: this one works in the folder `unfinished` below, and begins with the first image, or
+/// where that one ended if the settings are the same (a higher --limit-steps).
+TrainingSummary train(World& world, Stage& stage, TrainingJob& job);
 
 /// Records the results and writes the manifest, on rank 0. Returns the result line.
 std::string finish_training(Stage& stage, const TrainingSummary& summary, const ClassTable& classes, int ranks);

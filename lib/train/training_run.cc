@@ -190,17 +190,7 @@ class TrainingRun {
 
   void load(const fs::path& path) {
     const CheckpointInfo info = read_checkpoint_info(path);
-    const std::string hint =
-        "use the same settings as before, choose another --out, or train from the beginning with --restart";
-    if (info.classes_crc32c != job_.classes_crc32c || info.data_crc32c != job_.data_crc32c) {
-      throw Error({std::string("the checkpoint was trained on other ") +
-                       (info.classes_crc32c != job_.classes_crc32c ? "classes" : "shards"),
-                   path.string(), hint});
-    }
-    const std::string names = joined(differing_settings(info.settings, job_.recorded_settings));
-    if (!names.empty()) {
-      throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
-    }
+    check_continues(info, path, job_);
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
     take_loss_scale(info);
@@ -523,6 +513,19 @@ class TrainingRun {
 };
 
 }  // namespace
+
+void check_continues(const CheckpointInfo& info, const fs::path& path, const TrainingJob& job) {
+  const std::string hint =
+      "use the same settings as before, train beside it with --run NAME or another --out, or train from the beginning "
+      "with --restart";
+  if (info.classes_crc32c != job.classes_crc32c || info.data_crc32c != job.data_crc32c) {
+    throw Error({std::string("the checkpoint was trained on other ") +
+                     (info.classes_crc32c != job.classes_crc32c ? "classes" : "shards"),
+                 path.string(), hint});
+  }
+  const std::string names = joined(differing_settings(info.settings, job.recorded_settings));
+  if (!names.empty()) throw Error({"the checkpoint was made with other settings (" + names + ")", path.string(), hint});
+}
 
 void TrainingJob::declare(Options& options) {
   settings.declare(options);

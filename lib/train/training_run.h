@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/checkpoint.h"
 #include "ranks/world.h"
 #include "record/shard_reader.h"
 #include "train/training_settings.h"
@@ -30,7 +31,7 @@ struct TrainingJob {
   int checkpoints_kept = 2;
   int log_interval = 20;      ///< steps
   bool lane_threads = false;  ///< the lanes of a step are threads, and a step is enqueued ahead
-  bool restart = false;       ///< removes the checkpoints and the journal that exist
+  bool restart = false;       ///< removes the checkpoints and the journal that exist in `folder`
 
   /// Declares the settings, and the options that apply to this run only.
   void declare(Options& options);
@@ -48,6 +49,9 @@ struct TrainingSummary {
   std::string backend;  ///< Executor::backend_description() of rank 0
   std::filesystem::path last_checkpoint, best_checkpoint, journal;
 };
+
+/// Throws an Error unless a training of this job may continue from the checkpoint: the same settings, classes, shards.
+void check_continues(const CheckpointInfo& info, const std::filesystem::path& path, const TrainingJob& job);
 
 /// Collective over `world`. `validation` may be null. Stops on SIGTERM, SIGUSR1 and SIGINT.
 TrainingSummary run_training(World& world, const TrainingJob& job, const ShardReader& training,

@@ -94,7 +94,7 @@ TEST_P(OlderCheckpoints, AreContinuedAndUsed) {
     const RunResult predicted = stage("predict", with({"image.jpg", "--json"}));
     ASSERT_EQ(predicted.exit_code, 0) << predicted.all();
     predictions.push_back(predicted.out);
-    const RunResult evaluated = stage("evaluate", with({"--out", "evaluate"}));
+    const RunResult evaluated = stage("evaluate", with({"--out", "evaluate", "--replace"}));
     ASSERT_EQ(evaluated.exit_code, 0) << evaluated.all();
     evaluations.push_back(read_evaluation(project_ / "evaluate/evaluation.h5"));
   }

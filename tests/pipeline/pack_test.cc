@@ -73,9 +73,9 @@ TEST_F(Pack, MoreBrokenImagesThanTheLimitAreAnError) {
     const RunResult result = run("pack", {lists_, "--quarantine-limit", "0"}, ranks);
     EXPECT_EQ(result.exit_code, 1);
     EXPECT_NE(result.err.find("1 of 40 images are broken"), std::string::npos) << result.err;
-    EXPECT_NE(result.err.find("quarantine.tsv"), std::string::npos);
+    EXPECT_NE(result.err.find("quarantine-refused.tsv"), std::string::npos);
     EXPECT_FALSE(fs::exists(project_ / shards_)) << "the stage must not count as done";
-    EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine.tsv").find("class_0000_0.JPEG"), std::string::npos);
+    EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine-refused.tsv").find("class_0000_0.JPEG"), std::string::npos);
   }
 }
 
@@ -101,7 +101,7 @@ TEST_F(Pack, ScalesDownAndRecordsTheSetting) {
 TEST_F(Pack, PackingAgainWithFewerShardsRemovesTheOldOnes) {
   list(kSound);
   must("pack", {lists_, "--shards", "5"});
-  must("pack", {lists_, "--shards", "2"});
+  must("pack", {lists_, "--shards", "2", "--replace"});
   int records = 0;
   for (const auto& entry : fs::directory_iterator(project_ / "runs/set/pack")) {
     records += entry.path().extension() == ".rec";
@@ -125,13 +125,32 @@ TEST_F(Pack, AKilledRepeatCanBeRepeated) {
   must("verify", {shards_});
 }
 
-TEST_F(Pack, OtherSettingsRemoveTheOldManifest) {
+// Neither a mistyped setting nor a run that fails takes a finished result away.
+TEST_F(Pack, AFinishedResultIsReplacedByAFinishedOneOnly) {
   list(kSound);
   must("pack", {lists_});
+  const auto before = contents_of(packed(), kShardRoles);
+  const auto stays = [&](const RunResult& result, int exit_code) {
+    EXPECT_EQ(result.exit_code, exit_code) << result.all();
+    EXPECT_TRUE(before == contents_of(packed(), kShardRoles)) << result.all();
+    must("verify", {shards_});
+  };
+  const RunResult refused = run("pack", {shards_, "--resize", "32"});
+  stays(refused, 2);
+  EXPECT_NE(refused.err.find("a finished result that was made with other settings (--resize)"), std::string::npos)
+      << refused.err;
   fs::rename(project_ / "images", project_ / "moved");
   fs::create_directory(project_ / "images");  // without any image
-  EXPECT_EQ(run("pack", {shards_, "--resize", "32"}).exit_code, 1);
-  EXPECT_FALSE(fs::exists(project_ / shards_)) << "the manifest names shards that do not exist any more";
+  stays(run("pack", {shards_, "--resize", "32", "--replace"}), 1);
+  fs::remove(project_ / "images");
+  fs::rename(project_ / "moved", project_ / "images");
+  must("pack", {shards_, "--resize", "32", "--replace"});
+  EXPECT_FALSE(before == contents_of(packed(), kShardRoles));
+  must("verify", {shards_});
+  // Several results side by side.
+  must("pack", {shards_, "--resize", "24", "--name", "small"});
+  EXPECT_EQ(StageManifest::load(project_ / "runs/set/pack-small/manifest.json").settings["resize"], 24);
+  EXPECT_EQ(packed().settings["resize"], 32);
 }
 
 TEST_F(Pack, MoreShardsThanImagesGivesOneShardPerImage) {
