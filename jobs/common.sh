@@ -40,6 +40,12 @@ json_text() {
   [ -f "$1" ] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
+# json_number FILE KEY: the same for a number.
+json_number() {
+  local text pattern="\"$2\"[[:space:]]*:[[:space:]]*([0-9]+)"
+  [ -f "$1" ] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+}
+
 # The first argument is a manifest or a description. If it is an option (--help, for example), the stage judges it.
 need_manifest() {
   [ $# -gt 0 ] || fail "give the description of a data set or the manifest.json of a stage, then the stage's options"
@@ -87,6 +93,7 @@ export PMIX_MCA_gds=hash
 # The command before a stage of many ranks. For one rank it is empty: that rank starts no MPI at all.
 launcher=()
 set_launcher() {
+  launcher=()
   [ "$ranks" -gt 1 ] || return 0
   if [ -n "${PACKHORSE_LAUNCHER:-}" ]; then
     read -ra launcher <<<"$PACKHORSE_LAUNCHER"

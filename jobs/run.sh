@@ -7,20 +7,18 @@ set -euo pipefail
 
 list_job() { run_one list "$@"; }
 
-# Given a description, this job lists the images first, unless that is done and the description is not newer.
+# Given a description, this job lists the images first: some may have been added or removed.
 pack_job() {
   local given=$1 list
   shift
   if is_description "$given"; then
     list=$(stage_folder list "$given")/manifest.json
-    if [ -e "$list" ] && [ ! "$given" -nt "$list" ]; then
-      say "listed before: $list"
-    elif has_option --plan "$@"; then
+    if ! has_option --plan "$@"; then
+      run_one list "$given"
+    elif [ ! -e "$list" ]; then
       run_one list "$given" --plan
       say "the images are not listed yet, so this is the plan of list; list them, then ask for the plan of pack again"
       return
-    else
-      run_one list "$given"
     fi
     given=$list
   fi
@@ -47,20 +45,45 @@ train_job() {
   # pipeline.sh sets PACKHORSE_TRAIN_ONLY, because it starts a job for each of the next stages.
   [ -z "${PACKHORSE_TRAIN_ONLY:-}" ] || return 0
 
-  run_ranks evaluate "$trained" || code=$?
+  evaluate_job "$trained" || code=$?
   check_stage "$code"
   evaluated=$(stage_folder evaluate "$trained")/manifest.json
-  run_one export "$evaluated"
+  export_job "$evaluated"
 }
 
-evaluate_job() { run_ranks evaluate "$@"; }
-export_job() { run_one export "$@"; }
+# validated MANIFEST: whether there were images to validate the training with.
+validated() { [[ $(<"$1") == *'"top1"'* ]]; }
+
+evaluate_job() {
+  if [ "$(json_text "$1" stage)" = train ] && ! validated "$1" && ! has_option '--data|--split' "$@"; then
+    say "evaluate: skipped: the data set has no images for validation"
+    return
+  fi
+  run_ranks evaluate "$@"
+}
+
+# Without images for validation there is no evaluation: then the training itself is exported.
+export_job() {
+  local given=$1 train
+  shift
+  if [ ! -e "$given" ]; then
+    train=${given%/evaluate/manifest.json}/train/manifest.json
+    if [ ! -e "$train" ] || validated "$train"; then fail "no such file: $given (seen from $PWD)"; fi
+    given=$train
+  fi
+  run_one export "$given" "$@"
+}
 predict_job() { run_one predict "$@"; }
 
 stage=${1:-}
 declare -F "${stage}_job" >/dev/null || fail "usage: run.sh STAGE MANIFEST [OPTIONS...] (STAGE: list, pack, ...)"
 shift
-need_manifest "$@"
+if [ "$stage" != export ] || [ $# -eq 0 ]; then need_manifest "$@"; fi
+# A run that is repeated has the ranks that it had, unless somebody says otherwise.
+if [ -z "${SLURM_NTASKS:-}${PACKHORSE_RANKS:-}" ] && [ "$(json_text "$1" stage)" = "$stage" ]; then
+  ranks=$(json_number "$1" ranks)
+  set_launcher
+fi
 # The stage answers these at once. It needs no ranks, and no other stage runs before or after it.
 if has_option '--help|-h|--version|--print-out' "$@"; then
   run_one "$stage" "$@"

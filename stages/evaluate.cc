@@ -49,12 +49,14 @@ int run(World& world, int argc, char** argv) {
 
   const CoreShare share = share_cores(world.local_size());
   Inference inference(checkpoint, settings, batch_size, threads > 0 ? threads : share.compute, world.local_rank());
+  if (data.empty()) check_trained_on(inference.info(), pack);
   EvaluationJob job;
   job.classes = load_class_table(train, inference.info().classes_crc32c);
   job.data_classes = load_class_table(pack);
   job.subset = chosen_classes(stage, settings.subset, settings.under, job.classes);
   job.batch = batch_size;
   job.workers = workers > 0 ? workers : share.feed;
+  check_common_class(job, pack);
   const auto paths = shards_of(pack, split);
   if (paths.empty()) {
     throw UsageError({"there are no packed " + split + " images", pack.path.string(),

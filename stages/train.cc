@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kAbout = "Trains a network on packed shards, with one process or several (mpirun, srun).";
 constexpr const char* kExample =
     "  mpirun -np 2 packhorse-train runs/demo/pack/manifest.json --network inception-bn-small --image-size 28\n"
-    "  packhorse-train runs/demo/train/manifest.json          # the same run again, from the beginning\n"
+    "  mpirun -np 2 packhorse-train runs/demo/train/manifest.json     # the same run again, from the beginning\n"
     "On SIGTERM, SIGUSR1 or SIGINT it writes a checkpoint and ends with code 75. After that, or after a crash,\n"
     "the same command continues from the last checkpoint and ends with the same weights as an uninterrupted run.";
 
@@ -40,7 +40,7 @@ int run(World& world, int argc, char** argv) {
                grouped(static_cast<uint64_t>(summary.step)), summary.last_checkpoint.string());
   }
   if (summary.stopped) return kExitAgain;
-  if (world.is_root()) fmt::print("{}\n", finish_training(stage, summary, classes, world.size()));
+  if (world.is_root()) fmt::print("{}\n", finish_training(stage, summary, classes, world.size(), job.threads));
   return kExitOk;
 }
 

@@ -14,6 +14,24 @@
 
 namespace packhorse {
 
+namespace {
+
+/// CLI11 shows the default of a flag as that of its negation.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    if (option->get_fnames().empty()) return Formatter::make_option_name(option, positional);
+    return "--[no-]" + option->get_lnames().front();
+  }
+};
+
+std::string like(const std::string& wrong, const std::vector<std::string>& words, const std::string& before) {
+  const auto meant = nearest(wrong, words);
+  return meant ? "did you mean " + before + *meant + "? " : "";
+}
+
+}  // namespace
+
 struct Options::Impl {
   struct Setting {
     std::string name;
@@ -32,7 +50,7 @@ struct Options::Impl {
   void add(const std::string& name, T& value, const std::string& help) {
     CLI::Option* option = nullptr;
     if constexpr (std::is_same_v<T, bool>) {
-      option = app.add_flag("--" + name + ",!--no-" + name, value, help);
+      option = app.add_flag("--" + name + ",!--no-" + name, value, help + (value ? " Default: on." : " Default: off."));
     } else {
       option = app.add_option("--" + name, value, help)->capture_default_str();
     }
@@ -65,6 +83,7 @@ Options::Options(std::string program, std::string about, std::string example) : 
   app.name(std::move(program));
   app.description(std::move(about));
   app.footer("Example:\n" + std::move(example));
+  app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(34);
   app.set_help_flag("-h,--help", "Print this help and exit.");
   app.set_config(
@@ -129,6 +148,19 @@ void Options::argument(const std::string& name, std::vector<std::string>& values
   impl_->app.add_option(name, values, help)->required(required);
 }
 
+UsageError Options::unknown_option(const std::string& message) const {
+  const std::string help = "run " + impl_->app.get_name() + " --help, which lists the options";
+  for (const std::string& word : impl_->app.remaining()) {
+    if (!word.starts_with("--")) continue;
+    const std::string name = word.substr(2, word.find('=') == std::string::npos ? word.npos : word.find('=') - 2);
+    std::vector<std::string> names;
+    for (const CLI::Option* option : impl_->app.get_options())
+      for (const std::string& known : option->get_lnames()) names.push_back(known);
+    return UsageError({"there is no option --" + name, "", like(name, names, "--") + help});
+  }
+  return UsageError({message, "", help});
+}
+
 void Options::parse(int argc, char** argv) {
   command_.assign(argv, argv + argc);
   try {
@@ -136,6 +168,8 @@ void Options::parse(int argc, char** argv) {
   } catch (const CLI::Success& shown) {
     impl_->app.exit(shown, std::cout, std::cerr);
     throw Answered{};
+  } catch (const CLI::ExtrasError& error) {
+    throw unknown_option(error.what());
   } catch (const CLI::ParseError& error) {
     throw UsageError({error.what(), "", "run " + impl_->app.get_name() + " --help"});
   }
@@ -147,8 +181,10 @@ void Options::apply(const Json& settings, const std::string& from) {
     const auto match = [&wanted = name](const Impl::Setting& setting) { return setting.name == wanted; };
     const auto found = std::find_if(impl_->settings.begin(), impl_->settings.end(), match);
     if (found == impl_->settings.end()) {
+      std::vector<std::string> names;
+      for (const auto& setting : impl_->settings) names.push_back(setting.name);
       throw UsageError({"there is no setting '" + name + "'", from,
-                        "run " + impl_->app.get_name() + " --help, which lists the settings"});
+                        like(name, names, "") + "run " + impl_->app.get_name() + " --help, which lists the settings"});
     }
     if (found->option->count() > 0) continue;
     try {

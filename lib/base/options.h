@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace packhorse {
@@ -84,6 +85,8 @@ class Options {
   /// `word`: the default. `take` is called with a word that is allowed.
   void add_words(const std::string& name, const std::vector<std::string>& words, const std::string& word,
                  const std::function<void(const std::string&)>& take, const std::string& help);
+
+  UsageError unknown_option(const std::string& message) const;
 
   struct Impl;
   std::unique_ptr<Impl> impl_;

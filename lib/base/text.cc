@@ -1,9 +1,11 @@
 #include "base/text.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <ctime>
 #include <iterator>
+#include <numeric>
 
 #include <fmt/core.h>
 
@@ -51,6 +53,31 @@ std::string joined(const std::vector<std::string>& words, const std::string& sep
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
   return text;
+}
+
+std::optional<std::string> nearest(const std::string& wrong, const std::vector<std::string>& words) {
+  // Letters to add, to remove or to change (Levenshtein): a third of the word at most.
+  const auto distance = [&](const std::string& word) {
+    std::vector<size_t> row(word.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 0; i < wrong.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i + 1;
+      for (size_t j = 0; j < word.size(); ++j) {
+        const size_t changed = diagonal + (wrong[i] == word[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({changed, row[j] + 1, row[j + 1] + 1});
+      }
+    }
+    return row.back();
+  };
+  std::optional<std::string> best;
+  size_t least = std::max<size_t>(1, wrong.size() / 3) + 1;
+  for (const std::string& word : words) {
+    const size_t found = distance(word);
+    if (found < least) best = word, least = found;
+  }
+  return best;
 }
 
 }  // namespace packhorse

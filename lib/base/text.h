@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ std::string duration_text(double seconds);
 std::string utc_text(std::chrono::system_clock::time_point when);
 /// "1 rank", "1,024 ranks".
 std::string counted(uint64_t number, const std::string& thing);
+/// The word that `wrong` was most likely meant to be, or nothing if none is like it.
+std::optional<std::string> nearest(const std::string& wrong, const std::vector<std::string>& words);
 /// "a, b, c".
 std::string joined(const std::vector<std::string>& words, const std::string& separator = ", ");
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/stopwatch.h"
 #include "base/text.h"
+#include "feed/packed_shards.h"
 #include "metrics/top_k.h"
 #include "results/hierarchy.h"
 
@@ -201,6 +202,22 @@ class EvaluationRun {
 };
 
 }  // namespace
+
+void check_trained_on(const CheckpointInfo& info, const StageManifest& pack) {
+  if (info.data_crc32c.empty() || info.data_crc32c == data_crc32c(pack, "train")) return;
+  throw Error({"the images were packed again, and differently, since the network was trained on them",
+               pack.path.string(),
+               "train again; or evaluate on what is there now, whatever the network has seen of it, with --data " +
+                   pack.path.string()});
+}
+
+void check_common_class(const EvaluationJob& job, const StageManifest& pack) {
+  const auto map = label_map(job.data_classes, job.classes);
+  if (std::any_of(map.begin(), map.end(), [](int64_t label) { return label >= 0; })) return;
+  throw UsageError({"none of the images' classes is among those of the network: " + job.data_classes[0].id +
+                        ", for example, is not (it has " + job.classes[0].id + ", ...)",
+                    pack.path.string(), "give --data with images of the network's classes"});
+}
 
 FeedOptions evaluation_feed(const Inference& inference, const World& world, const EvaluationJob& job, uint64_t images) {
   const auto global = static_cast<uint64_t>(job.batch) * static_cast<uint64_t>(world.size());

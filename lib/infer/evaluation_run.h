@@ -25,6 +25,12 @@ struct EvaluationJob {
   size_t samples = 24, mistakes = 12;  ///< number of single images to keep
 };
 
+/// Throws an Error if the network was trained on other shards than those that are there now: its images may be among
+/// those of validation.
+void check_trained_on(const CheckpointInfo& info, const StageManifest& pack);
+/// Throws a UsageError if none of the images' classes is among the network's. `pack`: the manifest of the images.
+void check_common_class(const EvaluationJob& job, const StageManifest& pack);
+
 /// Options of the feed that an evaluation reads from.
 FeedOptions evaluation_feed(const Inference& inference, const World& world, const EvaluationJob& job, uint64_t images);
 

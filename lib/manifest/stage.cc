@@ -6,8 +6,10 @@
 
 #include <fmt/core.h>
 
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/schema.h"
 #include "base/text.h"
 
@@ -110,7 +112,8 @@ fs::path Stage::folder_beside(const fs::path& given) const {
 /// Checks and records the inputs, and applies the settings that come with them.
 void Stage::take(const fs::path& given) {
   if (repeats_) {
-    take_old(std::exchange(input_, {}));
+    repeated_ = std::exchange(input_, {});
+    take_old(repeated_);
     return;  // the old settings are complete: they already include the description's
   }
   manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
@@ -171,6 +174,19 @@ void Stage::finish(int ranks) {
   const fs::path work = folder_.work();
   std::vector<fs::path> outdated;
   if (const auto old = finished()) {
+    const Json before = read_json(old->path);
+    manifest_.history = old->history;
+    manifest_.history.push_back({{"command", before.at("command")},
+                                 {"version", before.value("version", "")},
+                                 {"host", before.value("host", "")},
+                                 {"ended", before.value("ended", "")},
+                                 {"results_crc32c", crc32c_text(old->results_crc32c())}});
+    if (old->results_crc32c() == manifest_.results_crc32c())
+      log_info("the result is the same as before, byte for byte");
+    else if (repeats_ && old->settings == manifest_.settings)
+      log_warning("the result is not the same as before, though the settings are: it was made by version " +
+                  before.value("version", "?") + " on " + before.value("host", "?") +
+                  (old->backend.empty() ? "" : " with " + old->backend));
     for (const FileEntry& entry : old->outputs) {
       const fs::path inside = entry.path.lexically_relative(out_);
       if (!inside.empty() && *inside.begin() != ".." && !fs::exists(work / inside)) outdated.push_back(entry.path);

@@ -32,6 +32,8 @@ class Stage {
   const StageManifest& input() const { return input_; }
   /// True if the stage was given its own old manifest: the run is repeated.
   bool repeats() const { return repeats_; }
+  /// That manifest.
+  const StageManifest& repeated() const { return repeated_; }
   /// The folder to write to: --out if given; else the old folder if the run is repeated, STAGE next to the folder of
   /// the given manifest, or `runs/NAME/STAGE` below the current folder for a description. --name NAME makes it
   /// STAGE-NAME, and --run RUN puts it into a folder RUN.
@@ -75,7 +77,7 @@ class Stage {
   bool plan_ = false, print_out_ = false, repeats_ = false, replace_ = false;
   std::filesystem::path out_;
   OutputFolder folder_;
-  StageManifest input_, manifest_;
+  StageManifest input_, repeated_, manifest_;
   Stopwatch clock_;
 };
 

@@ -71,6 +71,8 @@ StageManifest StageManifest::load(const fs::path& path) {
     manifest.seconds = json.at("seconds").get<double>();
     manifest.ranks = json.at("ranks").get<int>();
     // Since version 0.3, and null where nothing was computed.
+    manifest.threads = json.value("threads", 0);
+    manifest.history = json.value("history", Json::array());
     if (const auto backend = json.find("backend"); backend != json.end() && !backend->is_null())
       manifest.backend = backend->get<std::string>();
   } catch (const Json::exception& error) {
@@ -101,11 +103,13 @@ void StageManifest::save(const fs::path& folder, const fs::path& to) const {
                {"ended", utc_text(now)},
                {"seconds", seconds},
                {"ranks", ranks},
+               {"threads", threads},
                {"backend", backend.empty() ? Json(nullptr) : Json(backend)},
                {"host", host_name()},
                {"slurm_job", job != nullptr ? Json(job) : Json(nullptr)},
                {"dataset_folder", fs::proximate(dataset_folder, home).generic_string()},
-               {"dataset", dataset}};
+               {"dataset", dataset},
+               {"history", history}};
   for (const FileEntry& entry : inputs) json["inputs"].push_back(to_json(entry, home));
   for (const FileEntry& entry : outputs) json["outputs"].push_back(to_json(entry, home));
   write_json(folder / "manifest.json", json);

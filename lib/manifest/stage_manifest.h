@@ -42,6 +42,9 @@ struct StageManifest {
   std::string backend;  ///< what a network was computed with, in words: instructions, libraries; empty without one
   double seconds = 0;
   int ranks = 1;
+  int threads = 0;  ///< compute threads of each rank, where they decide about the last bits; 0: they do not
+  /// The results that were in this place before, oldest first: command, version, host, ended, results_crc32c.
+  Json history = Json::array();
 
   /// The file it was read from; empty for one that is being made.
   std::filesystem::path path;

@@ -56,6 +56,29 @@ Dtype agreed_precision(World& world, Dtype preferred) {
   return Dtype::f32;
 }
 
+namespace {
+
+/// A repeated run has the ranks and threads that it had: sums over them are rounded in that order.
+void check_repeat(const StageManifest& old, int ranks, TrainingJob& job) {
+  if (job.threads <= 0) job.threads = old.threads;
+  std::vector<std::string> differences;
+  const auto compare = [&](int now, int then, const std::string& thing) {
+    if (then > 0 && now > 0 && now != then)
+      differences.push_back(counted(static_cast<uint64_t>(now), thing) + " instead of " +
+                            grouped(static_cast<uint64_t>(then)));
+  };
+  compare(ranks, old.ranks, "rank");
+  compare(job.threads, old.threads, "thread");
+  if (differences.empty() || job.inexact) return;
+  throw UsageError(
+      {"this would not be the same run again: " + joined(differences), old.path.string(),
+       "mpirun -np " + std::to_string(old.ranks) +
+           " starts it as it was (job files do so); or give --inexact: sums are then rounded in another order, and the "
+           "losses drift apart"});
+}
+
+}  // namespace
+
 ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {
   job.settings.check();
   job.settings.precision = agreed_precision(world, job.settings.preferred_precision());
@@ -68,6 +91,7 @@ ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {
   job.classes = static_cast<int64_t>(classes.size());
   job.classes_crc32c = pack.classes_crc32c;
   job.data_crc32c = data_crc32c(pack, "train");
+  if (stage.repeats()) check_repeat(stage.repeated(), world.size(), job);
   if (job.threads <= 0) job.threads = share.compute;
   if (job.workers <= 0) job.workers = share.feed;
   job.log_interval = std::max(1, job.log_interval);
@@ -129,7 +153,8 @@ TrainingSummary train(World& world, Stage& stage, TrainingJob& job) {
   return run_training(world, job, training, validation.get());
 }
 
-std::string finish_training(Stage& stage, const TrainingSummary& summary, const ClassTable& classes, int ranks) {
+std::string finish_training(Stage& stage, const TrainingSummary& summary, const ClassTable& classes, int ranks,
+                            int threads) {
   StageManifest& manifest = stage.manifest();
   manifest.counts = {{"steps", summary.step}, {"epochs", summary.epochs}, {"images", summary.images}};
   if (summary.top1) {
@@ -140,6 +165,7 @@ std::string finish_training(Stage& stage, const TrainingSummary& summary, const 
   manifest.counts["images_per_second"] = summary.images_per_second;
   manifest.counts["feed_wait_share"] = summary.feed_wait_share;
   manifest.backend = summary.backend;
+  manifest.threads = threads;
   classes.save(stage.work() / "classes.tsv");
   manifest.outputs = {describe_file("checkpoint-last", summary.last_checkpoint),
                       describe_file("checkpoint-best", summary.best_checkpoint),

@@ -28,6 +28,7 @@ std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job)
 TrainingSummary train(World& world, Stage& stage, TrainingJob& job);
 
 /// Records the results and writes the manifest, on rank 0. Returns the result line.
-std::string finish_training(Stage& stage, const TrainingSummary& summary, const ClassTable& classes, int ranks);
+std::string finish_training(Stage& stage, const TrainingSummary& summary, const ClassTable& classes, int ranks,
+                            int threads);
 
 }  // namespace packhorse

@@ -541,6 +541,9 @@ void TrainingJob::declare(Options& options) {
   options.run_option("checkpoint-hist", checkpoints_kept,
                      "Number of checkpoints to keep, in addition to the best one.");
   options.run_option("log-interval", log_interval, "Write a line to metrics.jsonl every this many steps.");
+  options.run_option(
+      "inexact", inexact,
+      "When a run is repeated: with other ranks or threads than it had, so that it may end with other bits.");
   options.run_option("restart", restart,
                      "Train from the beginning. Removes the checkpoints and the journal in the output folder.");
 }

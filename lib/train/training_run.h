@@ -31,6 +31,7 @@ struct TrainingJob {
   int checkpoints_kept = 2;
   int log_interval = 20;      ///< steps
   bool lane_threads = false;  ///< the lanes of a step are threads, and a step is enqueued ahead
+  bool inexact = false;       ///< repeats a run in a way that may end with other bits
   bool restart = false;       ///< removes the checkpoints and the journal that exist in `folder`
 
   /// Declares the settings, and the options that apply to this run only.

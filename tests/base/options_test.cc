@@ -134,6 +134,30 @@ TEST(Options, RefuseAWrongCommandLine) {
   }
 }
 
+TEST(Options, SayWhatAMistypedNameWasMeantToBe) {
+  const auto message = [](const std::function<void(Sample&)>& use) -> std::string {
+    Sample sample;
+    try {
+      use(sample);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  for (const std::vector<std::string>& line : {std::vector<std::string>{"in", "--shrads", "3"}, {"in", "--shrads=3"}}) {
+    const std::string typed = message([&](Sample& sample) { sample.parse(line); });
+    EXPECT_NE(typed.find("there is no option --shrads"), std::string::npos) << typed;
+    EXPECT_NE(typed.find("did you mean --shards?"), std::string::npos) << typed;
+  }
+  const std::string described = message([](Sample& sample) {
+    sample.parse({"in"});
+    sample.options.apply({{"shrads", 3}}, "a description");
+  });
+  EXPECT_NE(described.find("did you mean shards?"), std::string::npos) << described;
+  const std::string other = message([](Sample& sample) { sample.parse({"in", "--zebra"}); });
+  EXPECT_EQ(other.find("did you mean"), std::string::npos) << other;
+}
+
 TEST(Options, RefuseAManifestWithWrongSettings) {
   for (const Json& settings :
        {Json{{"shardz", 3}}, Json{{"shards", "many"}}, Json{{"shards", 0}}, Json{{"mode", "odd"}}}) {

@@ -28,16 +28,47 @@ class JobFiles : public ::testing::Test {
   Project project_;
 };
 
-TEST_F(JobFiles, PackListsFirstAndAgainIfTheDescriptionIsNewer) {
+TEST_F(JobFiles, PackListsFirstSoThatNewImagesAreIn) {
   const std::string file = description();
   runs("bash jobs/pack.sbatch " + file);
-  const fs::path list = project_ / "runs/jobs/list/manifest.json";
-  const auto listed = fs::last_write_time(list);
+  EXPECT_EQ(count_of(project_.manifest("jobs", "pack"), "packed"), 80);
+  runs(
+      "cp images/class_0001/class_0001_0.JPEG images/class_0001/new.JPEG && rm images/class_0002/class_0002_1.JPEG "
+      "images/class_0002/class_0002_2.JPEG");
   runs("bash jobs/pack.sbatch " + file);
-  EXPECT_EQ(fs::last_write_time(list), listed) << "the images were listed again although nothing changed";
-  fs::last_write_time(project_ / file, fs::file_time_type::clock::now() + std::chrono::seconds(5));
-  runs("bash jobs/pack.sbatch " + file);
-  EXPECT_NE(fs::last_write_time(list), listed);
+  EXPECT_EQ(count_of(project_.manifest("jobs", "pack"), "packed"), 79);
+}
+
+// Two ranks add their sums in another order than one.
+TEST_F(JobFiles, ARepeatedTrainingHasTheRanksThatItHad) {
+  runs("PACKHORSE_RANKS=2 jobs/pipeline.sh " + description() + " --local");
+  const std::string trained = "runs/jobs/train/manifest.json";
+  EXPECT_EQ(project_.manifest("jobs", "train").ranks, 2);
+  const RunResult alone = project_.shell("build/bin/packhorse-train " + trained);
+  EXPECT_EQ(alone.exit_code, 2) << alone.all();
+  EXPECT_NE(alone.err.find("this would not be the same run again: 1 rank instead of 2"), std::string::npos)
+      << alone.err;
+  const RunResult again = project_.shell("PACKHORSE_TRAIN_ONLY=1 bash jobs/train.sbatch " + trained);
+  EXPECT_EQ(again.exit_code, 0) << again.all();
+  EXPECT_NE(again.err.find("train: 2 rank(s)"), std::string::npos) << again.err;
+  EXPECT_NE(again.err.find("the result is the same as before, byte for byte"), std::string::npos) << again.err;
+  const StageManifest manifest = project_.manifest("jobs", "train");
+  ASSERT_EQ(manifest.history.size(), 1U);
+  EXPECT_NE(manifest.history[0].at("command").dump().find("pack/manifest.json"), std::string::npos)
+      << "the first command is lost: " << manifest.history.dump();
+  runs("build/bin/packhorse-train " + trained + " --inexact");
+}
+
+TEST_F(JobFiles, ASetWithoutValidationIsTrainedAndExported) {
+  const std::string file = project_.describe("bare", {{"source", "images"}}, {{"per_class", 0}});
+  const RunResult pipeline = project_.shell("jobs/pipeline.sh " + file + " --local");
+  EXPECT_EQ(pipeline.exit_code, 0) << pipeline.all();
+  EXPECT_NE(pipeline.err.find("evaluate: skipped: the data set has no images for validation"), std::string::npos)
+      << pipeline.err;
+  EXPECT_TRUE(fs::exists(project_ / "runs/bare/export/report.html"));
+  fs::remove_all(project_ / "runs/bare/export");
+  runs("bash jobs/train.sbatch runs/bare/pack/manifest.json");
+  EXPECT_TRUE(fs::exists(project_ / "runs/bare/export/report.html"));
 }
 
 TEST_F(JobFiles, OptionsAfterTheManifestGoToTheStage) {

@@ -75,7 +75,8 @@ TEST_F(Pack, MoreBrokenImagesThanTheLimitAreAnError) {
     EXPECT_NE(result.err.find("1 of 40 images are broken"), std::string::npos) << result.err;
     EXPECT_NE(result.err.find("quarantine-refused.tsv"), std::string::npos);
     EXPECT_FALSE(fs::exists(project_ / shards_)) << "the stage must not count as done";
-    EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine-refused.tsv").find("class_0000_0.JPEG"), std::string::npos);
+    EXPECT_NE(read_text(project_ / "runs/set/pack/quarantine-refused.tsv").find("class_0000_0.JPEG"),
+              std::string::npos);
   }
 }
 

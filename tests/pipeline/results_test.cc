@@ -157,6 +157,38 @@ TEST_F(Results, OtherShardsAreEvaluatedByClassId) {
   EXPECT_GT(theirs.scopes[0].accuracy[0], mine.scopes[0].accuracy[0] - 0.1);  // the new class must not shift the labels
 }
 
+// With another split, images of the training would be among those of the evaluation.
+TEST_F(Results, ImagesThatWerePackedAgainAreNotEvaluatedWithoutAWord) {
+  const TempDir copy;
+  fs::copy(*project_ / "runs", copy / "runs", fs::copy_options::recursive);
+  write_folders(copy / "others", {.classes = 6, .per_class = 12});
+  RunOptions there = project_->options();
+  there.folder = copy.path();
+  const auto run = [&](const std::string& stage, const std::vector<std::string>& arguments) {
+    return run_stage_command(stage, arguments, 0, there);
+  };
+  const RunResult packed = run("pack", {"runs/results/list/manifest.json", "--resize", "24", "--replace",
+                                        "--train-source", (*project_ / "images").string()});
+  ASSERT_EQ(packed.exit_code, 0) << packed.all();
+  const RunResult refused = run("evaluate", {"runs/results/train/manifest.json", "--name", "again"});
+  EXPECT_EQ(refused.exit_code, 1) << refused.all();
+  EXPECT_NE(refused.err.find("the images were packed again, and differently"), std::string::npos) << refused.err;
+  const RunResult asked = run(
+      "evaluate", {"runs/results/train/manifest.json", "--name", "again", "--data", "runs/results/pack/manifest.json"});
+  EXPECT_EQ(asked.exit_code, 0) << asked.all();
+
+  write_json(copy / "others.json", {{"schema", kDatasetSchema},
+                                    {"name", "others"},
+                                    {"train", {{"source", "others"}}},
+                                    {"validation", {{"per_class", 2}}}});
+  ASSERT_EQ(run("list", {"others.json"}).exit_code, 0);
+  ASSERT_EQ(run("pack", {"runs/others/list/manifest.json", "--shards", "1"}).exit_code, 0);
+  const RunResult none = run(
+      "evaluate", {"runs/results/train/manifest.json", "--name", "others", "--data", "runs/others/pack/manifest.json"});
+  EXPECT_EQ(none.exit_code, 2) << none.all();
+  EXPECT_NE(none.err.find("none of the images' classes is among those of the network"), std::string::npos) << none.err;
+}
+
 TEST_F(Results, ManifestsSayWithWhatTheNetworkWasComputed) {
   const std::string trained = project_->manifest("results", "train").backend;
   EXPECT_TRUE(trained.starts_with("cpu backend: kernels ")) << trained;
