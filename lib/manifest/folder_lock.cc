@@ -105,6 +105,22 @@ State state_of(const Owner& owner, bool held, bool told) {
   return job_is_over(owner.slurm_job) ? State::dead : State::alive;
 }
 
+/// Removes what processes left that were killed while they asked for the folder. `mine` is this one's.
+void remove_remains(const fs::path& lock, const fs::path& mine) {
+  const std::string prefix = lock.filename().string() + "-";
+  for (const auto& entry : fs::directory_iterator(lock.parent_path())) {
+    if (!entry.path().filename().string().starts_with(prefix) || entry.path() == mine) continue;
+    std::error_code gone;
+    try {
+      const auto asked = read_owner(entry.path());
+      if (asked && runs(asked->processes.front()) == std::optional(false)) fs::remove(entry.path(), gone);
+    } catch (const Error&) {  // half a file: of a process that is just writing it, or of one that was killed then
+      const auto age = fs::file_time_type::clock::now() - fs::last_write_time(entry.path(), gone);
+      if (!gone && age > std::chrono::minutes(1)) fs::remove(entry.path(), gone);
+    }
+  }
+}
+
 [[noreturn]] void throw_busy(const Owner& owner, const fs::path& path) {
   const ProcessId& first = owner.processes.front();
   const std::string job = owner.slurm_job.empty() ? "" : ", SLURM job " + owner.slurm_job;
@@ -159,6 +175,7 @@ FolderLock::FolderLock(fs::path folder, const std::string& stage, std::vector<Pr
     }
     std::this_thread::sleep_for(kPause);
   }
+  remove_remains(path_, mine);
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept : path_(std::move(other.path_)), file_(std::move(other.file_)) {}

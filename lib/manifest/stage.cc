@@ -1,7 +1,10 @@
 #include "manifest/stage.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include <fmt/core.h>
@@ -15,6 +18,25 @@
 
 namespace packhorse {
 namespace fs = std::filesystem;
+namespace {
+
+/// What a command wrote, if it failed; else nothing.
+std::string output_of_failed(const std::vector<std::string>& command) {
+  std::string line;
+  for (const std::string& word : command) {
+    line += "'";
+    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += "' ";
+  }
+  FILE* const pipe = popen((line + "2>&1").c_str(), "r");
+  if (pipe == nullptr) throw_errno("cannot start", command.front());
+  std::string text;
+  for (std::array<char, 1024> part{}; std::fgets(part.data(), part.size(), pipe) != nullptr;) text += part.data();
+  while (text.ends_with('\n')) text.pop_back();
+  return pclose(pipe) == 0 ? "" : text;
+}
+
+}  // namespace
 
 Stage::Stage(std::string name, const std::string& about, const std::string& example)
     : options("packhorse-" + name, about, example), name_(std::move(name)) {
@@ -35,6 +57,8 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
                        "export) stand in a folder of this name.");
   options.run_option("replace", replace_,
                      "Replace a finished result that was made with other settings, once the new one is finished.");
+  options.run_option("check-settings", check_settings_,
+                     "Check what a data set's description says about this stage, and do nothing.");
   options.run_option("plan", plan_, "Print what the stage would do and what it would need, and do nothing.");
   options.run_option("print-out", print_out_, "Print the folder that the stage would write to, and do nothing.");
 }
@@ -46,6 +70,7 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
       throw UsageError({"a name is one word of a path, not '" + name + "'", option, "use letters, digits and '-'"});
   }
   const fs::path given = fs::absolute(given_).lexically_normal();
+  if (check_settings_) check_settings(given);
   recognise(given, upstream);
   if (print_out_) {
     fmt::print("{}\n", out_.string());
@@ -58,6 +83,37 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.dataset = input_.dataset;
   manifest_.dataset_folder = input_.dataset_folder;
   manifest_.classes_crc32c = input_.classes_crc32c;
+}
+
+void Stage::check_settings(const fs::path& description) {
+  const Json json = read_json(description);
+  if (json.contains("stages") && json.at("stages").contains(name_))
+    options.apply(json.at("stages").at(name_), description.string() + ", stages." + name_);
+  throw Answered{};
+}
+
+/// A mistake in what the description says about training shows now, and not after hours of packing. Only a stage knows
+/// its settings, so each is asked.
+void Stage::check_other_stages(const fs::path& description) const {
+  if (!input_.dataset.contains("stages")) return;
+  static const std::vector<std::string> kStages = {"list", "pack", "train", "evaluate", "export", "predict"};
+  std::error_code none;
+  const fs::path bin = fs::read_symlink("/proc/self/exe", none).parent_path();
+  for (const auto& [stage, settings] : input_.dataset["stages"].items()) {
+    if (std::find(kStages.begin(), kStages.end(), stage) == kStages.end()) {
+      const auto meant = nearest(stage, kStages);
+      throw UsageError({"there is no stage '" + stage + "'", description.string() + ", stages",
+                        (meant ? "did you mean " + *meant + "? " : "") + "The stages are " + joined(kStages)});
+    }
+    const fs::path executable = bin / ("packhorse-" + stage);
+    if (stage == name_ || !fs::exists(executable)) continue;
+    std::vector<std::string> command = {executable.string(), description.string(), "--check-settings"};
+    if (stage == "predict") command.emplace_back("no image");  // it wants some
+    const std::string complaint = output_of_failed(command);
+    constexpr const char* kError = "error: ";
+    if (!complaint.empty())
+      throw UsageError({complaint.starts_with(kError) ? complaint.substr(std::strlen(kError)) : complaint, "", ""});
+  }
 }
 
 /// Reads what was given, which also determines the folder to write to. It opens no other file: --print-out is answered
@@ -116,6 +172,7 @@ void Stage::take(const fs::path& given) {
     take_old(repeated_);
     return;  // the old settings are complete: they already include the description's
   }
+  if (input_.path.empty()) check_other_stages(given);
   manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
                                                  : describe_manifest("manifest", input_));
   if (input_.dataset.contains("stages") && input_.dataset["stages"].contains(name_)) {

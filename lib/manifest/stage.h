@@ -67,6 +67,8 @@ class Stage {
   double seconds() const { return clock_.seconds(); }
 
  private:
+  void check_settings(const std::filesystem::path& description);
+  void check_other_stages(const std::filesystem::path& description) const;
   std::filesystem::path folder_beside(const std::filesystem::path& given) const;
   void recognise(const std::filesystem::path& given, const std::vector<std::string>& upstream);
   void take(const std::filesystem::path& given);
@@ -74,7 +76,7 @@ class Stage {
 
   std::string name_, given_, out_text_;
   std::string run_, suffix_;
-  bool plan_ = false, print_out_ = false, repeats_ = false, replace_ = false;
+  bool plan_ = false, print_out_ = false, check_settings_ = false, repeats_ = false, replace_ = false;
   std::filesystem::path out_;
   OutputFolder folder_;
   StageManifest input_, repeated_, manifest_;

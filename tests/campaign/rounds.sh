@@ -88,7 +88,7 @@ same_results() {
   for file in "$1"/*.rec "$1"/*.idx "$1"/quarantine.tsv "$1"/classes.tsv; do
     cmp -s "$file" "$2/$(basename "$file")" || return 1
   done
-  [ -z "$(find "$2" -name '*.part')" ]
+  [ -z "$(find "$2" -name '*.part' -o -name '.work-*' -o -name '.owner*' -o -name '.finished')" ]
 }
 
 # damage_rounds COUNT: flips one random bit of a random output; verify must name the file and end with code 1.

@@ -119,6 +119,18 @@ TEST_F(FolderLocks, AnOwnerInAnotherContainerOfThisMachineIsAskedAfterInTheKerne
   EXPECT_NE(try_lock(), "") << "somebody holds it";
 }
 
+TEST_F(FolderLocks, WhatKilledProcessesLeftIsRemoved) {
+  ProcessId killed = this_process();
+  killed.started -= 1;  // another process had this number before
+  write_owner(killed);
+  fs::rename(folder_ / ".owner", folder_ / ".owner-host-1");
+  write_owner(elsewhere());
+  fs::rename(folder_ / ".owner", folder_ / ".owner-another-2");
+  EXPECT_EQ(try_lock(), "");
+  EXPECT_FALSE(fs::exists(folder_ / ".owner-host-1"));
+  EXPECT_TRUE(fs::exists(folder_ / ".owner-another-2")) << "nobody here knows whether it still runs";
+}
+
 TEST_F(FolderLocks, AnOwnerOnAnotherMachineIsTakenToBeAlive) {
   write_owner(elsewhere());
   const std::string message = try_lock();

@@ -89,6 +89,29 @@ TEST_F(JobFiles, PlanAndHelpWriteNothing) {
   EXPECT_FALSE(fs::exists(project_ / "runs/jobs/evaluate"));
 }
 
+// Packing may take hours; a mistake about training must not wait for its end.
+TEST_F(JobFiles, AMistakeAboutALaterStageShowsInTheFirst) {
+  const std::vector<std::pair<Json, std::string>> mistakes = {
+      {{{"train", {{"epocs", 3}}}}, "there is no setting 'epocs'"},
+      {{{"train", {{"epochs", "many"}}}}, "'epochs' has the wrong type"},
+      {{{"trian", {{"epochs", 3}}}}, "there is no stage 'trian'"},
+      {{{"evaluate", {{"batch-size", 0}}}}, "'batch-size' cannot be 0"},
+      {{{"predict", {{"topk", 0}}}}, "'topk' cannot be 0"}};
+  for (const auto& [stages, message] : mistakes) {
+    Json settings = stages;
+    if (!settings.contains("train")) settings["train"] = Project::short_training();
+    write_json(project_ / "wrong.json", {{"schema", kDatasetSchema},
+                                         {"name", "wrong"},
+                                         {"train", {{"source", "images"}}},
+                                         {"validation", {{"per_class", 2}}},
+                                         {"stages", settings}});
+    const RunResult result = project_.shell("bash jobs/pack.sbatch wrong.json");
+    EXPECT_EQ(result.exit_code, 2) << result.all();
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+    EXPECT_FALSE(fs::exists(project_ / "runs/wrong"));
+  }
+}
+
 TEST_F(JobFiles, AFailedStageEndsThePipelineWithItsExitCode) {
   const std::string file = description({{"network", "no-such-network"}});
   const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local");
