@@ -49,7 +49,7 @@ json_number() {
 # The first argument is a manifest or a description. If it is an option (--help, for example), the stage judges it.
 need_manifest() {
   [ $# -gt 0 ] || fail "give the description of a data set or the manifest.json of a stage, then the stage's options"
-  [[ $1 == -* || -f $1 ]] || fail "no such file: $1 (seen from $PWD)"
+  [[ $1 == -* || -f $1 || -f $1/manifest.json ]] || fail "no such file: $1 (seen from $PWD)"
 }
 is_description() { [[ $(json_text "$1" schema) == packhorse/dataset/* ]]; }
 
@@ -160,6 +160,8 @@ run_ranks() {
 
 # Only for a job whose stage can stop and continue later. For the others, SLURM's own behaviour is right.
 stop_on_request() {
+  # Ctrl-C reaches every process of the terminal's job; the prompt must wait for the checkpoint.
+  trap 'pass_on INT' INT
   trap 'pass_on USR1' USR1
   trap 'pass_on TERM' TERM
 }

@@ -68,39 +68,43 @@ OutputFolder::OutputFolder(fs::path folder, const std::string& stage, std::vecto
   settle(folder_);
   for (const fs::path& entry : entries_of(folder_))
     if (entry.filename().string().starts_with(kWork)) remove_tree(entry);
+  const ProcessId self = this_process();
+  work_ = folder_ / (kWork + self.host + "-" + std::to_string(self.pid));
+  on_signal_ = std::make_unique<EndOnSignal>([this] { give_back(); });
 }
 
 OutputFolder::~OutputFolder() {
-  if (!owned()) return;
+  on_signal_.reset();
+  give_back();
+}
+
+void OutputFolder::give_back() {
   std::error_code ignored;  // the next owner removes what is left
-  if (!kept_ && !work_.empty()) fs::remove_all(work_, ignored);
+  if (!kept_) fs::remove_all(work_, ignored);
   lock_ = {};
   fs::remove(folder_, ignored);  // only if it is empty: nothing came of it
 }
 
 const fs::path& OutputFolder::work() {
-  if (work_.empty()) {
-    const ProcessId self = this_process();
-    work_ = folder_ / (kWork + self.host + "-" + std::to_string(self.pid));
-    make_folder(work_);
-  }
+  if (!kept_) make_folder(work_);
   return work_;
 }
 
 void OutputFolder::work_in(const fs::path& kept) {
+  on_signal_.reset();
   work_ = kept;
   kept_ = true;
   make_folder(work_);
 }
 
 void OutputFolder::commit(const std::vector<fs::path>& outdated) {
+  on_signal_.reset();
   if (work_ == folder_) return;
   Json names = Json::array();
   for (const fs::path& path : outdated) names.push_back(fs::relative(path, folder_).generic_string());
   write_text(work_ / kOutdated, names.dump());
   for (const fs::path& entry : entries_of(work_)) sync_path(entry);
   rename_durably(work_, folder_ / kFinished);
-  work_.clear();
   settle(folder_);
 }
 

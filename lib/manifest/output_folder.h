@@ -8,9 +8,11 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/interrupt.h"
 #include "base/process.h"
 #include "manifest/folder_lock.h"
 
@@ -18,19 +20,14 @@ namespace packhorse {
 
 class OutputFolder {
  public:
-  /// Owns nothing.
-  OutputFolder() = default;
   /// Makes the folder, locks it (see FolderLock), completes what a commit left and removes what dead owners left.
-  /// `ranks`: all processes that write here.
+  /// `ranks`: all processes that write here. Until commit() or work_in(), a signal to end removes work() first.
   OutputFolder(std::filesystem::path folder, const std::string& stage, std::vector<ProcessId> ranks);
-  OutputFolder(OutputFolder&&) noexcept = default;
-  OutputFolder& operator=(OutputFolder&&) noexcept = default;
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
   /// Without commit(), what is in work() is removed.
   ~OutputFolder();
 
-  bool owned() const { return lock_.held(); }
   /// Made when it is first asked for.
   const std::filesystem::path& work();
   /// Takes the folder itself for work(), or a folder below it that stays if this process ends: for a stage that
@@ -41,9 +38,12 @@ class OutputFolder {
   void commit(const std::vector<std::filesystem::path>& outdated);
 
  private:
+  void give_back();
+
   std::filesystem::path folder_, work_;
   bool kept_ = false;
   FolderLock lock_;
+  std::unique_ptr<EndOnSignal> on_signal_;
 };
 
 /// Completes a commit() that was cut short, if there is one; waits for an owner who is at it. For whoever is about to

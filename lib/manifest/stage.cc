@@ -42,7 +42,8 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
     : options("packhorse-" + name, about, example), name_(std::move(name)) {
   options.argument("manifest", given_,
                    "What to start from: the manifest.json of the stage before (for 'list': a data set's description), "
-                   "or this stage's own manifest.json, which repeats its run with the same settings.");
+                   "or this stage's own manifest.json, which repeats its run with the same settings. The folder of one "
+                   "will do, and a description, if the stage before has run here.");
   options.run_option(
       "out", out_text_,
       "Folder to write to. Default: '" + name_ +
@@ -69,8 +70,8 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
     if (name.find_first_of("/\\") != std::string::npos || name == "." || name == "..")
       throw UsageError({"a name is one word of a path, not '" + name + "'", option, "use letters, digits and '-'"});
   }
-  const fs::path given = fs::absolute(given_).lexically_normal();
-  if (check_settings_) check_settings(given);
+  if (check_settings_) check_settings(given_);
+  const fs::path given = given_manifest(upstream);
   recognise(given, upstream);
   if (print_out_) {
     fmt::print("{}\n", out_.string());
@@ -83,6 +84,26 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.dataset = input_.dataset;
   manifest_.dataset_folder = input_.dataset_folder;
   manifest_.classes_crc32c = input_.classes_crc32c;
+}
+
+/// The file to start from. A stage's folder stands for its manifest, a checkpoint for that of its training, and a
+/// description, for a stage that cannot start from one, for the result of the stage before.
+fs::path Stage::given_manifest(const std::vector<std::string>& upstream) {
+  const fs::path given = fs::absolute(given_).lexically_normal();
+  if (fs::is_directory(given)) return given / "manifest.json";
+  if (given.extension() == ".h5" && given.parent_path().filename() == "checkpoints") {
+    checkpoint_ = given;
+    return given.parent_path().parent_path() / "manifest.json";
+  }
+  if (std::find(upstream.begin(), upstream.end(), "dataset") != upstream.end()) return given;
+  const Json json = read_json(given);
+  if (!json.is_object() || !json.value("schema", "").starts_with(kDatasetFormat)) return given;
+  const std::string before = upstream.front();
+  const fs::path made =
+      fs::absolute("runs") / json_member<std::string>(json, "name", given.string()) / before / "manifest.json";
+  if (fs::exists(made)) return made;
+  throw UsageError({"'" + name_ + "' starts from the result of '" + before + "', which this data set does not have yet",
+                    made.string(), "run " + before + " first: jobs/" + before + ".sbatch " + given_});
 }
 
 void Stage::check_settings(const fs::path& description) {
@@ -167,6 +188,7 @@ fs::path Stage::folder_beside(const fs::path& given) const {
 
 /// Checks and records the inputs, and applies the settings that come with them.
 void Stage::take(const fs::path& given) {
+  if (!checkpoint_.empty()) options.apply({{"checkpoint", checkpoint_.string()}}, given_);
   if (repeats_) {
     repeated_ = std::exchange(input_, {});
     take_old(repeated_);
@@ -223,12 +245,14 @@ void Stage::refuse_other_settings() const {
                     out_.string(), "keep both with --name NAME or another --out, or replace it with --replace"});
 }
 
-void Stage::own(std::vector<ProcessId> ranks) { folder_ = OutputFolder(out_, name_, std::move(ranks)); }
+void Stage::own(std::vector<ProcessId> ranks) {
+  folder_ = std::make_unique<OutputFolder>(out_, name_, std::move(ranks));
+}
 
 void Stage::finish(int ranks) {
   manifest_.seconds = seconds();
   manifest_.ranks = ranks;
-  const fs::path work = folder_.work();
+  const fs::path work = folder_->work();
   std::vector<fs::path> outdated;
   if (const auto old = finished()) {
     const Json before = read_json(old->path);
@@ -254,7 +278,7 @@ void Stage::finish(int ranks) {
     if (!inside.empty() && *inside.begin() != "..") entry.path = out_ / inside;
   }
   manifest_.save(work, out_);
-  folder_.commit(outdated);
+  folder_->commit(outdated);
 }
 
 fs::path described_path(const std::string& text, const fs::path& folder) {

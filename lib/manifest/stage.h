@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,10 +57,10 @@ class Stage {
   /// Throws an Error with kExitBusy if another stage is at work there. `ranks`: all processes that will write.
   void own(std::vector<ProcessId> ranks = {});
   /// Where this run writes, a folder below out() that nobody looks at. finish() moves it all into out().
-  const std::filesystem::path& work() { return folder_.work(); }
+  const std::filesystem::path& work() { return folder_->work(); }
   /// Writes below out() / `name` instead, or with an empty name in out() itself, and what was written stays if this
   /// process ends. For a stage that continues where it stopped.
-  void work_in(const std::string& name) { folder_.work_in(name.empty() ? out_ : out_ / name); }
+  void work_in(const std::string& name) { folder_->work_in(name.empty() ? out_ : out_ / name); }
   /// Writes the manifest, whose outputs are below work(), and moves everything into place: the stage is done. What the
   /// result before had and this one has not is removed. `ranks` is the number of ranks that it ran on.
   void finish(int ranks);
@@ -67,6 +68,7 @@ class Stage {
   double seconds() const { return clock_.seconds(); }
 
  private:
+  std::filesystem::path given_manifest(const std::vector<std::string>& upstream);
   void check_settings(const std::filesystem::path& description);
   void check_other_stages(const std::filesystem::path& description) const;
   std::filesystem::path folder_beside(const std::filesystem::path& given) const;
@@ -77,8 +79,8 @@ class Stage {
   std::string name_, given_, out_text_;
   std::string run_, suffix_;
   bool plan_ = false, print_out_ = false, check_settings_ = false, repeats_ = false, replace_ = false;
-  std::filesystem::path out_;
-  OutputFolder folder_;
+  std::filesystem::path out_, checkpoint_;
+  std::unique_ptr<OutputFolder> folder_;
   StageManifest input_, repeated_, manifest_;
   Stopwatch clock_;
 };

@@ -1,8 +1,6 @@
 // What happens to a finished result, and to two stages in one folder: as users meet it.
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -179,6 +177,52 @@ TEST_F(OwnFolder, ARunFollowsAtOnceOnOneWhoseMpirunWasKilled) {
   killed.wait();
   must("train", training({"--checkpoint-steps", "1"}), 2);
   must("verify", {kTrain});
+}
+
+TEST_F(OwnFolder, AnInterruptedStageSaysSoAndLeavesWhatWasThere) {
+  write_folders(project_ / "images", {.classes = 4, .per_class = 300, .smallest = 90, .largest = 120});
+  must("list", {project_.describe("set", {{"source", "images"}}, {{"per_class", 2}})});
+  const std::vector<std::string> packing = {"runs/set/list/manifest.json", "--resize", "32", "--threads", "1"};
+  const auto interrupt = [&](int signal) {
+    Subprocess process(stage_command("pack", packing), project_.options());
+    const auto working = [&] {
+      if (!fs::exists(project_ / "runs/set/pack")) return false;
+      for (const auto& entry : fs::directory_iterator(project_ / "runs/set/pack"))
+        if (entry.path().filename().string().starts_with(".work-")) return true;
+      return false;
+    };
+    while (process.running() && !working()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    process.signal(signal);
+    const RunResult result = process.wait();
+    EXPECT_EQ(result.exit_code, 128 + signal) << result.all();
+    EXPECT_NE(result.err.find(signal == SIGINT ? "ends on request (SIGINT)" : "ends on request (SIGTERM)"),
+              std::string::npos)
+        << result.err;
+  };
+  interrupt(SIGINT);
+  EXPECT_FALSE(fs::exists(project_ / "runs/set/pack"));
+  must("pack", packing);
+  const auto before = files_of("runs/set/pack");
+  interrupt(SIGTERM);
+  EXPECT_TRUE(files_of("runs/set/pack") == before);
+}
+
+// What a newcomer gives a stage instead of the manifest of the one before.
+TEST_F(OwnFolder, AStageTakesAFolderACheckpointAndADescription) {
+  write_folders(project_ / "images", {.classes = 4, .per_class = 30});
+  const std::string description = project_.describe("set", {{"source", "images"}}, {{"per_class", 5}});
+  const RunResult early = run("train", {description});
+  EXPECT_EQ(early.exit_code, 2) << early.all();
+  EXPECT_NE(early.err.find("run pack first: jobs/pack.sbatch set.json"), std::string::npos) << early.err;
+  must("list", {description});
+  must("pack", {description});
+  must("train", {description});
+  must("evaluate", {"runs/set/train"});
+  must("export", {"runs/set/evaluate/"});
+  for (const char* given : {"runs/set/train", "runs/set/train/checkpoints/best.h5"}) {
+    const RunResult predicted = run("predict", {given, "images/" + class_id(1)});
+    EXPECT_EQ(predicted.exit_code, 0) << predicted.all();
+  }
 }
 
 TEST_F(OwnFolder, TrainingsAndEvaluationsStandSideBySide) {
