@@ -59,6 +59,22 @@ TEST_F(JobFiles, ARepeatedTrainingHasTheRanksThatItHad) {
   runs("build/bin/packhorse-train " + trained + " --inexact");
 }
 
+TEST_F(JobFiles, APipelineTakesOptionsForItsStagesAndMakesATrainingBesideAnother) {
+  const std::string file = description();
+  runs("jobs/pipeline.sh " + file + " --local");
+  const StageManifest first = project_.manifest("jobs", "train");
+  runs("jobs/pipeline.sh " + file + " --local --run slow --train '--lr 0.01 --epochs 2' --evaluate '--split train'");
+  EXPECT_EQ(project_.manifest("jobs", "train").results_crc32c(), first.results_crc32c());
+  const StageManifest slow = project_.manifest("jobs/slow", "train");
+  EXPECT_EQ(slow.settings["lr"], 0.01);
+  EXPECT_EQ(slow.settings["epochs"], 2);
+  EXPECT_EQ(project_.manifest("jobs/slow", "evaluate").settings["split"], "train");
+  EXPECT_TRUE(fs::exists(project_ / "runs/jobs/slow/export/report.html"));
+  const RunResult wrong = project_.shell("jobs/pipeline.sh " + file + " --local --epochs 3");
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_NE(wrong.err.find("usage: pipeline.sh DESCRIPTION"), std::string::npos) << wrong.err;
+}
+
 TEST_F(JobFiles, ASetWithoutValidationIsTrainedAndExported) {
   const std::string file = project_.describe("bare", {{"source", "images"}}, {{"per_class", 0}});
   const RunResult pipeline = project_.shell("jobs/pipeline.sh " + file + " --local");
