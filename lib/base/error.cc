@@ -13,7 +13,7 @@ std::string compose(const ErrorText& text) {
   return message;
 }
 
-std::string hint_for(int code) {
+std::string hint_for(int code, const std::string& where) {
   switch (code) {
     case ENOSPC:
     case EDQUOT:
@@ -23,7 +23,8 @@ std::string hint_for(int code) {
     case EROFS:
       return "check the permissions, or choose another folder";
     case ENOENT:
-      return "check the path (a relative path starts at the folder in which the command runs)";
+      return where.starts_with('/') ? "check the path"
+                                    : "check the path (a relative path starts at the folder in which the command runs)";
     case ENOTDIR:
     case EISDIR:
       return "check the path: a folder is where a file should be, or a file where a folder should be";
@@ -42,7 +43,7 @@ Error::Error(ErrorText text, int exit_code)
 
 void throw_errno(const std::string& what, const std::string& where) {
   const int code = errno;
-  throw Error({what + " (" + std::strerror(code) + ")", where, hint_for(code)});
+  throw Error({what + " (" + std::strerror(code) + ")", where, hint_for(code, where)});
 }
 
 }  // namespace packhorse

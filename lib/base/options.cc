@@ -73,7 +73,7 @@ struct Options::Impl {
     }
     if (value.is_number() && !(value.get<double>() >= setting.low && value.get<double>() <= setting.high)) {
       throw UsageError({"'" + setting.name + "' cannot be " + value.dump(), from,
-                        fmt::format("give a number from {:g} to {:g}", setting.low, setting.high)});
+                        fmt::format("give a number from {} to {}", setting.low, setting.high)});
     }
   }
 };

@@ -46,7 +46,8 @@ std::string duration_text(double seconds) {
 }
 
 std::string counted(uint64_t number, const std::string& thing) {
-  return grouped(number) + " " + thing + (number == 1 ? "" : "s");
+  const bool hisses = thing.ends_with("s") || thing.ends_with("x") || thing.ends_with("ch") || thing.ends_with("sh");
+  return grouped(number) + " " + thing + (number == 1 ? "" : hisses ? "es" : "s");
 }
 
 std::string joined(const std::vector<std::string>& words, const std::string& separator) {

@@ -17,7 +17,7 @@ std::string bytes_text(double bytes);
 std::string duration_text(double seconds);
 /// "2026-01-31T23:59:59Z".
 std::string utc_text(std::chrono::system_clock::time_point when);
-/// "1 rank", "1,024 ranks".
+/// "1 rank", "1,024 ranks", "2 classes".
 std::string counted(uint64_t number, const std::string& thing);
 /// The word that `wrong` was most likely meant to be, or nothing if none is like it.
 std::optional<std::string> nearest(const std::string& wrong, const std::vector<std::string>& words);

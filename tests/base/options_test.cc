@@ -22,6 +22,7 @@ struct Sample {
   enum class Colour { none, red, green } colour = Colour::red;
   bool flip = true;
   std::vector<std::string> list{"a"};
+  int64_t batch = 8;
   std::string input;
   int threads = 2;
 
@@ -35,6 +36,8 @@ struct Sample {
     options.setting("colour", colour, {{"red", Colour::red}, {"green", Colour::green}}, "of what");
     options.setting("flip", flip, "whether");
     options.setting("list", list, "several");
+    options.setting("batch", batch, "in one step");
+    options.between(1, 1 << 20);
     options.run_option("threads", threads, "at once");
   }
   void parse(std::vector<std::string> words) {
@@ -75,9 +78,13 @@ TEST(Options, RecordEverySettingAndNoRunOption) {
   Sample sample;
   sample.parse({"in", "--threads", "9"});
   const Json settings = sample.options.settings();
-  EXPECT_EQ(
-      settings,
-      (Json{{"shards", 4}, {"limit", 0.5}, {"mode", "fast"}, {"colour", "red"}, {"flip", true}, {"list", {"a"}}}));
+  EXPECT_EQ(settings, (Json{{"shards", 4},
+                            {"limit", 0.5},
+                            {"mode", "fast"},
+                            {"colour", "red"},
+                            {"flip", true},
+                            {"list", {"a"}},
+                            {"batch", 8}}));
 }
 
 TEST(Options, ApplyWhatTheyRecorded) {
@@ -158,6 +165,30 @@ TEST(Options, SayWhatAMistypedNameWasMeantToBe) {
   EXPECT_EQ(other.find("did you mean"), std::string::npos) << other;
 }
 
+TEST(Options, NameTheirLimitsAsTheyAreTyped) {
+  const auto refusal = [](const std::vector<std::string>& line) -> std::string {
+    Sample sample;
+    try {
+      sample.parse(line);
+    } catch (const UsageError& error) {
+      return error.text().hint;
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(refusal({"in", "--batch", "0"}), "give a number from 1 to 1048576");
+  EXPECT_EQ(refusal({"in", "--shards", "0"}), "give a number from 1 to 100");
+  Sample sample;
+  double share = 0.95;
+  sample.options.setting("share", share, "of all");
+  sample.options.between(0, 0.9);
+  try {
+    sample.parse({"in"});
+    ADD_FAILURE() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().hint, "give a number from 0 to 0.9");
+  }
+}
+
 TEST(Options, RefuseAManifestWithWrongSettings) {
   for (const Json& settings :
        {Json{{"shardz", 3}}, Json{{"shards", "many"}}, Json{{"shards", 0}}, Json{{"mode", "odd"}}}) {
@@ -207,6 +238,25 @@ TEST(Text, FormatsNumbersForPeople) {
   EXPECT_EQ(duration_text(12.34), "12.3 s");
   EXPECT_EQ(duration_text(245), "4 min 05 s");
   EXPECT_EQ(duration_text(8.5 * 86400), "8 d 12 h");
+  EXPECT_EQ(counted(1, "image"), "1 image");
+  EXPECT_EQ(counted(0, "image"), "0 images");
+  EXPECT_EQ(counted(1, "class"), "1 class");
+  EXPECT_EQ(counted(21841, "class"), "21,841 classes");
+  EXPECT_EQ(counted(2, "batch"), "2 batches");
+}
+
+/// What was looked for and is not there: only a relative path starts anywhere.
+TEST(Errors, SayWhereARelativePathStarts) {
+  const auto hint_of = [](const std::string& path) -> std::string {
+    try {
+      read_text(path);
+    } catch (const Error& error) {
+      return error.text().hint;
+    }
+    return "read";
+  };
+  EXPECT_EQ(hint_of("/nowhere/x.jpg"), "check the path");
+  EXPECT_NE(hint_of("nowhere/x.jpg").find("the folder in which the command runs"), std::string::npos);
 }
 
 }  // namespace
