@@ -31,7 +31,7 @@ std::string id_of(const std::string& line) {
 }  // namespace
 
 ClassChoice all_classes(const ClassTable& table) {
-  return {ClassSet(table.size()), "all " + grouped(table.size()) + " classes", {}};
+  return {ClassSet(table.size()), "all " + counted(table.size(), "class"), {}};
 }
 
 ClassChoice listed_classes(const ClassTable& table, const std::filesystem::path& list) {
@@ -53,7 +53,7 @@ ClassChoice listed_classes(const ClassTable& table, const std::filesystem::path&
                       "begin each line with a class id (n01440764), or write `index TAB id TAB names`"});
   }
   ClassSet set(table.size(), chosen);
-  std::string title = "the " + grouped(set.members().size()) + " classes of " + list.filename().string();
+  std::string title = "the " + counted(set.members().size(), "class") + " of " + list.filename().string();
   return {std::move(set), std::move(title), std::move(missing)};
 }
 
@@ -71,7 +71,7 @@ ClassChoice classes_under(const ClassTable& table, const std::string& root) {
         {"none of the network's classes is under this synset", root + " (" + name + ")", "give a more general synset"});
   }
   ClassSet set(table.size(), chosen);
-  std::string title = "the " + grouped(set.members().size()) + " classes under " + root + " (" + name + ")";
+  std::string title = "the " + counted(set.members().size(), "class") + " under " + root + " (" + name + ")";
   return {std::move(set), std::move(title), {}};
 }
 

@@ -36,12 +36,12 @@ uint32_t label_for(const std::string& label, const ClassTable& classes, const st
   uint32_t index = 0;
   const auto [end, code] = std::from_chars(label.data(), label.data() + label.size(), index);
   if (code == std::errc() && end == label.data() + label.size() && index < classes.size()) return index;
-  throw Error({"the class '" + label + "' is not in the class table (of " + grouped(classes.size()) + " classes)",
+  throw Error({"the class '" + label + "' is not in the class table (of " + counted(classes.size(), "class") + ")",
                where, "add it to the table that the description names under \"classes\", or remove the image"});
 }
 
 void apply_ground_truth(const std::filesystem::path& path, const ClassTable& classes, std::vector<ImageEntry>& images) {
-  const std::vector<ListingLine> lines = read_listing_lines(path);
+  const std::vector<ListingLine> lines = read_listing_lines(path).lines;
   const std::string where = path.string();
   const auto unnamed = std::count_if(lines.begin(), lines.end(), [](const auto& line) { return line.name.empty(); });
   if (unnamed == static_cast<int64_t>(lines.size())) return apply_in_order(lines, classes, where, images);
@@ -66,7 +66,7 @@ void apply_ground_truth(const std::filesystem::path& path, const ClassTable& cla
     const auto first = std::min_element(by_name.begin(), by_name.end(), [](const auto& a, const auto& b) {
       return a.second->number < b.second->number;
     });
-    throw Error({grouped(by_name.size()) + " lines name images that were not found; the first: '" +
+    throw Error({counted(by_name.size(), "line") + " of images that were not found; the first: '" +
                      first->second->name + "' in line " + std::to_string(first->second->number),
                  where, "check that the source is complete"});
   }

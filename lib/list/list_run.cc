@@ -53,15 +53,32 @@ void check(const ListSettings& settings) {
   }
 }
 
+/// Names a path that leads nowhere by its setting, and says where a relative path starts.
+void check_paths(const Stage& stage, const ListSettings& settings) {
+  const std::pair<const char*, const std::string&> paths[] = {{"train-source", settings.train_source},
+                                                              {"validation-source", settings.validation_source},
+                                                              {"ground-truth", settings.ground_truth},
+                                                              {"classes", settings.classes}};
+  for (const auto& [setting, path] : paths) {
+    std::error_code failed;  // what cannot be looked at for another reason says so when it is opened
+    if (path.empty() || fs::status(path, failed).type() != fs::file_type::not_found) continue;
+    const std::string home = stage.input().dataset_folder.string();
+    const std::string start = stage.options.given(setting)
+                                  ? "a relative path on the command line starts at the folder in which the command runs"
+                                  : "a relative path in a description starts at the description's folder, " + home;
+    throw UsageError({std::string("nothing is there; '") + setting + "' names it", path,
+                      "check the path, and that it is mounted (" + start + ")"});
+  }
+}
+
 /// Logs what the user should know in addition to the counts.
 void report(const Json& data, const MadeLists& made) {
-  if (!made.skipped.empty()) log_info("some files are not images" + skipped_text(made.skipped));
   if (made.classes_without_images > 0) {
-    log_warning(grouped(made.classes_without_images) + " classes of the table have no training image");
+    log_warning("no training image is in " + counted(made.classes_without_images, "class") + " of the table");
   }
   if (made.lists.classes_spared > 0) {
-    log_info(grouped(made.lists.classes_spared) +
-             " classes have fewer validation images than requested, because each keeps one for training");
+    log_info("fewer validation images than requested come from " + counted(made.lists.classes_spared, "class") +
+             ", because one image of each class stays for training");
   }
   if (!data.contains("expect")) return;
   const auto compare = [&](const char* what, uint64_t found) {
@@ -75,10 +92,38 @@ void report(const Json& data, const MadeLists& made) {
   compare("classes", made.classes.size());
 }
 
-/// Writes the lists and the class table, and adds them to the manifest.
+/// Writes skipped.tsv: a line for everything in the sources that is not listed.
+void write_skipped(Stage& stage, const MadeLists& made) {
+  const fs::path path = stage.work() / "skipped.tsv";
+  OutputFile file(path);
+  for (const SkippedEntry& entry : made.skipped_train) file.write(skipped_line("train", entry));
+  for (const SkippedEntry& entry : made.skipped_validation) file.write(skipped_line("validation", entry));
+  file.commit();
+  stage.manifest().outputs.push_back(
+      {"skipped", path, file.bytes(), file.crc32c(), made.skipped_train.size() + made.skipped_validation.size()});
+}
+
+/// Everything found is listed or skipped, or the stage fails.
+void count(Stage& stage, const MadeLists& made) {
+  const uint64_t train = made.lists.train.size(), validation = made.lists.validation.size();
+  const uint64_t skipped = made.skipped_train.size() + made.skipped_validation.size();
+  auto by_reason = skipped_by_reason(made.skipped_train);
+  for (const auto& [reason, entries] : skipped_by_reason(made.skipped_validation)) by_reason[reason] += entries;
+  stage.manifest().counts = {{"found", made.found},           {"listed", train + validation},   {"train", train},
+                             {"validation", validation},      {"classes", made.classes.size()}, {"skipped", skipped},
+                             {"skipped_by_reason", by_reason}};
+  if (made.found != train + validation + skipped) {
+    throw Error(
+        {fmt::format("{} entries were found, but {} listed and {} skipped", made.found, train + validation, skipped),
+         stage.out().string(), "report this defect of packhorse-list"});
+  }
+}
+
+/// Writes the lists, the class table and what was skipped, and adds them to the manifest.
 void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
   const fs::path& out = stage.work();
   StageManifest& manifest = stage.manifest();
+  count(stage, made);
   const auto write_list = [&](const std::string& split, const std::vector<ImageEntry>& images) {
     write_image_list(out / (split + ".lst"), images);
     manifest.outputs.push_back(describe_file(split + "-list", out / (split + ".lst"), images.size()));
@@ -87,17 +132,18 @@ void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
   if (!made.lists.validation.empty()) write_list("validation", made.lists.validation);
   made.classes.save(out / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", out / "classes.tsv", made.classes.size()));
+  write_skipped(stage, made);
   if (!plan.classes.empty()) manifest.inputs.push_back(describe_file("classes", plan.classes));
   if (!plan.ground_truth.empty()) manifest.inputs.push_back(describe_file("ground-truth", plan.ground_truth));
   manifest.classes_crc32c = made.classes.crc32c();
-  uint64_t skipped = 0;
-  for (const auto& [what, count] : made.skipped) skipped += count;
-  const uint64_t train = made.lists.train.size(), validation = made.lists.validation.size();
-  manifest.counts = {{"listed", train + validation},
-                     {"train", train},
-                     {"validation", validation},
-                     {"classes", made.classes.size()},
-                     {"skipped", skipped}};
+}
+
+/// "; skipped 3 (hidden: 1, not an image: 2), see skipped.tsv", or nothing.
+std::string skipped_words(const MadeLists& made) {
+  Skipped all = made.skipped_train;
+  all.insert(all.end(), made.skipped_validation.begin(), made.skipped_validation.end());
+  if (all.empty()) return "";
+  return fmt::format("; skipped {} ({}), see skipped.tsv", grouped(all.size()), skipped_text(all));
 }
 
 }  // namespace
@@ -124,6 +170,7 @@ ListPlan plan_lists(Stage& stage, ListSettings& settings) {
     if (!path->empty()) *path = fs::absolute(*path).lexically_normal().string();
   }
   check(settings);
+  check_paths(stage, settings);
   stage.manifest().settings = stage.options.settings();
   return {settings.train_source, settings.validation_source, settings.ground_truth,
           settings.classes,      settings.wordnet,           settings.split,
@@ -140,7 +187,7 @@ std::string plan_text(const Stage& stage, const ListPlan& plan) {
     text += source_line("validation", plan.validation_source,
                         plan.ground_truth.empty() ? Labels::by_source : Labels::elsewhere);
   } else if (plan.split.per_class > 0) {
-    text += fmt::format("validation  {} images of each class, taken from train\n", plan.split.per_class);
+    text += fmt::format("validation  {} of each class, taken from train\n", counted(plan.split.per_class, "image"));
   } else {
     text += fmt::format("validation  {:.3g} % of each class, taken from train\n", 100 * plan.split.fraction);
   }
@@ -149,8 +196,8 @@ std::string plan_text(const Stage& stage, const ListPlan& plan) {
   if (data.contains("expect") && data["expect"].contains("images")) {
     constexpr double kMemoryBytes = 400, kDiskBytes = 90;  // per image, approximately
     const auto images = json_member<double>(data["expect"], "images", "expect");
-    text += fmt::format("needs       {} of memory and {} on disk for {} images\n", bytes_text(kMemoryBytes * images),
-                        bytes_text(kDiskBytes * images), grouped(static_cast<uint64_t>(images)));
+    text += fmt::format("needs       {} of memory and {} on disk for {}\n", bytes_text(kMemoryBytes * images),
+                        bytes_text(kDiskBytes * images), counted(static_cast<uint64_t>(images), "image"));
   }
   return text +
          fmt::format("reads       names and headers only; nothing is unpacked\nwrites      {}\n", stage.out().string());
@@ -165,9 +212,10 @@ std::string run_list(Stage& stage, const ListPlan& plan) {
   write_outputs(stage, plan, made);
   stage.finish(1);
   const Lists& lists = made.lists;
-  return fmt::format("listed {} images of {} classes: {} for training, {} for validation, {}",
-                     grouped(lists.train.size() + lists.validation.size()), grouped(made.classes.size()),
-                     grouped(lists.train.size()), grouped(lists.validation.size()), duration_text(stage.seconds()));
+  return fmt::format("listed {} of {}: {} for training, {} for validation{}, {}",
+                     counted(lists.train.size() + lists.validation.size(), "image"),
+                     counted(made.classes.size(), "class"), grouped(lists.train.size()),
+                     grouped(lists.validation.size()), skipped_words(made), duration_text(stage.seconds()));
 }
 
 }  // namespace packhorse

@@ -26,7 +26,8 @@ ListPlan plan_lists(Stage& stage, ListSettings& settings);
 /// What the stage would read, need and write.
 std::string plan_text(const Stage& stage, const ListPlan& plan);
 
-/// Lists, writes the lists and the class table, and finishes the stage. Returns the last line to print.
+/// Lists, writes the lists, the class table and what was skipped, and finishes the stage. Returns the last line to
+/// print.
 std::string run_list(Stage& stage, const ListPlan& plan);
 
 }  // namespace packhorse

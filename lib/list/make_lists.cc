@@ -38,8 +38,8 @@ void relabel(SourceImages& source, const ClassTable& classes, const fs::path& pa
     if (!known && !source.classes_may_be_indexes) {
       const auto example = std::find_if(images.begin(), images.end(),
                                         [&](const ImageEntry& image) { return image.label == labels.size(); });
-      throw Error({"the class '" + id + "' is not in the class table (of " + grouped(classes.size()) +
-                       " classes); one of its images is '" + example->name() + "'",
+      throw Error({"the class '" + id + "' is not in the class table (of " + counted(classes.size(), "class") +
+                       "); one of its images is '" + example->name() + "'",
                    path.string(),
                    "add it to the table that the description names under \"classes\", or remove its images"});
     }
@@ -61,7 +61,8 @@ uint64_t count_empty(const std::vector<ImageEntry>& images, size_t classes) {
 void add_validation(const ListPlan& plan, MadeLists& made) {
   const bool flat = !plan.ground_truth.empty();
   SourceImages source = list_source(plan.validation_source, flat ? Labels::elsewhere : Labels::by_source);
-  for (const auto& [what, count] : source.skipped) made.skipped[what] += count;
+  made.skipped_validation = std::move(source.skipped);
+  made.found += source.found;
   if (flat) {
     apply_ground_truth(plan.ground_truth, made.classes, source.images);
   } else {
@@ -76,7 +77,8 @@ MadeLists make_lists(const ListPlan& plan) {
   MadeLists made;
   SourceImages train = list_source(plan.train_source, Labels::by_source);
   made.classes = plan.classes.empty() ? table_of(train.classes, plan.wordnet) : ClassTable::load(plan.classes);
-  made.skipped = std::move(train.skipped);
+  made.skipped_train = std::move(train.skipped);
+  made.found = train.found;
   relabel(train, made.classes, plan.train_source);
   made.classes_without_images = count_empty(train.images, made.classes.size());
   const ValidationSplit split = plan.validation_source.empty() ? plan.split : ValidationSplit{};

@@ -24,7 +24,8 @@ struct ListPlan {
 struct MadeLists {
   ClassTable classes;
   Lists lists;  ///< shuffled and numbered
-  Skipped skipped;
+  Skipped skipped_train, skipped_validation;
+  uint64_t found = 0;                   ///< entries in both sources: listed + skipped
   uint64_t classes_without_images = 0;  ///< classes of the table without a training image
 };
 

@@ -1,8 +1,7 @@
 #include "source/class_images.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
+#include <iterator>
 #include <string_view>
 
 #include "base/error.h"
@@ -10,11 +9,6 @@
 
 namespace packhorse {
 namespace {
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 /// Sorts ids; whole numbers come first, by value.
 bool id_less(const ClassImages& a, const ClassImages& b) {
@@ -42,64 +36,65 @@ void refuse_empty_classes(const std::vector<ClassImages>& classes, const std::fi
   if (first == classes.end()) return;
   const auto count = static_cast<uint64_t>(std::count_if(first, classes.end(), empty));
   const std::string more = count > 1 ? " (and " + grouped(count - 1) + " more)" : "";
-  throw Error({"no images of class '" + first->id + "'" + more, source.string(),
-               "remove the empty class or restore its images"});
+  const std::string there = first->skipped.empty() ? "" : "; skipped there: " + skipped_text(first->skipped);
+  const bool tars = std::any_of(first->skipped.begin(), first->skipped.end(),
+                                [](const SkippedEntry& entry) { return entry.reason == SkipReason::tar; });
+  throw Error(
+      {"no images of class '" + first->id + "'" + more + there, source.string(),
+       tars ? "give the folder or the tar that holds these tars itself: a tar inside of a class is not looked into"
+            : "remove the empty class or restore its images"});
 }
 
 }  // namespace
-
-std::string extension_of(const std::string& name) {
-  const std::string base = name.substr(name.rfind('/') + 1);
-  const size_t point = base.rfind('.');
-  return point == std::string::npos ? "" : lower(base.substr(point));
-}
-
-bool is_hidden(const std::string& name) {
-  return name.starts_with('.') || name.find("/.") != std::string::npos || name.starts_with("__MACOSX/");
-}
-
-bool is_tar_name(const std::string& name) { return extension_of(name) == ".tar" && !is_hidden(name); }
-
-bool is_image_name(const std::string& name, Skipped& skipped) {
-  static constexpr std::array kExtensions = {"",     ".jpg",  ".jpeg", ".jpe", ".jfif", ".png",
-                                             ".gif", ".webp", ".bmp",  ".tif", ".tiff"};
-  if (is_hidden(name)) {
-    ++skipped["hidden files"];
-    return false;
-  }
-  const std::string extension = extension_of(name);
-  if (std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end()) return true;
-  ++skipped[extension + " files"];
-  return false;
-}
 
 std::string class_of_tar(const std::string& name) {
   const std::string base = name.substr(name.rfind('/') + 1);
   return base.substr(0, base.size() - 4);
 }
 
-void add_skipped(const Skipped& from, Skipped& to) {
-  for (const auto& [what, count] : from) to[what] += count;
+std::optional<SkipReason> why_not_image(const InputFile& file, const TarMember& member) {
+  return why_not_image(member.name, [&] {
+    std::vector<std::byte> head(std::min<uint64_t>(kHeadBytes, member.bytes));
+    file.read_at(member.offset, head);
+    return std::optional(std::move(head));
+  });
 }
 
-void add_member(const std::string& archive, const TarMember& member, const std::string& prefix, ClassImages& images) {
-  if (!is_image_name(member.name, images.skipped)) return;
+ImageEntry member_entry(const std::string& archive, const TarMember& member, const std::string& prefix) {
   ImageEntry image;
   image.path = archive;
   image.member = prefix + member.name;
   image.offset = member.offset;
   image.bytes = member.bytes;
-  images.images.push_back(std::move(image));
+  return image;
 }
 
-void count_special_members(uint64_t count, Skipped& skipped) {
-  if (count > 0) skipped["links and special members"] += count;
+void add_members(const InputFile& file, const std::string& archive, const TarContents& contents,
+                 const std::string& prefix, ClassImages& images) {
+  for (const TarMember& member : contents.members) {
+    ++images.found;
+    ImageEntry image = member_entry(archive, member, prefix);
+    if (const auto reason = why_not_image(file, member)) {
+      images.skip(*reason, image.name());
+    } else {
+      images.images.push_back(std::move(image));
+    }
+  }
+  skip_special_members(archive, contents, prefix, images);
 }
 
-void join_classes(std::vector<ClassImages> classes, const std::filesystem::path& source, SourceImages& joined) {
+void skip_special_members(const std::string& archive, const TarContents& contents, const std::string& prefix,
+                          ClassImages& images) {
+  images.found += contents.links.size() + contents.special.size();
+  for (const std::string& name : contents.links) images.skip(SkipReason::tar_link, archive + "/" + prefix + name);
+  for (const std::string& name : contents.special) images.skip(SkipReason::special, archive + "/" + prefix + name);
+}
+
+SourceImages join_classes(std::vector<ClassImages> classes, ClassImages outside, const std::filesystem::path& source) {
   std::sort(classes.begin(), classes.end(), id_less);
   check_ids(classes, source);
   refuse_empty_classes(classes, source);
+  SourceImages joined = without_classes(std::move(outside));
   uint64_t total = 0;
   for (const ClassImages& each : classes) total += each.images.size();
   joined.images.reserve(total);
@@ -110,9 +105,19 @@ void join_classes(std::vector<ClassImages> classes, const std::filesystem::path&
       joined.images.push_back(std::move(image));
     }
     joined.classes.push_back(each.id);
-    add_skipped(each.skipped, joined.skipped);
+    joined.found += each.found;
+    std::move(each.skipped.begin(), each.skipped.end(), std::back_inserter(joined.skipped));
     each = ClassImages{};
   }
+  return joined;
+}
+
+SourceImages without_classes(ClassImages all) {
+  SourceImages images;
+  images.images = std::move(all.images);
+  images.skipped = std::move(all.skipped);
+  images.found = all.found;
+  return images;
 }
 
 }  // namespace packhorse

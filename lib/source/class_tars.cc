@@ -1,6 +1,7 @@
 // A folder with one plain tar per class: n01440764.tar.
 #include "base/files.h"
 #include "source/class_images.h"
+#include "source/folder_walk.h"
 #include "source/formats.h"
 
 namespace packhorse {
@@ -12,7 +13,7 @@ bool recognise(const SourceLook& look) {
   bool tars = false;
   for (const auto& entry : fs::directory_iterator(look.path)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && !is_hidden(name)) return false;
+    if (type_of(entry) == fs::file_type::directory && !is_hidden(name)) return false;
     tars |= is_tar_name(name);
   }
   return tars;
@@ -20,30 +21,26 @@ bool recognise(const SourceLook& look) {
 
 void list_tar(const fs::path& root, const std::string& name, ClassImages& images) {
   const InputFile file(root / name);
-  const TarContents contents = read_tar(file, 0, file.bytes(), file.path().string());
-  count_special_members(contents.others, images.skipped);
-  for (const TarMember& member : contents.members) add_member(name, member, "", images);
+  add_members(file, name, read_tar(file, 0, file.bytes(), file.path().string()), "", images);
 }
 
 SourceImages list(const fs::path& source, Labels labels) {
   if (labels == Labels::elsewhere) return kFolderFormat.list(source, labels);
-  SourceImages result;
+  ClassImages outside;
   std::vector<ClassImages> classes;
   std::vector<std::string> tars;
-  uint64_t outside = 0;
   for (const auto& entry : fs::directory_iterator(source)) {
     const std::string name = entry.path().filename().string();
-    if (is_tar_name(name)) {
+    if (is_tar_name(name) && type_of(entry) == fs::file_type::regular) {
       tars.push_back(name);
       classes.push_back({class_of_tar(name), {}, {}});
-    } else if (!entry.is_directory() && is_image_name(name, result.skipped)) {
-      ++outside;
+      continue;
     }
+    ++outside.found;
+    outside.skip(why_not_listed(entry, name).value_or(SkipReason::outside), name);
   }
-  if (outside > 0) result.skipped["images outside of any class's tar"] += outside;
   for_each_class(classes, [&](ClassImages& each, size_t i) { list_tar(source, tars[i], each); });
-  join_classes(std::move(classes), source, result);
-  return result;
+  return join_classes(std::move(classes), std::move(outside), source);
 }
 
 }  // namespace

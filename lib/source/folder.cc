@@ -1,55 +1,48 @@
 // A folder with one folder per class (images anywhere below it), or a folder with images only.
+#include "base/error.h"
+#include "base/text.h"
 #include "source/class_images.h"
+#include "source/folder_walk.h"
 #include "source/formats.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-/// All images below `folder`. Links to folders are not followed, because they could form a loop.
-void walk_folder(const fs::path& root, const fs::path& folder, ClassImages& images) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_directory()) continue;
-    if (!is_image_name(entry.path().filename().string(), images.skipped)) continue;
-    if (!entry.is_regular_file() && !entry.is_symlink()) {  // reading a pipe would block forever
-      ++images.skipped["pipes, sockets and devices"];
-      continue;
-    }
-    ImageEntry image;
-    image.path = entry.path().lexically_relative(root).generic_string();
-    images.images.push_back(std::move(image));
-  }
-}
-
 SourceImages list_flat(const fs::path& source) {
   ClassImages all;
-  walk_folder(source, source, all);
-  SourceImages result;
-  result.images = std::move(all.images);
-  result.skipped = std::move(all.skipped);
-  return result;
+  walk_folder(source, "", all);
+  return without_classes(std::move(all));
+}
+
+[[noreturn]] void refuse_flat(const fs::path& source, uint64_t images) {
+  throw Error(
+      {"the folder holds " + counted(images, "image") + " and no class folders, so nothing gives the classes",
+       source.string(),
+       "put the images of each class into a folder that is named after it, or write a listing (path TAB class); "
+       "for separate validation images, \"ground_truth\" in the description will do"});
 }
 
 SourceImages list(const fs::path& source, Labels labels) {
   if (labels == Labels::elsewhere) return list_flat(source);
-  SourceImages result;
+  ClassImages outside;
   std::vector<ClassImages> classes;
-  uint64_t outside = 0, tars = 0;
+  uint64_t images = 0;
   for (const auto& entry : fs::directory_iterator(source)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && !is_hidden(name)) {
+    const bool folder = type_of(entry) == fs::file_type::directory && !is_hidden(name);
+    if (folder && !(entry.is_symlink() && lies_around(entry.path(), source))) {
       classes.push_back({name, {}, {}});
-    } else if (is_tar_name(name)) {
-      ++tars;
-    } else if (is_image_name(name, result.skipped)) {
-      ++outside;
+      continue;
     }
+    ++outside.found;
+    const auto reason = folder ? SkipReason::folder_again : why_not_listed(entry, name);
+    if (!reason) ++images;
+    outside.skip(reason.value_or(SkipReason::outside), name);
   }
-  if (outside > 0) result.skipped["images outside of any class's folder"] += outside;
-  if (tars > 0) result.skipped["tars next to the class folders"] += tars;
-  for_each_class(classes, [&](ClassImages& each, size_t) { walk_folder(source, source / each.id, each); });
-  join_classes(std::move(classes), source, result);
-  return result;
+  if (classes.empty() && images > 0) refuse_flat(source, images);
+  for_each_class(classes, [&](ClassImages& each, size_t) { walk_folder(source, each.id, each); });
+  return join_classes(std::move(classes), std::move(outside), source);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -42,6 +43,10 @@ const SourceFormat& format_of(const fs::path& source, std::span<const SourceForm
     throw Error({"the file is compressed with " + look.compression + ", so its images cannot be read in place",
                  source.string(),
                  "decompress it first (compression does not make JPEGs smaller), and give the plain tar"});
+  }
+  const std::string_view head(reinterpret_cast<const char*>(look.head.data()), look.head.size());
+  if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff")) {
+    throw Error({"the listing is in UTF-16", source.string(), "save it as UTF-8"});
   }
   throw Error({"neither a folder, nor a tar, nor a listing", source.string(),
                "see data_manifests/README.md for the forms that a source can have"});

@@ -18,11 +18,10 @@ bool recognise(const SourceLook& look) {
 }
 
 SourceImages list(const fs::path& source, Labels labels) {
-  SourceImages result;
-  result.classes_may_be_indexes = true;
   std::map<std::string, ClassImages> by_class;
   std::unordered_set<std::string> paths;
-  for (ListingLine& line : read_listing_lines(source)) {
+  ListingLines lines = read_listing_lines(source);
+  for (ListingLine& line : lines.lines) {
     if (line.name.empty()) {
       throw DamageError({"line " + std::to_string(line.number) + " is not 'path TAB class'", source.string(),
                          "see data_manifests/README.md for the grammar"});
@@ -35,12 +34,19 @@ SourceImages list(const fs::path& source, Labels labels) {
     }
     ClassImages& each = by_class[labels == Labels::elsewhere ? "" : line.label];
     each.id = line.label;
+    ++each.found;
     each.images.push_back(std::move(image));
+  }
+  ClassImages comments;
+  for (const std::string& comment : lines.comments) {
+    ++comments.found;
+    comments.skip(SkipReason::comment, comment);
   }
   std::vector<ClassImages> classes;
   classes.reserve(by_class.size());
   for (auto& [id, each] : by_class) classes.push_back(std::move(each));
-  join_classes(std::move(classes), source, result);
+  SourceImages result = join_classes(std::move(classes), std::move(comments), source);
+  result.classes_may_be_indexes = true;
   if (labels == Labels::elsewhere) result.classes.clear();
   return result;
 }

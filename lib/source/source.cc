@@ -27,13 +27,15 @@ void sort_and_check(const fs::path& source, std::vector<ImageEntry>& images) {
   }
 }
 
-}  // namespace
-
-std::string skipped_text(const Skipped& skipped) {
-  std::vector<std::string> kinds;
-  for (const auto& [what, count] : skipped) kinds.push_back(grouped(count) + " " + what);
-  return kinds.empty() ? "" : " (skipped: " + joined(kinds) + ")";
+/// Holds a format to its word: found = images + skipped.
+void check_counts(const fs::path& source, const SourceImages& result) {
+  if (result.found == result.images.size() + result.skipped.size()) return;
+  throw Error({grouped(result.found) + " entries were found, but " + grouped(result.images.size()) + " listed and " +
+                   grouped(result.skipped.size()) + " skipped",
+               source.string(), "report this defect of Packhorse"});
 }
+
+}  // namespace
 
 std::string form_of_source(const fs::path& source, Labels labels, std::span<const SourceFormat* const> formats) {
   return format_of(source, formats).describe(look_at(source), labels);
@@ -50,10 +52,18 @@ SourceImages list_source(const fs::path& source, Labels labels, std::span<const 
                  "check the path and its permissions"});
   }
   if (result.images.empty()) {
-    throw Error({"no images were found" + skipped_text(result.skipped), source.string(),
-                 "check that the path is right and that it is mounted"});
+    if (result.skipped.empty()) {
+      throw Error({"no images were found: nothing is there", source.string(),
+                   "check that the path is right and that it is mounted"});
+    }
+    throw Error({"no images were found; skipped: " + skipped_text(result.skipped), source.string(),
+                 "check the path; data_manifests/README.md says what counts as an image"});
   }
+  check_counts(source, result);
   sort_and_check(source, result.images);
+  std::sort(result.skipped.begin(), result.skipped.end(), [](const SkippedEntry& a, const SkippedEntry& b) {
+    return std::tie(a.path, a.reason) < std::tie(b.path, b.reason);
+  });
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "source/class_images.h"
 #include "source/formats.h"
 
@@ -33,12 +34,11 @@ std::vector<std::string_view> folders_of(std::string_view name) {
 }
 
 /// How many leading folders all members share before the class folders ("train/" in train/n01440764/x.JPEG): each image
-/// keeps at least one folder. Nothing if an image is in no folder.
-std::optional<size_t> shared_folders(const std::vector<TarMember>& members) {
+/// keeps at least one folder. All `members` are in folders.
+size_t shared_folders(const std::vector<TarMember>& members) {
   std::optional<std::vector<std::string_view>> shared;
   for (const TarMember& member : members) {
     auto folders = folders_of(member.name);
-    if (folders.empty()) return std::nullopt;
     folders.pop_back();
     if (!shared) {
       shared = folders;
@@ -47,10 +47,10 @@ std::optional<size_t> shared_folders(const std::vector<TarMember>& members) {
       shared->erase(end, shared->end());
     }
   }
-  return shared ? std::optional(shared->size()) : std::nullopt;
+  return shared ? shared->size() : 0;
 }
 
-void list_class_tars(const InputFile& file, const std::vector<TarMember>& tars, SourceImages& result) {
+SourceImages list_class_tars(const InputFile& file, const std::vector<TarMember>& tars, ClassImages outside) {
   const std::string name = file.path().filename().string();
   std::vector<ClassImages> classes;
   classes.reserve(tars.size());
@@ -58,58 +58,70 @@ void list_class_tars(const InputFile& file, const std::vector<TarMember>& tars, 
   for_each_class(classes, [&](ClassImages& each, size_t i) {
     const std::string where = file.path().string() + "/" + tars[i].name;
     if (tars[i].bytes == 0) throw DamageError({"an empty class tar", where, "remove it or restore its images"});
-    const TarContents contents = read_tar(file, tars[i].offset, tars[i].bytes, where);
-    count_special_members(contents.others, each.skipped);
-    for (const TarMember& member : contents.members) add_member(name, member, tars[i].name + "/", each);
+    add_members(file, name, read_tar(file, tars[i].offset, tars[i].bytes, where), tars[i].name + "/", each);
   });
-  join_classes(std::move(classes), file.path(), result);
+  return join_classes(std::move(classes), std::move(outside), file.path());
 }
 
-void list_class_folders(const InputFile& file, const std::vector<TarMember>& images, SourceImages& result) {
-  if (images.empty()) return;
-  const auto shared = shared_folders(images);
-  if (!shared) {
-    throw Error({"an image is not in a class folder, and there is no ground truth", file.path().string(),
-                 "add a \"ground_truth\" file to the description, or make a tar with one folder per class"});
+SourceImages list_class_folders(const InputFile& file, std::vector<TarMember> images, ClassImages outside) {
+  const std::string name = file.path().filename().string();
+  const auto in_folder = std::stable_partition(
+      images.begin(), images.end(), [](const TarMember& image) { return image.name.find('/') == std::string::npos; });
+  if (in_folder == images.end() && !images.empty()) {
+    throw Error(
+        {"the tar holds " + counted(images.size(), "image") + " and no class folders, so nothing gives the classes",
+         file.path().string(),
+         "make a tar with one folder per class; for separate validation images, a \"ground_truth\" file in the "
+         "description will do"});
   }
+  for (auto image = images.begin(); image != in_folder; ++image) {
+    outside.skip(SkipReason::outside, member_entry(name, *image).name());
+  }
+  images.erase(images.begin(), in_folder);
+  const size_t shared = shared_folders(images);
   std::map<std::string, ClassImages> by_class;
   for (const TarMember& image : images) {
-    const std::string id(folders_of(image.name)[*shared]);
+    const std::string id(folders_of(image.name)[shared]);
     ClassImages& each = by_class[id];
     each.id = id;
-    add_member(file.path().filename().string(), image, "", each);
+    each.images.push_back(member_entry(name, image));
   }
   std::vector<ClassImages> classes;
   classes.reserve(by_class.size());
   for (auto& [id, each] : by_class) classes.push_back(std::move(each));
-  join_classes(std::move(classes), file.path(), result);
+  return join_classes(std::move(classes), std::move(outside), file.path());
 }
 
 SourceImages list(const fs::path& source, Labels labels) {
-  SourceImages result;
   const InputFile file(source);
+  const std::string name = source.filename().string();
   TarContents contents = read_tar(file, 0, file.bytes(), source.string());
-  count_special_members(contents.others, result.skipped);
+  if (labels == Labels::elsewhere) {
+    ClassImages all;
+    add_members(file, name, contents, "", all);
+    return without_classes(std::move(all));
+  }
+  const bool class_tars = std::any_of(contents.members.begin(), contents.members.end(),
+                                      [](const TarMember& member) { return is_tar_name(member.name); });
+  ClassImages outside;
   std::vector<TarMember> tars, images;
   for (TarMember& member : contents.members) {
     if (is_tar_name(member.name)) {
       tars.push_back(std::move(member));
-    } else if (is_image_name(member.name, result.skipped)) {
+      continue;
+    }
+    if (const auto reason = why_not_image(file, member)) {
+      outside.skip(*reason, member_entry(name, member).name());
+    } else if (class_tars) {
+      outside.skip(SkipReason::outside, member_entry(name, member).name());
+    } else {
       images.push_back(std::move(member));
     }
   }
-  if (labels == Labels::elsewhere) {
-    ClassImages all;
-    for (const TarMember& image : images) add_member(source.filename().string(), image, "", all);
-    result.images = std::move(all.images);
-    if (!tars.empty()) result.skipped[".tar files"] += tars.size();
-  } else if (!tars.empty()) {
-    if (!images.empty()) result.skipped["images outside of any class's tar"] += images.size();
-    list_class_tars(file, tars, result);
-  } else {
-    list_class_folders(file, images, result);
-  }
-  return result;
+  outside.found = contents.members.size() - tars.size();
+  skip_special_members(name, contents, "", outside);
+  if (class_tars) return list_class_tars(file, tars, std::move(outside));
+  return list_class_folders(file, std::move(images), std::move(outside));
 }
 
 }  // namespace

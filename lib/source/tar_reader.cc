@@ -59,8 +59,15 @@ std::string name_of(archive_entry* entry, const std::string& where) {
   const char* name = archive_entry_pathname(entry);
   if (name == nullptr) name = archive_entry_pathname_utf8(entry);
   if (name == nullptr || *name == '\0') throw DamageError({"a member of the tar has no name", where, ""});
-  std::string text = name;
-  while (text.starts_with("./")) text.erase(0, 2);
+  std::vector<std::string_view> parts;
+  for (std::string_view rest = name; !rest.empty();) {
+    const std::string_view part = rest.substr(0, rest.find('/'));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    if (part == ".." && !parts.empty()) parts.pop_back();
+    if (!part.empty() && part != "." && part != "..") parts.push_back(part);
+  }
+  std::string text;
+  for (const std::string_view part : parts) text.append(text.empty() ? "" : "/").append(part);
   return text;
 }
 
@@ -119,15 +126,19 @@ TarContents read_tar(const InputFile& file, uint64_t offset, uint64_t bytes, con
     const uint64_t size = regular ? static_cast<uint64_t>(archive_entry_size(entry)) : 0;
     const std::string name = name_of(entry, where);
     end = data + (size + kBlock - 1) / kBlock * kBlock;
-    if (data + size > offset + bytes) truncated(where, "it ends inside '" + name + "'");
+    // A sparse file is stored in fewer bytes than its size: looked at first, or the tar would seem to be cut short.
     if (regular && archive_entry_sparse_count(entry) > 0) {
       throw DamageError({"'" + name + "' is stored as a sparse file, so it cannot be read in place", where,
                          "make the tar again without --sparse"});
     }
+    if (data + size > offset + bytes) truncated(where, "it ends inside '" + name + "'");
+    if (archive_entry_filetype(entry) == AE_IFDIR) continue;
+    if (name.empty()) throw DamageError({"a member of the tar has no name", where, ""});
     if (regular) {
       contents.members.push_back({name, data, size});
-    } else if (archive_entry_filetype(entry) != AE_IFDIR) {
-      ++contents.others;
+    } else {
+      const bool link = archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK;
+      (link ? contents.links : contents.special).push_back(name);
     }
   }
   if (end + kBlock > offset + bytes || !is_zero_block(file, end)) truncated(where, "it has no end mark");

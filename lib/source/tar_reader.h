@@ -13,14 +13,16 @@
 namespace packhorse {
 
 struct TarMember {
-  std::string name;     ///< as stored, without a leading "./"
+  std::string
+      name;  ///< relative and without "." and "..", as tools unpack it: "n1/x.jpg" for "./n1/x.jpg", "/n1/x.jpg"
   uint64_t offset = 0;  ///< of its first byte in the file
   uint64_t bytes = 0;
 };
 
 struct TarContents {
-  std::vector<TarMember> members;  ///< the regular files, in the tar's order
-  uint64_t others = 0;             ///< links, devices and so on (folders are not counted)
+  std::vector<TarMember> members;    ///< the regular files, in the tar's order
+  std::vector<std::string> links;    ///< names of links; folders are left out
+  std::vector<std::string> special;  ///< names of devices and so on
 };
 
 /// Reads the headers of the tar that fills [offset, offset + bytes) of `file`: a whole file, or a tar inside a tar.

@@ -111,13 +111,12 @@ uint64_t counted_by(const StageManifest& manifest, const std::string& name) {
   return manifest.counts.contains(name) ? manifest.counts[name].get<uint64_t>() : 0;
 }
 
-void check_quarantine(const StageManifest& manifest, const FileEntry& file) {
+/// Quarantine and what list skipped: a line for each image or entry that the manifest counts.
+void check_lines(const FileEntry& file, uint64_t counted) {
   const std::string text = read_text(file.path);
   const auto lines = static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
-  const uint64_t quarantined = counted_by(manifest, "quarantined");
-  if (lines != quarantined) {
-    throw DamageError(
-        {fmt::format("{} lines, but its manifest counts {} images", lines, quarantined), file.path.string(), ""});
+  if (lines != counted) {
+    throw DamageError({fmt::format("{} lines, but its manifest counts {}", lines, counted), file.path.string(), ""});
   }
 }
 
@@ -129,7 +128,9 @@ void check_content(const StageManifest& manifest, const FileEntry& file, uint64_
   } else if (file.role.ends_with("-list")) {
     check_list(file, classes);
   } else if (file.role == "quarantine") {
-    check_quarantine(manifest, file);
+    check_lines(file, counted_by(manifest, "quarantined"));
+  } else if (file.role == "skipped") {
+    check_lines(file, counted_by(manifest, "skipped"));
   } else if (extension == ".h5") {
     const Hdf5Reader whole(file.path);
   } else if (extension == ".jsonl") {
@@ -160,8 +161,15 @@ uint64_t count_classes(const StageManifest& manifest) {
 }
 
 void check_counts(const StageManifest& manifest, Findings& findings) {
+  const uint64_t listed = counted_by(manifest, "listed");
+  if (manifest.stage == "list" && manifest.counts.contains("found")) {  // since version 0.3
+    const uint64_t found = counted_by(manifest, "found"), skipped = counted_by(manifest, "skipped");
+    if (found == listed + skipped) return;
+    findings.damage(fmt::format("{}: {} found, {} listed, {} skipped do not add up", manifest.path.string(), found,
+                                listed, skipped));
+  }
   if (manifest.stage != "pack") return;
-  const uint64_t listed = counted_by(manifest, "listed"), packed = counted_by(manifest, "packed");
+  const uint64_t packed = counted_by(manifest, "packed");
   const uint64_t quarantined = counted_by(manifest, "quarantined");
   uint64_t records = 0;
   for (const FileEntry& file : manifest.outputs) records += is_shard(file) ? file.records : 0;

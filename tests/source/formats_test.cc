@@ -43,6 +43,7 @@ SourceImages list_made_up(const fs::path& source, Labels /*labels*/) {
     image.bytes = 1;
     result.images.push_back(image);
   }
+  result.found = result.images.size();
   return result;
 }
 
@@ -73,6 +74,24 @@ TEST(SourceFormats, ANewRowIsListedAndRead) {
   }
   EXPECT_EQ(contents,
             (std::vector<std::string>{"0 of even/0", "2 of even/2", "4 of even/4", "1 of odd/1", "3 of odd/3"}));
+}
+
+TEST(SourceFormats, AFormatThatLosesAnEntryIsAnError) {
+  const TempDir folder;
+  write_text(folder / "five.made", std::string(kHead) + "5\n");
+  SourceFormat loses = kMadeUpFormat;
+  loses.list = [](const fs::path& source, Labels labels) {
+    SourceImages result = list_made_up(source, labels);
+    result.images.pop_back();
+    return result;
+  };
+  const std::vector<const SourceFormat*> formats{&loses};
+  try {
+    list_source(folder / "five.made", Labels::by_source, formats);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.text().what, "5 entries were found, but 4 listed and 0 skipped");
+  }
 }
 
 TEST(SourceFormats, TheOrderOfTheTableDecides) {
