@@ -61,7 +61,7 @@ USES_checkpoint := net hdf5 base
 USES_ops        := net device tensor base
 USES_results    := classes hdf5 metrics base
 USES_step       := comm ops feed base
-USES_infer      := results checkpoint ops feed classes net record image manifest ranks metrics base
+USES_infer      := results checkpoint ops feed source classes net record image manifest ranks metrics base
 USES_report     := results classes hdf5 metrics image manifest base
 USES_train      := step checkpoint ops comm feed classes net metrics record manifest ranks base
 

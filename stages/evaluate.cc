@@ -67,7 +67,7 @@ int run(World& world, int argc, char** argv) {
   if (stage.plan()) {
     const double seconds = expected_seconds(inference, world, job, shards.records());
     if (world.is_root()) {
-      fmt::print("would evaluate {} images with {} on {} in about {}, and write {}\n", grouped(shards.records()),
+      fmt::print("would evaluate {} with {} on {} in about {}, and write {}\n", counted(shards.records(), "image"),
                  checkpoint.string(), counted(static_cast<uint64_t>(world.size()), "rank"), duration_text(seconds),
                  (stage.out() / "evaluation.h5").string());
     }

@@ -11,7 +11,9 @@ namespace {
 
 constexpr const char* kAbout =
     "Lists the images of a data set. Reads its sources in place, without unpacking them, splits off validation images "
-    "if the description asks for it, and writes shuffled lists and the class table.";
+    "if the description asks for it, and writes shuffled lists and the class table. What is found and is no image is "
+    "named "
+    "in skipped.tsv, with the reason.";
 constexpr const char* kExample =
     "  export IMAGENET=/data/imagenet/fall11_whole.tar\n"
     "  packhorse-list data_manifests/imagenet-21k.json --out runs/imagenet-21k/list";

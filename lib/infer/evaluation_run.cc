@@ -233,15 +233,16 @@ void report_evaluation(const Inference& inference, const World& world, const Eva
   for (size_t label = 0; label < map.size(); ++label) {
     if (map[label] < 0) unknown.push_back(job.data_classes[label].id);
   }
-  log_info(fmt::format("{} images of {} classes", grouped(shards.records()), grouped(job.data_classes.size())));
+  log_info(counted(shards.records(), "image") + " of " + counted(job.data_classes.size(), "class"));
   if (!unknown.empty()) {
     log_info(fmt::format(
-        "{} of these classes are not among the network's classes; their images are counted but not evaluated: {}",
-        grouped(unknown.size()), joined(unknown).substr(0, kMaxNames)));
+        "not among the network's classes, so their images are counted but not evaluated: {} of the data ({})",
+        counted(unknown.size(), "class"), joined(unknown).substr(0, kMaxNames)));
   }
   if (job.subset && !job.subset->missing.empty()) {
-    log_info(fmt::format("{} classes of the subset are not among the network's classes: {}",
-                         grouped(job.subset->missing.size()), joined(job.subset->missing).substr(0, kMaxNames)));
+    log_info(fmt::format("not among the network's classes: {} of the subset ({})",
+                         counted(job.subset->missing.size(), "class"),
+                         joined(job.subset->missing).substr(0, kMaxNames)));
   }
   const auto feed = Feed::memory_bytes(evaluation_feed(inference, world, job, shards.records()));
   log_info(inference.memory_text(feed + shards.index_bytes()));

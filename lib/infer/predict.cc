@@ -3,26 +3,26 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "infer/image_files.h"
 #include "metrics/top_k.h"
 
 namespace packhorse {
 
-Predictions predict(Inference& inference, std::span<const std::filesystem::path> paths, const ClassChoice& choice,
-                    int top_k, size_t batch, int threads) {
+Predictions predict(Inference& inference, const GivenImages& given, const ClassChoice& choice, int top_k, size_t batch,
+                    int threads) {
+  const std::span<const GivenImage> images = given.images();
   const auto classes = static_cast<size_t>(inference.info().classes);
-  const FeedOptions feed = inference.feed({paths.size(), batch, 1, 0}, inference.info().classes, threads);
+  const FeedOptions feed = inference.feed({images.size(), batch, 1, 0}, inference.info().classes, threads);
   const auto side = static_cast<size_t>(feed.augment.size);
   std::vector<uint8_t> pixels(batch * side * side * 3);
   Predictions all;
-  for (size_t first = 0; first < paths.size(); first += batch) {
-    const auto some = paths.subspan(first, std::min(batch, paths.size() - first));
-    const auto prepared = prepare_images(some, feed.augment, threads, pixels);
+  for (size_t first = 0; first < images.size(); first += batch) {
+    const auto some = images.subspan(first, std::min(batch, images.size() - first));
+    const auto prepared = prepare_images(given, some, feed.augment, threads, pixels);
     const std::span<const float> logits = inference.executor().infer(pixels);
     const std::span<const float> features = inference.executor().features();
     const size_t width = features.size() / batch;
     for (size_t i = 0; i < some.size(); ++i) {
-      Prediction prediction{some[i], prepared[i].width, prepared[i].height, prepared[i].problem, {}};
+      Prediction prediction{some[i].name, prepared[i].width, prepared[i].height, prepared[i].problem, {}};
       const bool good = prediction.problem.empty();
       if (good) {
         prediction.best = best_classes(logits.subspan(i * classes, classes), choice.set, static_cast<size_t>(top_k));

@@ -1,9 +1,7 @@
 // Runs single images through a trained network.
 #pragma once
 
-#include <filesystem>
-#include <span>
-
+#include "infer/image_files.h"
 #include "infer/inference.h"
 #include "results/predictions.h"
 
@@ -11,7 +9,7 @@ namespace packhorse {
 
 /// Predicts the images in batches of `batch`, the size that `inference` was constructed with; `threads` threads decode.
 /// An image that cannot be read is reported in a warning and counted; the other images are not affected.
-Predictions predict(Inference& inference, std::span<const std::filesystem::path> paths, const ClassChoice& choice,
-                    int top_k, size_t batch, int threads);
+Predictions predict(Inference& inference, const GivenImages& given, const ClassChoice& choice, int top_k, size_t batch,
+                    int threads);
 
 }  // namespace packhorse

@@ -95,12 +95,9 @@ void report(const Json& data, const MadeLists& made) {
 /// Writes skipped.tsv: a line for everything in the sources that is not listed.
 void write_skipped(Stage& stage, const MadeLists& made) {
   const fs::path path = stage.work() / "skipped.tsv";
-  OutputFile file(path);
-  for (const SkippedEntry& entry : made.skipped_train) file.write(skipped_line("train", entry));
-  for (const SkippedEntry& entry : made.skipped_validation) file.write(skipped_line("validation", entry));
-  file.commit();
+  write_text(path, skipped_lines("train", made.skipped_train) + skipped_lines("validation", made.skipped_validation));
   stage.manifest().outputs.push_back(
-      {"skipped", path, file.bytes(), file.crc32c(), made.skipped_train.size() + made.skipped_validation.size()});
+      describe_file("skipped", path, made.skipped_train.size() + made.skipped_validation.size()));
 }
 
 /// Everything found is listed or skipped, or the stage fails.
@@ -136,14 +133,6 @@ void write_outputs(Stage& stage, const ListPlan& plan, const MadeLists& made) {
   if (!plan.classes.empty()) manifest.inputs.push_back(describe_file("classes", plan.classes));
   if (!plan.ground_truth.empty()) manifest.inputs.push_back(describe_file("ground-truth", plan.ground_truth));
   manifest.classes_crc32c = made.classes.crc32c();
-}
-
-/// "; skipped 3 (hidden: 1, not an image: 2), see skipped.tsv", or nothing.
-std::string skipped_words(const MadeLists& made) {
-  Skipped all = made.skipped_train;
-  all.insert(all.end(), made.skipped_validation.begin(), made.skipped_validation.end());
-  if (all.empty()) return "";
-  return fmt::format("; skipped {} ({}), see skipped.tsv", grouped(all.size()), skipped_text(all));
 }
 
 }  // namespace
@@ -212,10 +201,13 @@ std::string run_list(Stage& stage, const ListPlan& plan) {
   write_outputs(stage, plan, made);
   stage.finish(1);
   const Lists& lists = made.lists;
+  Skipped skipped = made.skipped_train;
+  skipped.insert(skipped.end(), made.skipped_validation.begin(), made.skipped_validation.end());
+  const std::string named = skipped.empty() ? "" : skipped_clause(skipped) + ", see skipped.tsv";
   return fmt::format("listed {} of {}: {} for training, {} for validation{}, {}",
                      counted(lists.train.size() + lists.validation.size(), "image"),
                      counted(made.classes.size(), "class"), grouped(lists.train.size()),
-                     grouped(lists.validation.size()), skipped_words(made), duration_text(stage.seconds()));
+                     grouped(lists.validation.size()), named, duration_text(stage.seconds()));
 }
 
 }  // namespace packhorse

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include "base/files.h"
 #include "report/html.h"
 #include "report/page.h"
 
@@ -11,14 +10,16 @@ namespace {
 constexpr int kThumbnailEdge = 200;  // short edge of an image on the page, in pixels
 }
 
-std::string predictions_page(const Predictions& predictions, const ClassTable& classes, const std::string& about) {
+std::string predictions_page(const Predictions& predictions, const ClassTable& classes, const std::string& about,
+                             const ReadPredicted& read) {
   std::vector<ImageCard> cards;
-  for (const Prediction& prediction : predictions.list) {
+  for (size_t i = 0; i < predictions.list.size(); ++i) {
+    const Prediction& prediction = predictions.list[i];
     ImageCard card;
     card.caption = prediction.path.filename().string();
     card.note = prediction.problem;
     if (card.note.empty()) {
-      const std::string file = read_text(prediction.path);
+      const std::vector<std::byte> file = read(i);
       card.image_url = image_url({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, kThumbnailEdge);
       card.note = fmt::format("{} x {}", prediction.width, prediction.height);
     }

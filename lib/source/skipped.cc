@@ -1,5 +1,8 @@
 #include "source/skipped.h"
 
+#include <algorithm>
+
+#include "base/log.h"
 #include "base/text.h"
 #include "manifest/image_list.h"
 
@@ -47,8 +50,27 @@ std::string skipped_text(const Skipped& skipped) {
   return joined(parts);
 }
 
-std::string skipped_line(const std::string& split, const SkippedEntry& entry) {
-  return split + "\t" + std::string(word_of(entry.reason)) + "\t" + escape_name(entry.path) + "\n";
+std::string skipped_clause(const Skipped& skipped) {
+  return skipped.empty() ? "" : "; skipped " + grouped(skipped.size()) + " (" + skipped_text(skipped) + ")";
+}
+
+std::string skipped_lines(const std::string& split, const Skipped& skipped) {
+  std::string lines;
+  for (const SkippedEntry& entry : skipped) {
+    lines.append(split).append("\t").append(word_of(entry.reason)).append("\t");
+    lines.append(escape_name(entry.path)).append("\n");
+  }
+  return lines;
+}
+
+void log_skipped(const Skipped& skipped) {
+  constexpr size_t kMost = 20;
+  for (size_t i = 0; i < std::min(kMost, skipped.size()); ++i) {
+    log_info("skipped " + skipped[i].path + " (" + std::string(word_of(skipped[i].reason)) + ")");
+  }
+  if (skipped.size() > kMost) {
+    log_info("skipped " + grouped(skipped.size() - kMost) + " more (--out FOLDER names all, in skipped.tsv)");
+  }
 }
 
 }  // namespace packhorse

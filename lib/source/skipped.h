@@ -42,7 +42,13 @@ std::map<std::string, uint64_t> skipped_by_reason(const Skipped& skipped);
 /// "hidden: 2, not an image: 1,024"; empty if nothing was skipped.
 std::string skipped_text(const Skipped& skipped);
 
-/// A line of skipped.tsv, `split TAB reason TAB path`, with its end.
-std::string skipped_line(const std::string& split, const SkippedEntry& entry);
+/// The same as the end of a stage's last line: "; skipped 1,026 (hidden: 2, not an image: 1,024)".
+std::string skipped_clause(const Skipped& skipped);
+
+/// The lines of skipped.tsv, `split TAB reason TAB path` each.
+std::string skipped_lines(const std::string& split, const Skipped& skipped);
+
+/// Logs the first entries by name, where no skipped.tsv is written.
+void log_skipped(const Skipped& skipped);
 
 }  // namespace packhorse

@@ -273,5 +273,45 @@ TEST_F(Results, PredictContinuesAfterABadImage) {
   EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json"))["predictions"].size(), 3u);
 }
 
+TEST_F(Results, PredictReadsStandardInput) {
+  const std::string predict = std::string("build/bin/packhorse-predict ") + kTrain + " ";
+  const auto names_of = [](const std::string& json) {
+    std::vector<std::string> names;
+    const Json seen = Json::parse(json);
+    for (const Json& each : seen["predictions"]) names.push_back(each["image"]);
+    return names;
+  };
+  const std::vector<std::string> folder = names_of(ok("predict", {kTrain, "images/n02774152", "--json"}).out);
+  ASSERT_EQ(folder.size(), 30u);
+  const RunResult listed = project_->shell("find images/n02774152 -type f | LC_ALL=C sort | " + predict + "- --json");
+  EXPECT_EQ(listed.exit_code, 0) << listed.all();
+  EXPECT_EQ(names_of(listed.out), folder);
+
+  make_folder(*project_ / "piped");
+  fs::copy_file(*project_ / "images/n02774152/0.jpg", *project_ / "piped/0.jpg");
+  write_text(*project_ / "piped/README", "not an image");
+  fs::create_symlink("gone.jpg", *project_ / "piped/link.jpg");
+  const RunResult tar = project_->shell("tar -cf - piped | " + predict + "- --out from-tar");
+  EXPECT_EQ(tar.exit_code, 0) << tar.all();
+  EXPECT_NE(tar.out.find("-/piped/0.jpg (28 x 28)"), std::string::npos) << tar.out;
+  EXPECT_NE(tar.out.find("predicted 1 of 1 image; skipped 2 (link in a tar: 1, not an image: 1), "), std::string::npos)
+      << tar.out;
+  EXPECT_EQ(read_text(*project_ / "from-tar/skipped.tsv"),
+            "images\tnot an image\t-/piped/README\nimages\tlink in a tar\t-/piped/link.jpg\n");
+  EXPECT_NE(read_text(*project_ / "from-tar/predictions.html").find("data:image/jpeg"), std::string::npos);
+  const StageManifest manifest = StageManifest::load(*project_ / "from-tar/manifest.json");
+  EXPECT_EQ(manifest.counts["found"], 3);
+  EXPECT_EQ(manifest.counts["predicted"], 1);
+  EXPECT_EQ(manifest.counts["skipped"], 2);
+  ok("verify", {"from-tar/manifest.json"});
+
+  const RunResult named = ok("predict", {kTrain, "piped"});
+  EXPECT_NE(named.err.find("skipped piped/README (not an image)"), std::string::npos) << named.err;
+  EXPECT_NE(named.err.find("skipped piped/link.jpg (dangling link)"), std::string::npos) << named.err;
+  const RunResult link = stage("predict", {kTrain, "piped/link.jpg"});
+  EXPECT_EQ(link.exit_code, 1);
+  EXPECT_NE(link.err.find("a link to 'gone.jpg', where nothing is: piped/link.jpg"), std::string::npos) << link.err;
+}
+
 }  // namespace
 }  // namespace packhorse::test

@@ -111,7 +111,21 @@ TEST(Skipped, SaysHowManyOfEachKind) {
   EXPECT_EQ(skipped_text(skipped), "hidden: 1, not an image: 2");
   EXPECT_EQ(skipped_text({}), "");
   EXPECT_EQ(skipped_by_reason(skipped), (std::map<std::string, uint64_t>{{"hidden", 1}, {"not an image", 2}}));
-  EXPECT_EQ(skipped_line("train", skipped[2]), "train\tnot an image\tc\\td\n");
+  EXPECT_EQ(skipped_clause(skipped), "; skipped 3 (hidden: 1, not an image: 2)");
+  EXPECT_EQ(skipped_clause({}), "");
+  EXPECT_EQ(skipped_lines("train", skipped),
+            "train\tnot an image\ta.txt\ntrain\thidden\t.b\ntrain\tnot an image\tc\\td\n");
+}
+
+TEST(Skipped, IsLoggedByNameAsFarAsItCanBeRead) {
+  Skipped skipped;
+  for (int i = 0; i < 1025; ++i) skipped.push_back({SkipReason::hidden, "." + std::to_string(i)});
+  testing::internal::CaptureStderr();
+  log_skipped(skipped);
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("skipped .19 (hidden)"), std::string::npos) << text;
+  EXPECT_EQ(text.find("skipped .20 "), std::string::npos) << text;
+  EXPECT_NE(text.find("skipped 1,005 more"), std::string::npos) << text;
 }
 
 TEST(Skipped, WhatIsOutsideOfTheClassesIsNamed) {
@@ -294,6 +308,7 @@ TEST(Listings, AreRefusedWithTheLineAndTheReason) {
       {"a b.jpg, cat\n", "line 1 has commas"},
       {"0\t1\tx.jpg\n1\t1\t4\ty.jpg\n", "line 2 has 4 fields: an image can have one class only"},
       {"x.jpg\tcat\ny.jpg\tcat\tdog\n", "line 2 has 3 fields: an image can have one class only"},
+      {"x.jpg 1\ny.jpg 1 0 1\n", "line 2 has more than one field after the image's name"},
       {"x.jpg\tcat\ny.jpg\n", "line 2"},
   };
   for (const auto& [text, words] : bad) {
@@ -303,6 +318,9 @@ TEST(Listings, AreRefusedWithTheLineAndTheReason) {
   }
   put(folder / "list.txt", "./image\tclass\nlabel.jpg\tname\n");
   EXPECT_EQ(images_of(list_source(folder / "list.txt", Labels::by_source)), (Lines{"class image", "name label.jpg"}));
+  put(folder / "list.txt", "a b.jpg 1\nc.jpg d.jpg 1\nno extension 1\n");
+  EXPECT_EQ(images_of(list_source(folder / "list.txt", Labels::by_source)),
+            (Lines{"1 a b.jpg", "1 c.jpg d.jpg", "1 no extension"}));
   put(folder / "list.txt", "a,b.jpg\tcat, tom\n");
   EXPECT_EQ(images_of(list_source(folder / "list.txt", Labels::by_source)), Lines{"cat, tom a,b.jpg"});
 }
