@@ -9,12 +9,6 @@
 namespace packhorse {
 namespace {
 
-bool has_image_extension(std::string_view name) {
-  static constexpr std::array<std::string_view, 10> kExtensions{".jpg", ".jpeg", ".jpe", ".jfif", ".png",
-                                                                ".gif", ".webp", ".bmp", ".tif",  ".tiff"};
-  return std::find(kExtensions.begin(), kExtensions.end(), extension_of(name)) != kExtensions.end();
-}
-
 bool has_image_format(const std::vector<std::byte>& head) {
   static constexpr std::array<std::string_view, 6> kFormats{"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF"};
   return std::find(kFormats.begin(), kFormats.end(), image_format(head)) != kFormats.end();
@@ -41,6 +35,12 @@ bool is_hidden(std::string_view name) {
 }
 
 bool is_tar_name(std::string_view name) { return extension_of(name) == ".tar" && !is_hidden(name); }
+
+bool has_image_extension(std::string_view name) {
+  static constexpr std::array<std::string_view, 10> kExtensions{".jpg", ".jpeg", ".jpe", ".jfif", ".png",
+                                                                ".gif", ".webp", ".bmp", ".tif",  ".tiff"};
+  return std::find(kExtensions.begin(), kExtensions.end(), extension_of(name)) != kExtensions.end();
+}
 
 std::optional<SkipReason> why_not_image(std::string_view name, const ReadHead& read_head) {
   if (is_hidden(name)) return SkipReason::hidden;

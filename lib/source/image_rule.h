@@ -30,6 +30,9 @@ bool is_hidden(std::string_view name);
 
 bool is_tar_name(std::string_view name);
 
+/// Whether the extension alone says that it is an image.
+bool has_image_extension(std::string_view name);
+
 /// Nothing if the entry is an image, else why it is none. `read_head` is called only if the name does not decide.
 std::optional<SkipReason> why_not_image(std::string_view name, const ReadHead& read_head);
 

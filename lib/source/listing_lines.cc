@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "manifest/image_list.h"
+#include "source/image_rule.h"
 
 namespace packhorse {
 namespace {
@@ -83,6 +84,12 @@ ListingLine parse_spaces(std::string_view line) {
   if (name.ends_with(',') || label.find(',') != std::string_view::npos) {
     throw Refusal{"has commas where tabs separate the fields",
                   "write 'path TAB class' (a comma may be part of a name)"};
+  }
+  // "x.jpg 1 0": the image's name ended before. A name may have spaces, so its extension has to tell.
+  const auto words = split(name, ' ');
+  if (words.size() > 1 && !has_image_extension(name) && std::any_of(words.begin(), words.end(), has_image_extension)) {
+    throw Refusal{"has more than one field after the image's name: an image can have one class only",
+                  "write 'path TAB class'"};
   }
   return {std::string(name), std::string(label), 0};
 }

@@ -149,6 +149,25 @@ TEST_F(Repeat, ShardsDoNotDependOnTheNumberOfRanks) {
   }
 }
 
+TEST_F(Repeat, WhatListSkipsIsVerifiedAndDoesNotOutdateShards) {
+  write_folders(project_ / "images", {.classes = 4, .per_class = 10});
+  const std::string file = project_.describe("left", {{"source", "images"}}, {{"per_class", 2}});
+  run("list", {file});
+  run("pack", {"runs/left/list/manifest.json"});
+  const auto shards = contents_of(project_.manifest("left", "pack"), kShardRoles);
+  write_text(project_ / "images/class_0001/.DS_Store", "left by a file browser");
+  run("list", {file});
+  EXPECT_EQ(count_of(project_.manifest("left", "list"), "skipped"), 1);
+  run("pack", {"runs/left/pack/manifest.json"});
+  EXPECT_TRUE(shards == contents_of(project_.manifest("left", "pack"), kShardRoles));
+  run("verify", {"runs/left/list/manifest.json"});
+
+  write_text(project_ / "runs/left/list/skipped.tsv", "");
+  const RunResult damaged = run_stage_command("verify", {"runs/left/list/manifest.json"}, 0, project_.options());
+  EXPECT_EQ(damaged.exit_code, 1) << damaged.all();
+  EXPECT_NE(damaged.all().find("0 lines, but its manifest counts 1"), std::string::npos) << damaged.all();
+}
+
 TEST_F(Repeat, AMovedRunContinuesInItsNewFolder) {
   pack("moved");
   fs::create_directory(project_ / "elsewhere");
