@@ -80,6 +80,7 @@ NEEDS_verify   := tbb
 NEEDS_feed     := tbb
 NEEDS_ops      := dnnl
 NEEDS_pipeline := zlib
+NEEDS_infer    := png
 FLAGS_image    := -O3
 FLAGS_ops      := -fopenmp
 

@@ -1,28 +1,20 @@
-// Chooses the crop of an image that the network gets, and decodes and scales it.
+// Chooses the crop of an image that the network gets. decode_crop() (image/decode.h) makes its pixels.
 //
 // Rule: random numbers are counter-based, not drawn from a sequence. A training crop is a function of (seed, epoch,
 // image id, image size) alone: the same on any thread, in any batch slot and for any number of ranks, and different in
 // the next epoch.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/philox.h"
-#include "image/jpeg.h"
+#include "image/resample.h"
 
 namespace packhorse {
 
 struct AugmentOptions;
-
-/// A rectangle of the image, in its pixels. It may extend beyond the edges, which are then repeated.
-struct Crop {
-  double x = 0, y = 0, width = 0, height = 0;
-  bool flip = false;  ///< flipped left to right
-};
 
 /// A way to choose training crops. To add one, write its file (random_crop.cc is an example), declare it below, and add
 /// a row to the table in augment.cc.
@@ -50,14 +42,5 @@ struct AugmentOptions {
 Crop training_crop(const AugmentOptions& options, int width, int height, uint64_t epoch, uint64_t id);
 /// Short edge scaled to `resize`, then the centre crop.
 Crop evaluation_crop(const AugmentOptions& options, int width, int height);
-
-/// Scales `crop` of `src` to size x size RGB at `dst`, with a triangle filter as wide as the reduction (bilinear if the
-/// crop is enlarged). A crop of exactly that size on whole pixels is copied.
-void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst);
-
-/// Decodes only the part of a JPEG that `crop` needs, reduced in the DCT if the crop is at least twice as large as
-/// needed, and scales it into `dst` (size, size, 3). `scratch` is a buffer to reuse between calls.
-void decode_crop(std::span<const std::byte> jpeg, const JpegInfo& info, const Crop& crop, int size,
-                 DecodedImage& scratch, uint8_t* dst);
 
 }  // namespace packhorse

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
+#include "image/decode.h"
 
 namespace packhorse {
 namespace {
@@ -74,10 +75,10 @@ struct Feed::Filler {
                          shards.name_of(number), "pack again: these shards belong to another class table"});
     }
     try {
-      const JpegInfo info = read_jpeg_info(record.image);
-      const Crop crop = options.training ? training_crop(options.augment, info.width, info.height, epoch, record.id)
-                                         : evaluation_crop(options.augment, info.width, info.height);
-      decode_crop(record.image, info, crop, options.augment.size, mine.image, dst);
+      const Size image = read_image_size(record.image);
+      const Crop crop = options.training ? training_crop(options.augment, image.width, image.height, epoch, record.id)
+                                         : evaluation_crop(options.augment, image.width, image.height);
+      decode_crop(record.image, image, crop, options.augment.size, mine.image, dst);
     } catch (const Error& error) {
       throw DamageError({error.text().what, shards.name_of(number) + " (image " + std::to_string(record.id) + ")",
                          "list every damaged record with packhorse-verify, and pack again from the original images"});

@@ -5,40 +5,12 @@
 #include <cctype>
 #include <string_view>
 
-#include <png.h>
-
 #include "base/error.h"
+#include "image/jpeg.h"
+#include "image/png.h"
 
 namespace packhorse {
 namespace {
-
-/// The state of libpng's simplified interface; png_image_free() may be called at any time.
-struct PngImage {
-  png_image state{};
-  PngImage() { state.version = PNG_IMAGE_VERSION; }
-  PngImage(const PngImage&) = delete;
-  PngImage& operator=(const PngImage&) = delete;
-  ~PngImage() { png_image_free(&state); }
-  [[noreturn]] void fail() const {
-    throw DamageError({std::string("not a sound PNG (") + state.message + ")", "", ""});
-  }
-};
-
-void decode_png(std::span<const std::byte> bytes, DecodedImage& dst) {
-  PngImage png;
-  if (png_image_begin_read_from_memory(&png.state, bytes.data(), bytes.size()) == 0) png.fail();
-  const int64_t width = png.state.width, height = png.state.height;
-  if (width > kMaxSide || height > kMaxSide || width * height > kMaxPixels) {
-    throw DamageError(
-        {"an image of " + std::to_string(width) + " x " + std::to_string(height) + " pixels is too large", "", ""});
-  }
-  png.state.format = PNG_FORMAT_RGB;
-  dst.width = static_cast<int>(width);
-  dst.height = static_cast<int>(height);
-  dst.pixels.resize(PNG_IMAGE_SIZE(png.state));
-  const png_color white = {255, 255, 255};
-  if (png_image_finish_read(&png.state, &white, dst.pixels.data(), 0, nullptr) == 0) png.fail();
-}
 
 bool looks_like_html(std::string_view text) {
   const size_t begin = std::min(text.find_first_not_of(" \t\r\n\xef\xbb\xbf"), text.size());
@@ -65,6 +37,19 @@ constexpr std::array kSignatures = {
     Signature{"SVG file", "<svg"},
 };
 
+enum class Container { jpeg, png };
+
+/// Throws a DamageError that names any other format.
+Container container_of(std::span<const std::byte> bytes) {
+  const std::string format = image_format(bytes);
+  if (format == "JPEG") return Container::jpeg;
+  if (format == "PNG") return Container::png;
+  if (format == "empty") throw DamageError({"an empty file", "", ""});
+  throw DamageError({format == "unknown" ? "not an image of a known format"
+                                         : "the format is " + format + "; only JPEG and PNG can be read",
+                     "", ""});
+}
+
 }  // namespace
 
 std::string image_format(std::span<const std::byte> bytes) {
@@ -82,22 +67,29 @@ std::string image_format(std::span<const std::byte> bytes) {
   return "unknown";
 }
 
-void decode_image(std::span<const std::byte> bytes, DecodedImage& dst) { decode_image_for(bytes, kMaxSide, dst); }
-
-void decode_image_for(std::span<const std::byte> bytes, int short_edge, DecodedImage& dst) {
-  const std::string format = image_format(bytes);
-  if (format == "PNG") return decode_png(bytes, dst);
-  if (format == "empty") throw DamageError({"an empty file", "", ""});
-  if (format != "JPEG") {
-    throw DamageError({format == "unknown" ? "not an image of a known format"
-                                           : "the format is " + format + "; only JPEG and PNG can be read",
-                       "", ""});
-  }
-  // The codec has SIMD code for these scales; any other scale would be slower than full size.
+Size read_image_size(std::span<const std::byte> bytes) {
+  if (container_of(bytes) == Container::png) return read_png_size(bytes);
   const JpegInfo info = read_jpeg_info(bytes);
-  int eighths = 8;
-  while (eighths > 1 && scaled_side(std::min(info.width, info.height), eighths / 2) >= short_edge) eighths /= 2;
-  decode_jpeg(bytes, dst, eighths);
+  return {info.width, info.height};
+}
+
+void decode_image(std::span<const std::byte> bytes, DecodedImage& dst) {
+  container_of(bytes) == Container::png ? decode_png(bytes, dst) : decode_jpeg(bytes, dst);
+}
+
+void decode_crop(std::span<const std::byte> bytes, Size image, const Crop& crop, int size, DecodedImage& scratch,
+                 uint8_t* dst) {
+  const Resampler resampler(image, crop, {size, size});
+  const Region region = resampler.region();
+  const uint8_t* first = nullptr;
+  if (container_of(bytes) == Container::png) {
+    decode_png(bytes, scratch);
+    first = scratch.pixels.data() + size_t{3} * (size_t{1} * scratch.width * region.y + region.x);
+  } else {
+    decode_jpeg_region(bytes, region, scratch);
+    first = scratch.pixels.data();
+  }
+  resampler.run(first, size_t{3} * scratch.width, dst);
 }
 
 }  // namespace packhorse

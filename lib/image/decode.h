@@ -1,25 +1,30 @@
 // Images of any format: which format the bytes have, and their pixels if we can read that format.
 //
-// JPEG and PNG can be read. PNG may be grey, palette, 16 bits or interlaced; transparency is blended with white. Other
-// formats are refused by name, so that the line in the quarantine says what was found.
+// JPEG and PNG can be read. Other formats are refused by name, so that the line in the quarantine says what was found.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
-#include "image/jpeg.h"
+#include "image/resample.h"
 
 namespace packhorse {
 
 /// "JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "HTML page", ... by the first bytes; "unknown" if none matches.
 std::string image_format(std::span<const std::byte> bytes);
 
+/// Reads the header; throws DamageError for any other format than JPEG and PNG, and for a header that we cannot read.
+Size read_image_size(std::span<const std::byte> bytes);
+
 /// Decodes all of a JPEG or PNG; throws DamageError for any other format and for a damaged image.
 void decode_image(std::span<const std::byte> bytes, DecodedImage& dst);
 
-/// As decode_image, for pixels that will be shrunk to a short edge of `short_edge` pixels: a JPEG may be decoded at a
-/// smaller scale, but never smaller than that.
-void decode_image_for(std::span<const std::byte> bytes, int short_edge, DecodedImage& dst);
+/// Decodes what `crop` needs, and resamples it to size x size RGB at `dst`: exactly what resample_crop() gives for the
+/// whole decoded image. `image` is what read_image_size() gives; `scratch` is a buffer to reuse between calls. Throws
+/// as decode_image() does; damage below the crop is not detected in a JPEG.
+void decode_crop(std::span<const std::byte> bytes, Size image, const Crop& crop, int size, DecodedImage& scratch,
+                 uint8_t* dst);
 
 }  // namespace packhorse

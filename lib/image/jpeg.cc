@@ -104,9 +104,8 @@ JpegInfo read_header(Decoder& decoder, std::span<const std::byte> bytes) {
   });
   const JpegInfo info{static_cast<int>(codec.image_width), static_cast<int>(codec.image_height), codec.num_components};
   std::string problem;
-  if (info.width > kMaxSide || info.height > kMaxSide || int64_t{info.width} * info.height > kMaxPixels) {
-    problem =
-        "an image of " + std::to_string(info.width) + " x " + std::to_string(info.height) + " pixels is too large";
+  if (too_large(info.width, info.height)) {
+    problem = too_large_text(info.width, info.height);
   } else if (info.components != 1 && info.components != 3 && info.components != 4) {
     problem = "a JPEG with " + std::to_string(info.components) + " components cannot be read";
   } else if (codec.data_precision != 8) {
@@ -137,7 +136,7 @@ struct Columns {
   JDIMENSION first = 0, count = 0;
 };
 Columns columns_for(const Region& region, const jpeg_decompress_struct& codec) {
-  constexpr int kMargin = 2 * DCTSIZE * MAX_SAMP_FACTOR / 2;  // one block row of 4:2:0 and more, at every scale
+  constexpr int kMargin = 2 * DCTSIZE * MAX_SAMP_FACTOR / 2;  // one block row of 4:2:0 and more
   const int first = std::max(0, region.x - kMargin);
   const int last = std::min(static_cast<int>(codec.output_width), region.x + region.width + kMargin);
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(last - first)};
@@ -168,18 +167,12 @@ void read_rows_buffered(jpeg_decompress_struct& codec, std::vector<uint8_t>& row
   }
 }
 
-void set_scale(jpeg_decompress_struct& codec, int eighths) {
-  codec.scale_num = static_cast<unsigned>(eighths);
-  codec.scale_denom = 8;
-}
-
 /// Decodes `region`, or everything if it is null.
-void decode(std::span<const std::byte> bytes, const Region* region, int eighths, DecodedImage& dst) {
-  if (eighths < 1 || eighths > 8) throw Error({"a JPEG cannot be scaled by " + std::to_string(eighths) + "/8", "", ""});
+void decode(std::span<const std::byte> bytes, const Region* region, DecodedImage& dst) {
   Decoder& own = decoder();
   jpeg_decompress_struct& codec = own.codec;
   const JpegInfo info = read_header(own, bytes);
-  const int width = scaled_side(info.width, eighths), height = scaled_side(info.height, eighths);
+  const int width = info.width, height = info.height;
   const Region want = region != nullptr ? *region : Region{0, 0, width, height};
   if (want.x < 0 || want.y < 0 || want.width < 1 || want.height < 1 || want.width > width - want.x ||
       want.height > height - want.y) {
@@ -193,7 +186,6 @@ void decode(std::span<const std::byte> bytes, const Region* region, int eighths,
   own.row.resize(std::max(own.row.size(), size_t{4} * width));
 
   own.run([&] {
-    set_scale(codec, eighths);
     codec.out_color_space = info.components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(&codec);
     int left = want.x;
@@ -293,23 +285,22 @@ JpegInfo read_jpeg_info(std::span<const std::byte> bytes) {
   return info;
 }
 
-void decode_jpeg(std::span<const std::byte> bytes, DecodedImage& dst, int eighths) {
-  decode(bytes, nullptr, eighths, dst);
-}
+void decode_jpeg(std::span<const std::byte> bytes, DecodedImage& dst) { decode(bytes, nullptr, dst); }
 
-void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, int eighths, DecodedImage& dst) {
-  decode(bytes, &region, eighths, dst);
+void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, DecodedImage& dst) {
+  decode(bytes, &region, dst);
 }
 
 JpegInfo check_jpeg(std::span<const std::byte> bytes) {
   Decoder& own = decoder();
   jpeg_decompress_struct& codec = own.codec;
   const JpegInfo info = read_header(own, bytes);
-  own.row.resize(std::max(own.row.size(), size_t{4} * scaled_side(info.width, 1)));
+  own.row.resize(std::max(own.row.size(), size_t{4} * info.width));
   own.run([&] {
     // At scale 1/8 a block becomes its mean: the entropy decoder reads every code, but the other coefficients are
     // dropped.
-    set_scale(codec, 1);
+    codec.scale_num = 1;
+    codec.scale_denom = 8;
     codec.do_fancy_upsampling = FALSE;
     codec.out_color_space = info.components == 4 ? JCS_CMYK : info.components == 3 ? JCS_RGB : JCS_GRAYSCALE;
     jpeg_start_decompress(&codec);

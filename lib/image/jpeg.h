@@ -1,23 +1,17 @@
 // JPEG through libjpeg-turbo; no code outside of lib/image includes its headers.
 //
-// Pixels are 8-bit RGB, rows from top to bottom, 3 bytes per pixel without gaps. Each thread keeps its codecs and row
-// buffers, so an image needs no set-up. The codec's warnings (truncated or corrupt data) are errors here: pixels that
-// the codec would invent never get into a shard or a batch.
+// Each thread keeps its codecs and row buffers, so an image needs no set-up. The codec's warnings (truncated or corrupt
+// data) are errors here: pixels that the codec would invent never get into a shard or a batch.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
-namespace packhorse {
+#include "image/decoded_image.h"
 
-/// A decoded image; `pixels` holds width * height * 3 bytes.
-struct DecodedImage {
-  int width = 0, height = 0;
-  std::vector<uint8_t> pixels;
-};
+namespace packhorse {
 
 /// What a JPEG's header says.
 struct JpegInfo {
@@ -25,31 +19,19 @@ struct JpegInfo {
   int components = 0;  ///< 1 grey, 3 colour, 4 CMYK or YCCK
 };
 
-/// A rectangle of pixels.
-struct Region {
-  int x = 0, y = 0, width = 0, height = 0;
-};
-
-/// Images larger than this on a side, or than kMaxPixels, are refused: they are a mistake or an attack.
-inline constexpr int kMaxSide = 32768;
-inline constexpr int64_t kMaxPixels = int64_t{1} << 28;
 /// A progressive image has about ten scans; a small file with thousands of them would take minutes to decode.
 inline constexpr int kMaxScans = 100;
 
 /// Reads the header; throws DamageError if it is not the header of a JPEG that we can read.
 JpegInfo read_jpeg_info(std::span<const std::byte> bytes);
 
-/// The length of a side after scaling by eighths/8.
-constexpr int scaled_side(int side, int eighths) { return static_cast<int>((int64_t{side} * eighths + 7) / 8); }
+/// Decodes a whole JPEG to RGB (grey is copied to all three channels, CMYK and YCCK are converted). Throws DamageError
+/// with the codec's message for damaged or truncated data; the codec's warnings count as damage.
+void decode_jpeg(std::span<const std::byte> bytes, DecodedImage& dst);
 
-/// Decodes a whole JPEG to RGB (grey is copied to all three channels, CMYK and YCCK are converted), scaled by eighths/8
-/// in the DCT (1 to 8; sizes round up). Throws DamageError with the codec's message for damaged or truncated data; the
-/// codec's warnings count as damage.
-void decode_jpeg(std::span<const std::byte> bytes, DecodedImage& dst, int eighths = 8);
-
-/// As decode_jpeg, but decodes only the rows and columns that `region` (in pixels of the scaled image) needs; dst
-/// becomes that region, with exactly the pixels that decode_jpeg gives there. Damage below the region is not detected.
-void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, int eighths, DecodedImage& dst);
+/// As decode_jpeg, but decodes only the rows and columns that `region` needs; dst becomes that region, with exactly the
+/// pixels that decode_jpeg gives there. Damage below the region is not detected.
+void decode_jpeg_region(std::span<const std::byte> bytes, const Region& region, DecodedImage& dst);
 
 /// Throws if decode_jpeg would throw, at a fraction of its cost: it decodes every bit of the entropy-coded data, but
 /// makes no full-size pixels. Returns the header.

@@ -10,43 +10,48 @@
 namespace packhorse {
 namespace {
 
-constexpr int kWeightBits = 14;                // a weight fits into 16 bits, a sum of weights times 255 into 32
-constexpr int kHalf = 1 << (kWeightBits - 1);  // makes the shift round to nearest
+constexpr int kWeightBits = 14;  // a weight fits into 16 bits
+constexpr int kRowBits = 7;      // of a fraction, kept between the two directions: 255 with them fits into 16 bits, too
 
-/// Which source samples contribute to each destination sample, and their weights.
-struct FilterWeights {
-  int most = 0;                  ///< weights stored for each destination sample
-  std::vector<int> first;        ///< first source sample of each destination sample
-  std::vector<int16_t> weights;  ///< (destination, most): each row sums to 2^kWeightBits; unused weights are zeros
-};
-
-FilterWeights make_weights(int from, int to) {
-  const double scale = static_cast<double>(from) / to;
-  const double reach = std::max(1.0, scale);  // half the triangle's base, in source samples
-  FilterWeights taps;
-  taps.most = std::min(from, static_cast<int>(std::ceil(2 * reach)) + 1);
-  taps.first.resize(to);
-  taps.weights.resize(size_t{1} * to * taps.most);
-  std::vector<double> exact(taps.most);
-  for (int i = 0; i < to; ++i) {
-    const double centre = (i + 0.5) * scale;
-    const int first = std::clamp(static_cast<int>(std::floor(centre - reach)), 0, from - taps.most);
+/// Along one axis: `size` result samples out of the `length` source samples from `begin` on, of an image of `limit`.
+Taps make_taps(double begin, double length, int limit, int size, bool reversed) {
+  const double step = length / size;
+  const double reach = std::max(1.0, step);  // half the triangle's base
+  Taps taps;
+  taps.rows.resize(size);
+  taps.begin = limit;
+  std::vector<double> exact;
+  for (int i = 0; i < size; ++i) {
+    const double centre = begin + (i + 0.5) * step - 0.5;  // as a source sample's number
+    const int lowest = static_cast<int>(std::floor(centre - reach)) + 1;
+    const int highest = static_cast<int>(std::ceil(centre + reach)) - 1;
+    Taps::Row row{std::clamp(lowest, 0, limit - 1), 0, taps.weights.size()};
+    exact.assign(std::clamp(highest, 0, limit - 1) - row.first + 1, 0);
     double sum = 0;
-    for (int k = 0; k < taps.most; ++k) {
-      exact[k] = std::max(0.0, 1 - std::abs(first + k + 0.5 - centre) / reach);
-      sum += exact[k];
+    for (int k = lowest; k <= highest; ++k) {
+      const double weight = 1 - std::abs(k - centre) / reach;
+      exact[std::clamp(k, 0, limit - 1) - row.first] += weight;
+      sum += weight;
     }
-    int16_t* weights = taps.weights.data() + size_t{1} * i * taps.most;
     // Rounding the running sum, not each weight, keeps their sum exact: a flat area keeps its value.
     double running = 0;
     long before = 0;
-    for (int k = 0; k < taps.most; ++k) {
-      running += exact[k] / sum * (1 << kWeightBits);
+    for (const double weight : exact) {
+      running += weight / sum * (1 << kWeightBits);
       const long until = std::lround(running);
-      weights[k] = static_cast<int16_t>(until - before);
+      const bool leading = taps.weights.size() == row.at;
+      if (until == before && leading) {
+        ++row.first;
+      } else {
+        taps.weights.push_back(static_cast<int16_t>(until - before));
+      }
       before = until;
     }
-    taps.first[i] = first;
+    while (taps.weights.back() == 0) taps.weights.pop_back();
+    row.count = static_cast<int>(taps.weights.size() - row.at);
+    taps.begin = std::min(taps.begin, row.first);
+    taps.end = std::max(taps.end, row.first + row.count);
+    taps.rows[reversed ? size - 1 - i : i] = row;
   }
   return taps;
 }
@@ -57,33 +62,44 @@ constexpr int kLanes = 16;
 // The compiler vectorises these loops; a processor with AVX2 runs a version of its own.
 #define PACKHORSE_FILTER PACKHORSE_CLONES("avx2")
 
-/// dst[i] = the mix of `taps` rows of `width` samples, as 16-bit numbers.
+/// dst[i] = the mix of `count` rows of `width` samples, with kRowBits of a fraction.
 PACKHORSE_FILTER
-void mix_rows(const uint8_t* src, size_t width, const int16_t* weights, int taps, int32_t* sums, uint8_t* dst) {
-  for (size_t i = 0; i < width; ++i) sums[i] = kHalf;
-  for (int k = 0; k < taps; ++k, src += width) {
+void mix_rows(const uint8_t* src, size_t stride, size_t width, const int16_t* weights, int count, int32_t* sums,
+              int16_t* dst) {
+  constexpr int kShift = kWeightBits - kRowBits;
+  for (size_t i = 0; i < width; ++i) sums[i] = 1 << (kShift - 1);  // makes the shift round to nearest
+  for (int k = 0; k < count; ++k, src += stride) {
     const int16_t weight = weights[k];
-    if (weight == 0) continue;
     for (size_t i = 0; i < width; ++i) sums[i] += weight * static_cast<int16_t>(src[i]);
   }
-  for (size_t i = 0; i < width; ++i) dst[i] = static_cast<uint8_t>(sums[i] >> kWeightBits);
+  for (size_t i = 0; i < width; ++i) dst[i] = static_cast<int16_t>(sums[i] >> kShift);
 }
 
-/// One destination column of kLanes rows: src and dst are (columns, 3, kLanes).
+/// All columns of kLanes rows: src and dst are (columns, 3, kLanes).
 PACKHORSE_FILTER
-void mix_columns(const int16_t* src, const FilterWeights& taps, int width, uint8_t* dst) {
-  const int16_t* weights = taps.weights.data();
-  for (int x = 0; x < width; ++x, weights += taps.most, dst += 3 * kLanes) {
-    const int16_t* at = src + size_t{3} * kLanes * taps.first[x];
+void mix_columns(const int16_t* src, const Taps& taps, uint8_t* dst) {
+  constexpr int kShift = kWeightBits + kRowBits;
+  for (const Taps::Row& row : taps.rows) {
+    const int16_t* at = src + size_t{3} * kLanes * (row.first - taps.begin);
+    const int16_t* weights = taps.weights.data() + row.at;
     std::array<int32_t, 3 * kLanes> sums;
-    sums.fill(kHalf);
-    for (int k = 0; k < taps.most; ++k, at += 3 * kLanes) {
+    sums.fill(1 << (kShift - 1));
+    for (int k = 0; k < row.count; ++k, at += 3 * kLanes) {
       const int16_t weight = weights[k];
       for (int i = 0; i < 3 * kLanes; ++i) sums[i] += weight * at[i];
     }
-    for (int i = 0; i < 3 * kLanes; ++i) dst[i] = static_cast<uint8_t>(sums[i] >> kWeightBits);
+    for (int i = 0; i < 3 * kLanes; ++i) dst[i] = static_cast<uint8_t>(sums[i] >> kShift);
+    dst += 3 * kLanes;
   }
 }
+
+/// Buffers that a thread reuses for every image.
+struct Buffers {
+  std::vector<int32_t> sums;   // (source columns, 3)
+  std::vector<int16_t> row;    // (source columns, 3)
+  std::vector<int16_t> lanes;  // (source columns, 3, kLanes)
+  std::vector<uint8_t> mixed;  // (columns, 3, kLanes)
+};
 
 }  // namespace
 
@@ -94,32 +110,61 @@ Size shrunk_to_short_edge(Size size, int edge) {
   return {scaled(size.width), scaled(size.height)};
 }
 
-void resample(const DecodedImage& src, Size size, DecodedImage& dst) {
-  if (src.width < 1 || src.height < 1 || size.width < 1 || size.height < 1) {
+Resampler::Resampler(Size image, const Crop& crop, Size size) {
+  if (image.width < 1 || image.height < 1 || size.width < 1 || size.height < 1) {
     throw Error({"an image cannot be resampled from or to zero pixels", "", ""});
   }
-  const FilterWeights down = make_weights(src.height, size.height), across = make_weights(src.width, size.width);
-  dst.width = size.width;
-  dst.height = size.height;
-  dst.pixels.resize(size_t{3} * size.width * size.height);
-  const size_t from = size_t{3} * src.width, to = size_t{3} * size.width;
-  std::vector<int32_t> sums(from);
-  std::vector<uint8_t> row(from), mixed(to * kLanes);
-  std::vector<int16_t> lanes(from * kLanes);
-  for (int top = 0; top < size.height; top += kLanes) {
-    const int rows = std::min(kLanes, size.height - top);
+  across_ = make_taps(crop.x, crop.width, image.width, size.width, crop.flip);
+  down_ = make_taps(crop.y, crop.height, image.height, size.height, false);
+}
+
+Region Resampler::region() const {
+  return {across_.begin, down_.begin, across_.end - across_.begin, down_.end - down_.begin};
+}
+
+void Resampler::run(const uint8_t* src, size_t stride, uint8_t* dst) const {
+  static thread_local Buffers buffers;
+  const size_t from = size_t{3} * (across_.end - across_.begin), to = size_t{3} * across_.rows.size();
+  const int height = static_cast<int>(down_.rows.size());
+  buffers.sums.resize(from);
+  buffers.row.resize(from);
+  buffers.lanes.resize(from * kLanes);
+  buffers.mixed.resize(to * kLanes);
+  for (int top = 0; top < height; top += kLanes) {
+    const int rows = std::min(kLanes, height - top);
     for (int lane = 0; lane < rows; ++lane) {
-      const int y = top + lane;
-      mix_rows(src.pixels.data() + from * down.first[y], from, down.weights.data() + size_t{1} * y * down.most,
-               down.most, sums.data(), row.data());
-      for (size_t i = 0; i < from; ++i) lanes[i * kLanes + lane] = row[i];
+      const Taps::Row& row = down_.rows[top + lane];
+      mix_rows(src + stride * (row.first - down_.begin), stride, from, down_.weights.data() + row.at, row.count,
+               buffers.sums.data(), buffers.row.data());
+      for (size_t i = 0; i < from; ++i) buffers.lanes[i * kLanes + lane] = buffers.row[i];
     }
-    mix_columns(lanes.data(), across, size.width, mixed.data());
-    for (int lane = 0; lane < rows; ++lane) {
-      uint8_t* dst_row = dst.pixels.data() + to * (top + lane);
-      for (size_t i = 0; i < to; ++i) dst_row[i] = mixed[i * kLanes + lane];
+    mix_columns(buffers.lanes.data(), across_, buffers.mixed.data());
+    for (int lane = 0; lane < rows; ++lane, dst += to) {
+      for (size_t i = 0; i < to; ++i) dst[i] = buffers.mixed[i * kLanes + lane];
     }
   }
+}
+
+namespace {
+
+void resample_to(const DecodedImage& src, const Crop& crop, Size size, uint8_t* dst) {
+  const Resampler resampler({src.width, src.height}, crop, size);
+  const Region region = resampler.region();
+  const size_t stride = size_t{3} * src.width;
+  resampler.run(src.pixels.data() + stride * region.y + size_t{3} * region.x, stride, dst);
+}
+
+}  // namespace
+
+void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst) {
+  resample_to(src, crop, {size, size}, dst);
+}
+
+void resample(const DecodedImage& src, Size size, DecodedImage& dst) {
+  dst.width = size.width;
+  dst.height = size.height;
+  dst.pixels.resize(size_t{3} * std::max(0, size.width) * std::max(0, size.height));
+  resample_to(src, {0, 0, static_cast<double>(src.width), static_cast<double>(src.height)}, size, dst.pixels.data());
 }
 
 }  // namespace packhorse

@@ -86,17 +86,10 @@ std::vector<std::string> lines_of(std::string_view text) {
 PreparedImage prepare(std::span<const std::byte> bytes, const AugmentOptions& options, DecodedImage& scratch,
                       uint8_t* dst) {
   PreparedImage prepared;
-  if (image_format(bytes) == "JPEG") {
-    const JpegInfo info = read_jpeg_info(bytes);
-    prepared.width = info.width;
-    prepared.height = info.height;
-    decode_crop(bytes, info, evaluation_crop(options, info.width, info.height), options.size, scratch, dst);
-  } else {
-    decode_image(bytes, scratch);
-    prepared.width = scratch.width;
-    prepared.height = scratch.height;
-    resample_crop(scratch, evaluation_crop(options, scratch.width, scratch.height), options.size, dst);
-  }
+  const Size image = read_image_size(bytes);
+  prepared.width = image.width;
+  prepared.height = image.height;
+  decode_crop(bytes, image, evaluation_crop(options, image.width, image.height), options.size, scratch, dst);
   return prepared;
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "image/decode.h"
-#include "image/resample.h"
+#include "image/jpeg.h"
 
 namespace packhorse {
 namespace {
@@ -36,19 +36,11 @@ void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation
     }
   }
   thread_local DecodedImage whole, small;  // large, so their memory is kept for the next image
-  if (edge > 0) {
-    decode_image_for(bytes, edge, whole);
-    const Size size{whole.width, whole.height};
-    const Size target = shrunk_to_short_edge(size, edge);
-    if (target != size) {
-      resample(whole, target, small);
-      bytes = encode_jpeg(small, preparation.quality);
-      return;
-    }
-  } else {
-    decode_image(bytes, whole);
-  }
-  bytes = encode_jpeg(whole, preparation.quality);
+  decode_image(bytes, whole);
+  const Size size{whole.width, whole.height};
+  const Size target = edge > 0 ? shrunk_to_short_edge(size, edge) : size;
+  if (target != size) resample(whole, target, small);
+  bytes = encode_jpeg(target != size ? small : whole, preparation.quality);
 }
 
 }  // namespace packhorse

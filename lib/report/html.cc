@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "image/decode.h"
-#include "image/resample.h"
+#include "image/jpeg.h"
 
 namespace packhorse {
 namespace {
@@ -79,7 +79,7 @@ std::string image_url(std::span<const uint8_t> bytes, int edge) {
   try {
     const auto raw = std::as_bytes(bytes);
     DecodedImage image, thumbnail;
-    decode_image_for(raw, edge, image);
+    decode_image(raw, image);
     const Size size{image.width, image.height};
     const Size small = shrunk_to_short_edge(size, edge);
     if (small == size && image_format(raw) == "JPEG" && bytes.size() < kLargeFile) return data_url(bytes);

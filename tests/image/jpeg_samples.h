@@ -45,8 +45,7 @@ inline DecodedImage smooth_image(int width, int height) {
   return image;
 }
 
-inline std::vector<std::byte> make_jpeg(const JpegSample& sample) {
-  DecodedImage image = smooth_image(sample.width, sample.height);
+inline std::vector<std::byte> make_jpeg(const JpegSample& sample, DecodedImage image) {
   if (sample.noisy) {
     RandomStream random(5, RandomUse::test, 0, 0);
     for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(value + random.below(40));
@@ -104,6 +103,15 @@ inline std::vector<std::byte> make_jpeg(const JpegSample& sample) {
   jpeg_destroy_compress(&codec);
   std::free(out);
   return result;
+}
+
+inline std::vector<std::byte> make_jpeg(const JpegSample& sample) {
+  return make_jpeg(sample, smooth_image(sample.width, sample.height));
+}
+
+/// The nearest that a JPEG comes to an image's pixels: quality 100, RGB without a transform, all channels at full size.
+inline std::vector<std::byte> encode_rgb_jpeg(const DecodedImage& image) {
+  return make_jpeg({.width = image.width, .height = image.height, .kind = JpegKind::rgb, .quality = 100}, image);
 }
 
 }  // namespace packhorse

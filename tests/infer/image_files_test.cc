@@ -15,6 +15,10 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "demo/tar_writer.h"
+#include "feed/feed.h"
+#include "image/image_kinds.h"
+#include "image/png_samples.h"
+#include "support/images.h"
 #include "support/shards.h"
 #include "support/temp_dir.h"
 
@@ -235,6 +239,44 @@ TEST_F(ImageFiles, ABadFileGivesZerosAndDoesNotAffectOthers) {
     if (bad) continue;
     EXPECT_EQ(prepared[i].width, 24 + static_cast<int>(i));
     EXPECT_EQ(prepared[i].height, 40);
+  }
+}
+
+/// What an evaluation's feed makes of an image.
+std::vector<uint8_t> evaluated(const TempDir& folder, std::span<const std::byte> image, const AugmentOptions& options) {
+  const ShardPath path{folder / "one.rec", folder / "one.idx"};
+  ShardWriter writer(path.rec, path.idx);
+  writer.append(0, 0, image);
+  writer.commit();
+  const ShardReader shards({path});
+  FeedOptions feed;
+  feed.plan = {1, 1, 1, 0};
+  feed.augment = options;
+  feed.training = false;
+  feed.classes = 1;
+  Feed reader(shards, feed);
+  const Batch* batch = reader.next();
+  return {batch->pixels.begin(), batch->pixels.end()};
+}
+
+TEST_F(ImageFiles, TheSamePixelsAreTheSameInputInEveryContainerAndStage) {
+  options_ = {.size = 36, .resize = 36};
+  for (const ImageKind kind : kImageKinds) {
+    // Short edges of up to eight times the input, which a JPEG codec could decode at a reduced size.
+    for (const int edge : {30, 36, 72, 100, 144, 300}) {
+      const std::vector<std::byte> jpeg = encode_jpeg(image_of(kind, edge + edge / 3, edge), 90);
+      DecodedImage whole;
+      decode_jpeg(jpeg, whole);
+      const std::vector<std::byte> png = make_png(whole);  // lossless: the JPEG's pixels
+      write_bytes(folder_ / "one.jpg", jpeg);
+      write_bytes(folder_ / "one.png", png);
+      std::vector<uint8_t> pixels(2 * 36 * 36 * 3);
+      prepare_images(std::vector<fs::path>{path("one.jpg"), path("one.png")}, options_, 1, pixels);
+      const std::span both(pixels);
+      const std::vector<uint8_t> expected = evaluated(folder_, jpeg, options_);
+      EXPECT_TRUE(std::ranges::equal(both.first(expected.size()), expected)) << "JPEG, " << name_of(kind) << edge;
+      EXPECT_TRUE(std::ranges::equal(both.last(expected.size()), expected)) << "PNG, " << name_of(kind) << edge;
+    }
   }
 }
 
