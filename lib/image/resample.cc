@@ -58,15 +58,17 @@ Taps make_taps(double begin, double length, int limit, int size, bool reversed) 
 
 /// Rows that are filtered together: in the horizontal filter each row is one SIMD lane.
 constexpr int kLanes = 16;
+/// Samples of a row that are filtered together: they, their sums and their lanes stay in the nearest cache.
+constexpr size_t kBlock = 384;
 
 // The compiler vectorises these loops; a processor with AVX2 runs a version of its own.
 #define PACKHORSE_FILTER PACKHORSE_CLONES("avx2")
 
-/// dst[i] = the mix of `count` rows of `width` samples, with kRowBits of a fraction.
+/// dst[i] = the mix of `count` rows of `width` samples, at most kBlock, with kRowBits of a fraction.
 PACKHORSE_FILTER
-void mix_rows(const uint8_t* src, size_t stride, size_t width, const int16_t* weights, int count, int32_t* sums,
-              int16_t* dst) {
+void mix_rows(const uint8_t* src, size_t stride, size_t width, const int16_t* weights, int count, int16_t* dst) {
   constexpr int kShift = kWeightBits - kRowBits;
+  std::array<int32_t, kBlock> sums;
   for (size_t i = 0; i < width; ++i) sums[i] = 1 << (kShift - 1);  // makes the shift round to nearest
   for (int k = 0; k < count; ++k, src += stride) {
     const int16_t weight = weights[k];
@@ -95,11 +97,20 @@ void mix_columns(const int16_t* src, const Taps& taps, uint8_t* dst) {
 
 /// Buffers that a thread reuses for every image.
 struct Buffers {
-  std::vector<int32_t> sums;   // (source columns, 3)
-  std::vector<int16_t> row;    // (source columns, 3)
   std::vector<int16_t> lanes;  // (source columns, 3, kLanes)
   std::vector<uint8_t> mixed;  // (columns, 3, kLanes)
 };
+
+bool takes_single_samples(const Taps& taps) {
+  return std::all_of(taps.rows.begin(), taps.rows.end(), [](const Taps::Row& row) { return row.count == 1; });
+}
+
+void resample_to(const DecodedImage& src, const Crop& crop, Size size, uint8_t* dst) {
+  const Resampler resampler({src.width, src.height}, crop, size);
+  const Region region = resampler.region();
+  const size_t stride = size_t{3} * src.width;
+  resampler.run(src.pixels.data() + stride * region.y + size_t{3} * region.x, stride, dst);
+}
 
 }  // namespace
 
@@ -122,21 +133,31 @@ Region Resampler::region() const {
   return {across_.begin, down_.begin, across_.end - across_.begin, down_.end - down_.begin};
 }
 
+void Resampler::copy(const uint8_t* src, size_t stride, uint8_t* dst) const {
+  for (const Taps::Row& down : down_.rows) {
+    const uint8_t* row = src + stride * (down.first - down_.begin);
+    for (const Taps::Row& across : across_.rows) dst = std::copy_n(row + 3 * (across.first - across_.begin), 3, dst);
+  }
+}
+
 void Resampler::run(const uint8_t* src, size_t stride, uint8_t* dst) const {
+  if (takes_single_samples(across_) && takes_single_samples(down_)) return copy(src, stride, dst);
   static thread_local Buffers buffers;
   const size_t from = size_t{3} * (across_.end - across_.begin), to = size_t{3} * across_.rows.size();
   const int height = static_cast<int>(down_.rows.size());
-  buffers.sums.resize(from);
-  buffers.row.resize(from);
   buffers.lanes.resize(from * kLanes);
   buffers.mixed.resize(to * kLanes);
   for (int top = 0; top < height; top += kLanes) {
     const int rows = std::min(kLanes, height - top);
-    for (int lane = 0; lane < rows; ++lane) {
-      const Taps::Row& row = down_.rows[top + lane];
-      mix_rows(src + stride * (row.first - down_.begin), stride, from, down_.weights.data() + row.at, row.count,
-               buffers.sums.data(), buffers.row.data());
-      for (size_t i = 0; i < from; ++i) buffers.lanes[i * kLanes + lane] = buffers.row[i];
+    for (size_t first = 0; first < from; first += kBlock) {
+      const size_t count = std::min(kBlock, from - first);
+      for (int lane = 0; lane < rows; ++lane) {
+        const Taps::Row& row = down_.rows[top + lane];
+        std::array<int16_t, kBlock> mixed_row;
+        mix_rows(src + stride * (row.first - down_.begin) + first, stride, count, down_.weights.data() + row.at,
+                 row.count, mixed_row.data());
+        for (size_t i = 0; i < count; ++i) buffers.lanes[(first + i) * kLanes + lane] = mixed_row[i];
+      }
     }
     mix_columns(buffers.lanes.data(), across_, buffers.mixed.data());
     for (int lane = 0; lane < rows; ++lane, dst += to) {
@@ -144,17 +165,6 @@ void Resampler::run(const uint8_t* src, size_t stride, uint8_t* dst) const {
     }
   }
 }
-
-namespace {
-
-void resample_to(const DecodedImage& src, const Crop& crop, Size size, uint8_t* dst) {
-  const Resampler resampler({src.width, src.height}, crop, size);
-  const Region region = resampler.region();
-  const size_t stride = size_t{3} * src.width;
-  resampler.run(src.pixels.data() + stride * region.y + size_t{3} * region.x, stride, dst);
-}
-
-}  // namespace
 
 void resample_crop(const DecodedImage& src, const Crop& crop, int size, uint8_t* dst) {
   resample_to(src, crop, {size, size}, dst);

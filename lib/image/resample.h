@@ -5,8 +5,8 @@
 // around its centre, weighted by a triangle in each direction whose half-width is the step between pixels, or one
 // sample if the step is smaller: no aliasing, and bilinear if an image is enlarged. Beyond the edges, the outermost
 // samples are repeated. The arithmetic is in integers: the same bytes on every machine. A JPEG's own reduced sizes are
-// not used, because they are another filter: strokes and noise come out up to 21 of 255 levels different even where the
-// triangle still has a factor of 2 to go, and 12 levels at a factor of 8.
+// not used, because they are another filter: strokes come out up to 21 of 255 levels different where the triangle still
+// has a factor of 2 to go, and 12 levels at a factor of 8.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +50,9 @@ class Resampler {
   void run(const uint8_t* src, size_t stride, uint8_t* dst) const;
 
  private:
+  /// The same where each pixel is one source pixel, which a crop of the result's size often is.
+  void copy(const uint8_t* src, size_t stride, uint8_t* dst) const;
+
   Taps across_, down_;
 };
 
