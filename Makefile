@@ -63,7 +63,7 @@ USES_results    := classes hdf5 metrics base
 USES_step       := comm ops feed base
 USES_infer      := results checkpoint ops feed source classes net record image manifest ranks metrics base
 USES_report     := results classes hdf5 metrics image manifest base
-USES_train      := step checkpoint ops comm feed classes net metrics record manifest ranks base
+USES_train      := step checkpoint ops comm feed classes net metrics record image manifest ranks base
 
 # ---- Libraries, by their names in tests/needs, which says what they are and how they are found ----------------------
 # A vendor's headers have one home each, and a stage links only what its rooms need. Headers of `base` include those of

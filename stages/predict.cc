@@ -51,6 +51,7 @@ void write_folder(Stage& stage, const Predictions& predictions, const Skipped& s
                              {"unread", predictions.unread},
                              {"skipped", skipped.size()},
                              {"skipped_by_reason", skipped_by_reason(skipped)}};
+  stage.manifest().resampling = predictions.resampling;
   stage.manifest().outputs = {describe_file("predictions", json, images), describe_file("page", page),
                               describe_file("skipped", skipped_file, skipped.size())};
   stage.finish(1);

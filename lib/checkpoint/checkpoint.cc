@@ -87,6 +87,8 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
   info.classes = file.integer_attribute("", "classes");
   info.classes_crc32c = file.text_attribute("", "classes_crc32c");
   info.data_crc32c = file.text_attribute("", "data_crc32c");
+  const bool states_resampling = file.has_attribute("", "resampling");  // not in the first files of schema 3
+  info.resampling = states_resampling ? file.text_attribute("", "resampling") : kResamplingBefore;
   read_counters(file, schema, info);
   try {
     if (has_choices(schema)) info.choices = Json::parse(file.text_attribute("", "choices"));
@@ -111,6 +113,7 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "classes", info.classes);
   file.attribute("", "classes_crc32c", info.classes_crc32c);
   file.attribute("", "data_crc32c", info.data_crc32c);
+  file.attribute("", "resampling", info.resampling);
   file.attribute("", "epoch", info.epoch);
   file.attribute("", "batches_taken", info.batches_taken);
   file.attribute("", "updates_applied", info.updates_applied);

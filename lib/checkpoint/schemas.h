@@ -27,6 +27,10 @@ std::string state_group(size_t schema, const std::string& array);
 bool has_one_counter(size_t schema);
 bool has_choices(size_t schema);
 
+/// How images were resampled (CheckpointInfo::resampling) when checkpoints did not state it yet. If a crop had at least
+/// twice the size needed, its JPEG was first reduced by halves in the DCT, down to that size if possible.
+inline constexpr const char* kResamplingBefore = "dct-triangle/1";
+
 /// A training's settings under the names and with the values that they have today.
 Json todays_settings(size_t schema, Json settings);
 

@@ -4,6 +4,8 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "image/resample.h"
 
 namespace packhorse {
 
@@ -30,6 +32,12 @@ ImageInput image_input_from(const Json& settings, int64_t image_size, const std:
     throw DamageError({"the settings 'mean' and 'scale' are not lists of numbers", where, "train again"});
   }
   return input;
+}
+
+void report_resampling(const std::string& trained, const std::string& where) {
+  if (trained == kResampling) return;
+  log_info("the network's training images were resampled by " + trained + ", and now images are resampled by " +
+           kResampling + ": they may look different to it; train again for its full accuracy: " + where);
 }
 
 void parse_channels(const std::vector<std::string>& words, const std::string& name, float (&dst)[3]) {

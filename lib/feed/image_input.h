@@ -23,6 +23,10 @@ struct ImageInput {
 /// Reads it from a checkpoint's settings. Throws an Error that names `where` if a setting is missing or malformed.
 ImageInput image_input_from(const Json& settings, int64_t image_size, const std::string& where);
 
+/// If the images that a network was trained on were resampled in another way than this version resamples them
+/// (kResampling), says so in the log; `trained` is the checkpoint's resampling, `where` its path.
+void report_resampling(const std::string& trained, const std::string& where);
+
 /// Parses one number for all three channels, or three. Throws a UsageError that names the setting.
 void parse_channels(const std::vector<std::string>& words, const std::string& name, float (&dst)[3]);
 

@@ -12,6 +12,7 @@
 #include "base/stopwatch.h"
 #include "base/text.h"
 #include "feed/packed_shards.h"
+#include "image/resample.h"
 #include "metrics/top_k.h"
 #include "results/hierarchy.h"
 
@@ -268,11 +269,14 @@ std::string finish_evaluation(Stage& stage, Evaluation& evaluation, const Evalua
                       {"checkpoint", inference.checkpoint().filename().string()},
                       {"data", pack.dataset.value("name", "")},
                       {"split", manifest.settings["split"].get<std::string>()},
-                      {"precision", manifest.settings["precision"].get<std::string>()}};
+                      {"precision", manifest.settings["precision"].get<std::string>()},
+                      {"resampling", kResampling},
+                      {"training_resampling", inference.info().resampling}};
   if (job.subset) evaluation.facts.emplace_back("subset_missing", joined(job.subset->missing));
   const std::filesystem::path file = stage.work() / "evaluation.h5";
   write_evaluation(file, evaluation);
   manifest.backend = inference.backend_description();
+  manifest.resampling = kResampling;
   manifest.counts = {{"listed", evaluation.listed}};
   std::vector<std::string> accuracies;
   for (const ScopeResult& scope : evaluation.scopes) {

@@ -42,6 +42,7 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
       info_(read_checkpoint_info(checkpoint)),
       input_(image_input_from(info_.settings, info_.image_size, checkpoint.string())),
       precision_(settings.precision) {
+  report_resampling(info_.resampling, checkpoint.string());
   ExecutorOptions options;
   options.backend = settings.backend;
   options.batch = batch;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "image/resample.h"
 #include "metrics/top_k.h"
 
 namespace packhorse {
@@ -15,6 +16,7 @@ Predictions predict(Inference& inference, const GivenImages& given, const ClassC
   const auto side = static_cast<size_t>(feed.augment.size);
   std::vector<uint8_t> pixels(batch * side * side * 3);
   Predictions all;
+  all.resampling = kResampling;
   for (size_t first = 0; first < images.size(); first += batch) {
     const auto some = images.subspan(first, std::min(batch, images.size() - first));
     const auto prepared = prepare_images(given, some, feed.augment, threads, pixels);

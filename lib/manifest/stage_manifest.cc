@@ -70,11 +70,13 @@ StageManifest StageManifest::load(const fs::path& path) {
     manifest.classes_crc32c = json.at("classes_crc32c").get<std::string>();
     manifest.seconds = json.at("seconds").get<double>();
     manifest.ranks = json.at("ranks").get<int>();
-    // Since version 0.3, and null where nothing was computed.
+    // Since version 0.3, and null where nothing was computed or resampled.
     manifest.threads = json.value("threads", 0);
     manifest.history = json.value("history", Json::array());
     if (const auto backend = json.find("backend"); backend != json.end() && !backend->is_null())
       manifest.backend = backend->get<std::string>();
+    if (const auto resampling = json.find("resampling"); resampling != json.end() && !resampling->is_null())
+      manifest.resampling = resampling->get<std::string>();
   } catch (const Json::exception& error) {
     throw DamageError(
         {std::string("a member of the stage's manifest is missing or wrong (") + error.what() + ")", where, ""});
@@ -105,6 +107,7 @@ void StageManifest::save(const fs::path& folder, const fs::path& to) const {
                {"ranks", ranks},
                {"threads", threads},
                {"backend", backend.empty() ? Json(nullptr) : Json(backend)},
+               {"resampling", resampling.empty() ? Json(nullptr) : Json(resampling)},
                {"host", host_name()},
                {"slurm_job", job != nullptr ? Json(job) : Json(nullptr)},
                {"dataset_folder", fs::proximate(dataset_folder, home).generic_string()},

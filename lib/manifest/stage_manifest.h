@@ -39,7 +39,8 @@ struct StageManifest {
   std::vector<FileEntry> outputs;
   Json counts = Json::object();  ///< listed, packed, quarantined, ...
   std::string classes_crc32c;    ///< checksum of the class table that the labels belong to
-  std::string backend;  ///< what a network was computed with, in words: instructions, libraries; empty without one
+  std::string backend;     ///< what a network was computed with, in words: instructions, libraries; empty without one
+  std::string resampling;  ///< kResampling (image/resample.h) of a stage that resampled images; empty otherwise
   double seconds = 0;
   int ranks = 1;
   int threads = 0;  ///< compute threads of each rank, where they decide about the last bits; 0: they do not

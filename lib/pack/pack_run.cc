@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "classes/class_table.h"
+#include "image/resample.h"
 #include "pack/pack_results.h"
 #include "pack/pack_shard.h"
 
@@ -109,6 +110,7 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   add_shards(stage, lists, results);
   StageManifest& manifest = stage.manifest();
   const FileEntry table = stage.input().output_of("class-table");
+  if (settings.preparation.short_edge > 0) manifest.resampling = kResampling;
   ClassTable::load(table.path).save(stage.work() / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", stage.work() / "classes.tsv", table.records));
   std::vector<std::string> splits;

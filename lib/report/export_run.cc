@@ -30,6 +30,7 @@ void add_provenance(const StageManifest& manifest, Facts& facts) {
   if (const std::string job = text_of(json, "slurm_job"); !job.empty()) when += ", SLURM job " + job;
   facts.emplace_back(manifest.stage, when);
   if (!manifest.backend.empty()) facts.emplace_back(manifest.stage + "_backend", manifest.backend);
+  if (!manifest.resampling.empty()) facts.emplace_back(manifest.stage + "_resampling", manifest.resampling);
   facts.emplace_back(manifest.stage + "_command", joined(manifest.command, " "));
 }
 

@@ -52,7 +52,7 @@ std::string predictions_text(const Predictions& predictions, const ClassTable& c
 std::string predictions_json(const Predictions& predictions, const ClassTable& classes) {
   Json list = Json::array();
   for (const Prediction& prediction : predictions.list) list.push_back(json_of(prediction, classes));
-  const Json json = {{"schema", kPredictionsSchema}, {"predictions", list}};
+  const Json json = {{"schema", kPredictionsSchema}, {"resampling", predictions.resampling}, {"predictions", list}};
   // A file name may be invalid UTF-8: its invalid bytes are replaced.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -72,6 +72,7 @@ void write_features(const std::filesystem::path& path, const Predictions& predic
   writer.attribute("features", "about",
                    std::string("the network's last layer before the classifier, one row per image"));
   writer.attribute("features", "network", network);
+  writer.attribute("features", "resampling", predictions.resampling);
   writer.write("images", names);
   writer.write("read", std::span<const uint8_t>(read), {rows});
   writer.attribute("read", "about", std::string("0: the image could not be read, its row is zeros"));

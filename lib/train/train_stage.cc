@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "checkpoint/checkpoint_folder.h"
 #include "feed/packed_shards.h"
+#include "image/resample.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
@@ -166,6 +167,7 @@ std::string finish_training(Stage& stage, const TrainingSummary& summary, const 
   manifest.counts["feed_wait_share"] = summary.feed_wait_share;
   manifest.backend = summary.backend;
   manifest.threads = threads;
+  manifest.resampling = kResampling;
   classes.save(stage.work() / "classes.tsv");
   manifest.outputs = {describe_file("checkpoint-last", summary.last_checkpoint),
                       describe_file("checkpoint-best", summary.best_checkpoint),

@@ -21,6 +21,8 @@
 #include "checkpoint/checkpoint_folder.h"
 #include "comm/agreement.h"
 #include "comm/sums.h"
+#include "feed/image_input.h"
+#include "image/resample.h"
 #include "metrics/journal.h"
 #include "ops/nodes.h"
 #include "ops/optimizers.h"
@@ -191,6 +193,7 @@ class TrainingRun {
   void load(const fs::path& path) {
     const CheckpointInfo info = read_checkpoint_info(path);
     check_continues(info, path, job_);
+    report_resampling(info.resampling, path.string());
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
     take_loss_scale(info);
@@ -414,6 +417,7 @@ class TrainingRun {
     info.classes = graph_.classes;
     info.classes_crc32c = job_.classes_crc32c;
     info.data_crc32c = job_.data_crc32c;
+    info.resampling = kResampling;
     info.batches_taken = trainer_.steps();
     info.updates_applied = trainer_.updates();
     std::tie(info.loss_scale, info.updates_at_loss_scale) = loss_scale();

@@ -72,6 +72,7 @@ CheckpointInfo tiny_info() {
   info.classes = 3;
   info.classes_crc32c = "0123abcd";
   info.data_crc32c = "deadbeef";
+  info.resampling = "triangle/1";
   info.epoch = 2;
   info.batches_taken = (int64_t{1} << 40) + 7;
   info.updates_applied = (int64_t{1} << 40) + 5;
@@ -98,6 +99,7 @@ TEST(Checkpoint, KeepsEveryBit) {
   EXPECT_EQ(info.classes, 3);
   EXPECT_EQ(info.classes_crc32c, "0123abcd");
   EXPECT_EQ(info.data_crc32c, "deadbeef");
+  EXPECT_EQ(info.resampling, "triangle/1");
   EXPECT_EQ(info.epoch, 2);
   EXPECT_EQ(info.batches_taken, (int64_t{1} << 40) + 7);
   EXPECT_EQ(info.updates_applied, (int64_t{1} << 40) + 5);
@@ -145,8 +147,8 @@ TEST(Checkpoint, StoresEachArrayBelowItsName) {
   EXPECT_EQ(file.text_attribute("", "schema"), "packhorse/checkpoint/3");
   EXPECT_EQ(file.attribute_names(""),
             (std::vector<std::string>{"batches_taken", "choices", "classes", "classes_crc32c", "data_crc32c", "epoch",
-                                      "image_size", "loss_scale", "network", "results", "schema", "settings",
-                                      "updates_applied", "updates_at_loss_scale"}));
+                                      "image_size", "loss_scale", "network", "resampling", "results", "schema",
+                                      "settings", "updates_applied", "updates_at_loss_scale"}));
 }
 
 TEST(Checkpoint, AnArrayOfAnotherLengthIsRefused) {

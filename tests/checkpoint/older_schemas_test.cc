@@ -74,6 +74,7 @@ TEST_P(OlderCheckpoint, HasTodaysCountersAndSettings) {
   EXPECT_EQ(info.batches_taken, 2);
   EXPECT_EQ(info.updates_applied, 2);
   EXPECT_EQ(info.loss_scale, 1);
+  EXPECT_EQ(info.resampling, "dct-triangle/1");
   EXPECT_EQ(info.choices, Json::object());
   EXPECT_EQ(info.settings.at("opt"), "sgd");
   EXPECT_EQ(info.settings.at("sched"), "multistep");

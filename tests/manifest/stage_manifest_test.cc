@@ -31,6 +31,7 @@ TEST(StageManifest, SavesAndLoads) {
   manifest.classes_crc32c = "01234567";
   manifest.ranks = 4;
   manifest.backend = "cpu backend: slow";
+  manifest.resampling = "triangle/1";
   manifest.save(folder.path());
 
   const StageManifest read = StageManifest::load(folder / "manifest.json");
@@ -44,6 +45,7 @@ TEST(StageManifest, SavesAndLoads) {
   EXPECT_EQ(read.seconds, 1.5);
   EXPECT_EQ(read.ranks, 4);
   EXPECT_EQ(read.backend, "cpu backend: slow");
+  EXPECT_EQ(read.resampling, "triangle/1");
   const FileEntry entry = read.output_of("train-list");
   EXPECT_EQ(entry.path, folder / "a.txt");
   EXPECT_EQ(entry.bytes, 3U);

@@ -5,6 +5,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_folder.h"
 #include "classes/class_table.h"
+#include "image/resample.h"
 #include "record/shard_reader.h"
 #include "results/evaluation.h"
 #include "support/images.h"
@@ -78,6 +79,9 @@ TEST_P(OlderCheckpoints, AreContinuedAndUsed) {
     const RunResult result = train_from(checkpoint, out);
     ASSERT_EQ(result.exit_code, 0) << result.all();
     EXPECT_NE(result.err.find("continues after step 2"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("images were resampled by dct-triangle/1"), std::string::npos) << result.err;
+    EXPECT_EQ(read_checkpoint_info(project_ / (std::string(out) + "/checkpoints/step-00000006.h5")).resampling,
+              kResampling);
   }
   EXPECT_EQ(read_text(project_ / "older/checkpoints/step-00000006.h5"),
             read_text(project_ / "newer/checkpoints/step-00000006.h5"));
@@ -93,9 +97,11 @@ TEST_P(OlderCheckpoints, AreContinuedAndUsed) {
     };
     const RunResult predicted = stage("predict", with({"image.jpg", "--json"}));
     ASSERT_EQ(predicted.exit_code, 0) << predicted.all();
+    EXPECT_NE(predicted.err.find("images were resampled by dct-triangle/1"), std::string::npos) << predicted.err;
     predictions.push_back(predicted.out);
     const RunResult evaluated = stage("evaluate", with({"--out", "evaluate", "--replace"}));
     ASSERT_EQ(evaluated.exit_code, 0) << evaluated.all();
+    EXPECT_NE(evaluated.err.find("images were resampled by dct-triangle/1"), std::string::npos) << evaluated.err;
     evaluations.push_back(read_evaluation(project_ / "evaluate/evaluation.h5"));
   }
   EXPECT_EQ(predictions[0], predictions[1]);

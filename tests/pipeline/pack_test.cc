@@ -85,6 +85,7 @@ TEST_F(Pack, ScalesDownAndRecordsTheSetting) {
   must("pack", {lists_, "--resize", "32", "--quality", "80"});
   const StageManifest manifest = packed();
   EXPECT_EQ(manifest.settings["resize"], 32);
+  EXPECT_EQ(manifest.resampling, kResampling);
   std::vector<ShardPath> paths;
   for (const FileEntry& entry : manifest.outputs_of("train-shard")) {
     paths.push_back({entry.path, fs::path(entry.path).replace_extension(".idx")});

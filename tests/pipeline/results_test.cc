@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "checkpoint/checkpoint.h"
 #include "hdf5/hdf5_file.h"
+#include "image/resample.h"
 #include "manifest/image_list.h"
 #include "metrics/journal.h"
 #include "results/evaluation.h"
@@ -198,6 +200,19 @@ TEST_F(Results, ManifestsSayWithWhatTheNetworkWasComputed) {
   evaluated("computed");
   EXPECT_EQ(StageManifest::load(*project_ / "computed/manifest.json").backend, trained);
   EXPECT_EQ(project_->manifest("results", "pack").backend, "");
+}
+
+TEST_F(Results, EveryStageSaysHowImagesWereResampled) {
+  const StageManifest train = project_->manifest("results", "train");
+  EXPECT_EQ(train.resampling, kResampling);
+  EXPECT_EQ(read_checkpoint_info(train.output_of("checkpoint-last").path).resampling, kResampling);
+  EXPECT_EQ(project_->manifest("results", "pack").resampling, "") << "it kept the images' bytes";
+  EXPECT_EQ(evaluated("resampled").fact("resampling"), kResampling);
+  EXPECT_EQ(StageManifest::load(*project_ / "resampled/manifest.json").resampling, kResampling);
+  const RunResult predicted = ok("predict", {kTrain, "images/n02774152/0.jpg", "--out", "resampled-files", "--json"});
+  EXPECT_EQ(StageManifest::load(*project_ / "resampled-files/manifest.json").resampling, kResampling);
+  EXPECT_EQ(Json::parse(predicted.out)["resampling"], kResampling);
+  EXPECT_EQ(predicted.err.find("resampled by"), std::string::npos) << "there is no other: " << predicted.err;
 }
 
 TEST_F(Results, ExportHoldsTheJournalAndTheEvaluation) {

@@ -18,6 +18,7 @@ Predictions two() {
   predictions.list.push_back({"a/bad.jpg", 0, 0, "not a sound JPEG", {}});
   predictions.features = {1, 2, 3, 0, 0, 0};
   predictions.unread = 1;
+  predictions.resampling = "triangle/1";
   return predictions;
 }
 
@@ -32,6 +33,7 @@ TEST(Predictions, TextHasALineForEachChoice) {
 TEST(Predictions, JsonHasItsSchemaAndEveryImage) {
   const Json json = Json::parse(predictions_json(two(), kClasses));
   EXPECT_EQ(json["schema"], kPredictionsSchema);
+  EXPECT_EQ(json["resampling"], "triangle/1");
   ASSERT_EQ(json["predictions"].size(), 2u);
   const Json& good = json["predictions"][0];
   EXPECT_EQ(good["width"], 40);
@@ -54,6 +56,7 @@ TEST(Predictions, FeaturesHaveARowForEachImage) {
   const Hdf5Reader reader(folder / "features.h5");
   EXPECT_EQ(reader.text_attribute("", "schema"), kFeaturesSchema);
   EXPECT_EQ(reader.text_attribute("features", "network"), "resnet-50");
+  EXPECT_EQ(reader.text_attribute("features", "resampling"), "triangle/1");
   EXPECT_EQ(reader.shape("features"), (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(reader.floats("features"), (std::vector<float>{1, 2, 3, 0, 0, 0}));
   EXPECT_EQ(reader.strings("images"), (std::vector<std::string>{"a/good.jpg", "a/bad.jpg"}));
