@@ -4,7 +4,9 @@
 
 #include "base/error.h"
 #include "image/decode.h"
+#include "image/image_kinds.h"
 #include "image/jpeg_samples.h"
+#include "image/png_samples.h"
 #include "record/recordio.h"
 #include "support/images.h"
 #include "support/temp_dir.h"
@@ -163,6 +165,20 @@ TEST(Prepare, LargerImagesShrinkAndSmallerOnesKeepTheirBytes) {
   bytes = make_jpeg({.width = 90, .height = 60, .kind = JpegKind::cmyk});
   prepare_image(bytes, {.short_edge = 30});
   EXPECT_EQ(read_jpeg_info(bytes).components, 3);
+}
+
+TEST(Prepare, TheSamePixelsShrinkToTheSameBytesInEveryContainer) {
+  for (const ImageKind kind : kImageKinds) {
+    const Bytes jpeg = encode_jpeg(image_of(kind, 400, 300), 90);
+    DecodedImage whole;
+    decode_jpeg(jpeg, whole);
+    for (const int edge : {299, 150, 75, 40}) {
+      Bytes of_jpeg = jpeg, of_png = make_png(whole);  // lossless: the JPEG's pixels
+      prepare_image(of_jpeg, {.short_edge = edge});
+      prepare_image(of_png, {.short_edge = edge});
+      EXPECT_TRUE(of_jpeg == of_png) << name_of(kind) << " to " << edge;
+    }
+  }
 }
 
 TEST(Prepare, AShrunkImageLooksLikeItsSource) {
