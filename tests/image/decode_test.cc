@@ -121,10 +121,11 @@ TEST(Image, AJpegOfQuality100IsTheSameCropAsThePngThatItWasMadeOf) {
     for (const Crop& crop : kCrops) {
       if (std::min(crop.width, crop.height) < 2 * 36) continue;
       const std::vector<uint8_t> expected = crop_of(png, crop, 36), found = crop_of(jpeg, crop, 36);
-      // At quality 100, without a change of colours, each coefficient is rounded to a whole number: by 0.29 on average
-      // (the root of 1/12), and so is each sample, which is rounded again: 0.41 in all. A mean over at least 2 x 2
-      // samples' worth of a triangle halves that and more, to 0.2; then both crops are rounded. Seven deviations are
-      // within the 1.5 at which two roundings can differ by 2.
+      // At quality 100, without a change of colours, a JPEG rounds each coefficient to a whole number, an error of 0.29
+      // (the root of 1/12) in the root mean square; decoding rounds each sample, together 0.41. A triangle for a step
+      // of 2 or more has weights whose squares sum to 3/8 or less in each direction, which leaves 0.41 * 3/8 = 0.15 of
+      // it. After rounding, two values differ by 2 only if they differed by more than 1 before: more than six times
+      // that.
       for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 1) << name_of(kind) << " at " << i;
     }
   }
