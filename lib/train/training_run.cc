@@ -549,7 +549,8 @@ void TrainingJob::declare(Options& options) {
       "inexact", inexact,
       "When a run is repeated: with other ranks or threads than it had, so that it may end with other bits.");
   options.run_option("restart", restart,
-                     "Train from the beginning. Removes the checkpoints and the journal in the output folder.");
+                     "Train from the beginning. An unfinished training in the output folder is removed; a finished one "
+                     "stays until this one is finished.");
 }
 
 TrainingSummary run_training(World& world, const TrainingJob& job, const ShardReader& training,

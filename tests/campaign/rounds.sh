@@ -117,3 +117,42 @@ damage_rounds() {
   done
   echo "campaign: $count bit flips in ${#files[@]} files"
 }
+
+# pair_rounds STAGE COUNT: the stage twice in one folder, the second a random moment after the first. Every third time
+# the first is killed. One works, the other says so with code 69; the result is that of the undisturbed run.
+pair_rounds() {
+  local stage=$1 count=$2 input options reference round first second codes busy=0 longest=500 killed
+  case $stage in
+    train) input=$work/pack options=("${train_options[@]}") reference=$work/train-1 ;;
+    pack) input=$work/list options=("${pack_options[@]}") reference=$work/pack ;;
+  esac
+  for ((round = 1; round <= count; round++)); do
+    rm -rf "$work/pair"
+    killed=$((round % 3 == 0))
+    "$bin/packhorse-$stage" "$input/manifest.json" --out "$work/pair" "${options[@]}" >"$work/first.log" 2>&1 &
+    first=$!
+    sleep "0.$(printf %03d $((RANDOM % longest)))"
+    "$bin/packhorse-$stage" "$input/manifest.json" --out "$work/pair" "${options[@]}" >"$work/second.log" 2>&1 &
+    second=$!
+    [ "$killed" -eq 0 ] || kill -KILL "$first" 2>/dev/null || true
+    codes=''
+    wait "$first" 2>/dev/null && codes+=' 0' || codes+=" $?"
+    wait "$second" && codes+=' 0' || codes+=" $?"
+    case $codes/$killed in
+      ' 0 69/0' | ' 69 0/0') busy=$((busy + 1)) ;;
+      ' 0 0/'* | ' 137 0/1' | ' 0 69/1' | ' 69 0/1') ;;
+      ' 137 69/1') # it came before the kill; the next one takes over
+        quiet "$bin/packhorse-$stage" "$input/manifest.json" --out "$work/pair" "${options[@]}" ;;
+      *)
+        miss "$stage, pair $round: codes$codes: $(grep -h -m 1 '^error' "$work/first.log" "$work/second.log")"
+        continue
+        ;;
+    esac
+    if "$bin/packhorse-verify" "$work/pair/manifest.json" >"$work/log" 2>&1 && same_results "$reference" "$work/pair"; then
+      pass
+    else
+      miss "$stage, pair $round: codes$codes, but another result than the undisturbed run's"
+    fi
+  done
+  echo "campaign: $stage in pairs: $count rounds, in $busy of them one found the other at work"
+}

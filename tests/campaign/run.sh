@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is too long for `make test`: random kills and random damage on a part of the demo's data.
+# What is too long for `make test`: random kills, two stages in one folder, and random damage on a part of the demo's data.
 #   tests/campaign/run.sh [SIZE]      SIZE times as many rounds (1: about four minutes on two cores)
 # SEED=N repeats a campaign: the seed is printed first. Ends with "N passed, N failed".
 set -euo pipefail
@@ -20,6 +20,8 @@ kill_rounds train $((6 * size)) 1
 kill_rounds train $((6 * size)) 2
 kill_rounds pack $((10 * size)) 1
 kill_rounds pack $((10 * size)) 2
+pair_rounds pack $((20 * size))
+pair_rounds train $((20 * size))
 damage_rounds $((60 * size))
 echo "campaign: $passed passed, $failed failed, $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "$passed passed, $failed failed"

@@ -271,7 +271,8 @@ TEST_F(ImageFiles, TheSamePixelsAreTheSameInputInEveryContainerAndStage) {
       write_bytes(folder_ / "one.jpg", jpeg);
       write_bytes(folder_ / "one.png", png);
       std::vector<uint8_t> pixels(2 * 36 * 36 * 3);
-      prepare_images(std::vector<fs::path>{path("one.jpg"), path("one.png")}, options_, 1, pixels);
+      const GivenImages given({path("one.jpg"), path("one.png")});
+      prepare_images(given, given.images(), options_, 1, pixels);
       const std::span both(pixels);
       const std::vector<uint8_t> expected = evaluated(folder_, jpeg, options_);
       EXPECT_TRUE(std::ranges::equal(both.first(expected.size()), expected)) << "JPEG, " << name_of(kind) << edge;
