@@ -96,7 +96,7 @@ TEST_F(PackRun, CountsEveryListedImage) {
 TEST_F(PackRun, TooManyBrokenImagesLeaveNoManifest) {
   EXPECT_THROW(pack({"--quarantine-limit", "0"}), Error);
   EXPECT_FALSE(fs::exists(folder_ / "pack/manifest.json"));
-  EXPECT_TRUE(fs::exists(folder_ / "pack/quarantine.tsv")) << "it gives the reasons";
+  EXPECT_TRUE(fs::exists(folder_ / "pack/quarantine-refused.tsv")) << "it gives the reasons";
 }
 
 TEST_F(PackRun, APlanWritesNothing) {
@@ -111,7 +111,7 @@ TEST_F(PackRun, AnotherClassTableIsRefused) {
 
 TEST_F(PackRun, ShardsOfAnEarlierRunAreRemoved) {
   pack({"--shards", "5"});
-  pack({"--shards", "2"});
+  pack({"--shards", "2", "--replace"});
   size_t shards = 0;
   for (const auto& entry : fs::directory_iterator(folder_ / "pack")) shards += entry.path().extension() == ".rec";
   EXPECT_EQ(shards, 2u);
