@@ -136,8 +136,8 @@ void remove_remains(const fs::path& lock, const fs::path& mine) {
 
 }  // namespace
 
-FolderLock::FolderLock(fs::path folder, const std::string& stage, std::vector<ProcessId> ranks)
-    : path_(std::move(folder) / ".owner") {
+FolderLock::FolderLock(const fs::path& folder, const std::string& stage, std::vector<ProcessId> ranks)
+    : path_(folder / ".owner") {
   const ProcessId self = this_process();
   ranks.erase(std::remove(ranks.begin(), ranks.end(), self), ranks.end());
   ranks.insert(ranks.begin(), self);

@@ -25,7 +25,7 @@ class FolderLock {
   /// Throws an Error with kExitBusy if another stage is at work there: it says which, where, and since when. If that
   /// one is just ending (its mpirun is gone, some of its ranks are not), waits for it. `ranks`: all processes of this
   /// stage.
-  FolderLock(std::filesystem::path folder, const std::string& stage, std::vector<ProcessId> ranks);
+  FolderLock(const std::filesystem::path& folder, const std::string& stage, std::vector<ProcessId> ranks);
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&& other) noexcept;
   FolderLock(const FolderLock&) = delete;

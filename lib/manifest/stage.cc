@@ -89,7 +89,7 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
 /// The file to start from. A stage's folder stands for its manifest, a checkpoint for that of its training, and a
 /// description, for a stage that cannot start from one, for the result of the stage before.
 fs::path Stage::given_manifest(const std::vector<std::string>& upstream) {
-  const fs::path given = fs::absolute(given_).lexically_normal();
+  fs::path given = fs::absolute(given_).lexically_normal();
   if (fs::is_directory(given)) return given / "manifest.json";
   if (given.extension() == ".h5" && given.parent_path().filename() == "checkpoints") {
     checkpoint_ = given;
@@ -98,8 +98,8 @@ fs::path Stage::given_manifest(const std::vector<std::string>& upstream) {
   if (std::find(upstream.begin(), upstream.end(), "dataset") != upstream.end()) return given;
   const Json json = read_json(given);
   if (!json.is_object() || !json.value("schema", "").starts_with(kDatasetFormat)) return given;
-  const std::string before = upstream.front();
-  const fs::path made =
+  const std::string& before = upstream.front();
+  fs::path made =
       fs::absolute("runs") / json_member<std::string>(json, "name", given.string()) / before / "manifest.json";
   if (fs::exists(made)) return made;
   throw UsageError({"'" + name_ + "' starts from the result of '" + before + "', which this data set does not have yet",
