@@ -86,8 +86,9 @@ void add_members(const InputFile& file, const std::string& archive, const TarCon
 void skip_special_members(const std::string& archive, const TarContents& contents, const std::string& prefix,
                           ClassImages& images) {
   images.found += contents.links.size() + contents.special.size();
-  for (const std::string& name : contents.links) images.skip(SkipReason::tar_link, archive + "/" + prefix + name);
-  for (const std::string& name : contents.special) images.skip(SkipReason::special, archive + "/" + prefix + name);
+  const std::string folder = archive + "/" + prefix;
+  for (const std::string& name : contents.links) images.skip(SkipReason::tar_link, folder + name);
+  for (const std::string& name : contents.special) images.skip(SkipReason::special, folder + name);
 }
 
 SourceImages join_classes(std::vector<ClassImages> classes, ClassImages outside, const std::filesystem::path& source) {
