@@ -49,6 +49,7 @@ kill_rounds() {
     pack) input=$work/list options=("${pack_options[@]}") reference=$work/pack ;;
   esac
   kills=0
+  rm -rf "$work/killed" # of another stage
   began=$EPOCHREALTIME
   quiet on "$ranks" "$stage" "$input/manifest.json" --out "$work/killed" "${options[@]}"
   # Up to a fifth longer than the stage takes, in milliseconds: most kills meet it at work.
