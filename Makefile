@@ -222,7 +222,7 @@ $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 # Tests are compiled more often than they are run for long.
 $(BUILD)/tests/%.o: OPTIMISE := -O1
 $(BUILD)/tests/%.o: CXXFLAGS += -Itests $(FOUND_gtest_CFLAGS) -DPACKHORSE_ROOT='"$(CURDIR)"'
-$(BUILD)/tests/support/%.o: CXXFLAGS += -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
+$(BUILD)/tests/support/%.o $(BUILD)/lint/tests/support/%.tidy: CXXFLAGS += -DPACKHORSE_MPI='"$(MPI)"' -DPACKHORSE_MPIRUN='"$(MPIRUN)"'
 
 # What compares the files of two builds: `make same-as REV=...` and its own test use it.
 $(BUILD)/tests/same_as/compare: $(BUILD)/tests/same_as/compare.o $(call linked,hdf5 metrics)

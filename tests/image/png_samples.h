@@ -64,6 +64,7 @@ inline std::vector<std::byte> make_png(const PngSample& sample) {
     rows.push_back(static_cast<uint8_t>(value));
   }
   std::vector<png_bytep> pointers;
+  pointers.reserve(static_cast<size_t>(sample.height));
   for (int y = 0; y < sample.height; ++y) pointers.push_back(rows.data() + per_row * size * y);
   png_write_image(png, pointers.data());
   png_write_end(png, nullptr);

@@ -130,7 +130,9 @@ TEST_F(ImageFiles, TakesTheImagesOfATar) {
   for (const std::string name : {"in.tar", "no extension"}) {
     const GivenImages given({path(name)});
     EXPECT_EQ(names_of(given), std::vector<std::string>{path(name + "/n1/a.jpg")});
-    EXPECT_EQ(skipped_in(given), "not an image " + name + "/n1/note.txt\ntar " + name + "/n2.tar\n");
+    std::string skipped = "not an image ";
+    skipped.append(name).append("/n1/note.txt\ntar ").append(name).append("/n2.tar\n");
+    EXPECT_EQ(skipped_in(given), skipped);
     EXPECT_EQ(read(given, 0), jpeg);
   }
   EXPECT_EQ(prepared_size(GivenImages({path("in.tar")})), "30 x 20");

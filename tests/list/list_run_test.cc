@@ -26,6 +26,7 @@ class ListRun : public ::testing::Test {
                                    (folder_ / "out").string()};
     words.insert(words.end(), options.begin(), options.end());
     std::vector<char*> pointers;
+    pointers.reserve(words.size());
     for (std::string& word : words) pointers.push_back(word.data());
     Stage stage("list", "", "");
     ListSettings settings;

@@ -199,6 +199,7 @@ TEST_F(FolderLocks, NeverHaveTwoOwners) {
   make_folder(folder_ / "shared");
   for (int round = 0; round < 3; ++round) {
     std::vector<pid_t> children;
+    children.reserve(kProcesses);
     for (int i = 0; i < kProcesses; ++i) {
       children.push_back(start([&, i] {
         try {
