@@ -13,7 +13,7 @@ namespace packhorse {
 
 namespace {
 
-constexpr const char* kCuda = "cuda";  // a plug-in
+const std::string kCuda = "cuda";  // a plug-in
 
 std::vector<BackendEntry>& entries() {
   static std::vector<BackendEntry> list = {
