@@ -13,7 +13,11 @@ namespace packhorse {
 
 namespace {
 
-const std::string kCuda = "cuda";  // a plug-in
+/// The name of a plug-in. The list of backends may be asked for before main() begins.
+const std::string& cuda_name() {
+  static const std::string name = "cuda";
+  return name;
+}
 
 std::vector<BackendEntry>& entries() {
   static std::vector<BackendEntry> list = {
@@ -22,8 +26,8 @@ std::vector<BackendEntry>& entries() {
   };
   // A GPU comes first, where there is one.
   static const bool asked = [] {
-    const OpenedPlugin& cuda = opened_plugin(kCuda);
-    if (cuda.missing.empty()) list.insert(list.begin(), {kCuda, cuda.plugin->types, cuda.plugin->make});
+    const OpenedPlugin& cuda = opened_plugin(cuda_name());
+    if (cuda.missing.empty()) list.insert(list.begin(), {cuda_name(), cuda.plugin->types, cuda.plugin->make});
     return true;
   }();
   (void)asked;
@@ -33,8 +37,8 @@ std::vector<BackendEntry>& entries() {
 const BackendEntry& entry(const std::string& name) {
   for (const BackendEntry& candidate : entries())
     if (candidate.name == name || name.empty() || name == "auto") return candidate;
-  if (name == kCuda)
-    throw Error({"there is no GPU to compute on: " + opened_plugin(kCuda).missing, "backend cuda",
+  if (name == cuda_name())
+    throw Error({"there is no GPU to compute on: " + opened_plugin(cuda_name()).missing, "backend cuda",
                  "--backend cpu computes without one"});
   throw UsageError({"this build has no backend '" + name + "'", "backend", "use one of: " + joined(backend_names())});
 }
