@@ -58,7 +58,7 @@ has_option() {
   local options="|$1|" word
   shift
   for word in "$@"; do
-    [[ $options != *"|$word|"* ]] || return 0
+    [[ $options != *"|${word%%=*}|"* ]] || return 0
   done
   return 1
 }

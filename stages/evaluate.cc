@@ -73,7 +73,6 @@ int run(World& world, int argc, char** argv) {
     }
     return kExitOk;
   }
-  stage.refuse_other_settings();
   const std::vector<ProcessId> ranks = world.processes();
   if (world.is_root()) stage.own(ranks);
   inference.load();

@@ -92,10 +92,7 @@ int run(int argc, char** argv) {
                inference.memory_text(0));
     return kExitOk;
   }
-  if (stage.out_given()) {
-    stage.refuse_other_settings();
-    stage.own();
-  }
+  if (stage.out_given()) stage.own();
   log_info(about);
   if (!stage.out_given()) log_skipped(given.skipped());
   inference.load();

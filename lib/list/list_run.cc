@@ -193,7 +193,6 @@ std::string plan_text(const Stage& stage, const ListPlan& plan) {
 }
 
 std::string run_list(Stage& stage, const ListPlan& plan) {
-  stage.refuse_other_settings();
   stage.own();
   log_info("listing " + plan.train_source.string());
   const MadeLists made = make_lists(plan);

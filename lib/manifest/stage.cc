@@ -71,7 +71,7 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
       throw UsageError({"a name is one word of a path, not '" + name + "'", option, "use letters, digits and '-'"});
   }
   if (check_settings_) check_settings(given_);
-  const fs::path given = given_manifest(upstream);
+  const fs::path given = given_manifest();
   recognise(given, upstream);
   if (print_out_) {
     fmt::print("{}\n", out_.string());
@@ -86,21 +86,20 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.classes_crc32c = input_.classes_crc32c;
 }
 
-/// The file to start from. A stage's folder stands for its manifest, a checkpoint for that of its training, and a
-/// description, for a stage that cannot start from one, for the result of the stage before.
-fs::path Stage::given_manifest(const std::vector<std::string>& upstream) {
+/// The file to start from. A stage's folder stands for its manifest, and a checkpoint for that of its training.
+fs::path Stage::given_manifest() {
   fs::path given = fs::absolute(given_).lexically_normal();
   if (fs::is_directory(given)) return given / "manifest.json";
   if (given.extension() == ".h5" && given.parent_path().filename() == "checkpoints") {
     checkpoint_ = given;
     return given.parent_path().parent_path() / "manifest.json";
   }
-  if (std::find(upstream.begin(), upstream.end(), "dataset") != upstream.end()) return given;
-  const Json json = read_json(given);
-  if (!json.is_object() || !json.value("schema", "").starts_with(kDatasetFormat)) return given;
-  const std::string& before = upstream.front();
-  fs::path made =
-      fs::absolute("runs") / json_member<std::string>(json, "name", given.string()) / before / "manifest.json";
+  return given;
+}
+
+/// For a description, if this stage cannot start from one: the result of the stage before.
+fs::path Stage::result_before(const std::string& dataset, const std::string& before) const {
+  fs::path made = fs::absolute("runs") / dataset / before / "manifest.json";
   if (fs::exists(made)) return made;
   throw UsageError({"'" + name_ + "' starts from the result of '" + before + "', which this data set does not have yet",
                     made.string(), "run " + before + " first: jobs/" + before + ".sbatch " + given_});
@@ -150,10 +149,8 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
     check_schema(schema, kDatasetSchema, "a data set's description", where,
                  std::string("write \"schema\": \"") + kDatasetSchema +
                      "\" and the new names of renamed settings (CHANGELOG.md lists them)");
-    if (!takes("dataset")) {
-      throw UsageError({"'" + name_ + "' starts from a manifest, not from a data set's description", where,
-                        "run the stage before it, then give its manifest.json"});
-    }
+    if (!takes("dataset"))
+      return recognise(result_before(json_member<std::string>(json, "name", where), upstream.front()), upstream);
     input_.dataset = json;
     input_.dataset_folder = given.parent_path();
     out_ = fs::absolute("runs") / json_member<std::string>(json, "name", where) / run_ /
@@ -246,6 +243,11 @@ void Stage::refuse_other_settings() const {
 }
 
 void Stage::own(std::vector<ProcessId> ranks) {
+  own_for_any_settings(std::move(ranks));
+  refuse_other_settings();
+}
+
+void Stage::own_for_any_settings(std::vector<ProcessId> ranks) {
   folder_ = std::make_unique<OutputFolder>(out_, name_, std::move(ranks));
 }
 

@@ -50,12 +50,13 @@ class Stage {
   StageManifest& manifest() { return manifest_; }
   /// The finished result in out(), if there is one. Throws a UsageError if it is another stage's.
   std::optional<StageManifest> finished() const;
-  /// Throws a UsageError if there is a result that a setting of this command line would replace by another one, unless
-  /// --replace was given.
-  void refuse_other_settings() const;
   /// Takes the folder out(), once everything is checked that can be checked before work begins; on one rank only.
-  /// Throws an Error with kExitBusy if another stage is at work there. `ranks`: all processes that will write.
+  /// Throws an Error with kExitBusy if another stage is at work there, and a UsageError if a setting of this command
+  /// line would replace the result there by another one (unless --replace is given). `ranks`: all processes that will
+  /// write.
   void own(std::vector<ProcessId> ranks = {});
+  /// The same, for a stage that looks itself at the result and its settings.
+  void own_for_any_settings(std::vector<ProcessId> ranks);
   /// Where this run writes, a folder below out() that nobody looks at. finish() moves it all into out().
   const std::filesystem::path& work() { return folder_->work(); }
   /// Writes below out() / `name` instead, or with an empty name in out() itself, and what was written stays if this
@@ -68,7 +69,9 @@ class Stage {
   double seconds() const { return clock_.seconds(); }
 
  private:
-  std::filesystem::path given_manifest(const std::vector<std::string>& upstream);
+  std::filesystem::path given_manifest();
+  std::filesystem::path result_before(const std::string& dataset, const std::string& before) const;
+  void refuse_other_settings() const;
   void check_settings(const std::filesystem::path& description);
   void check_other_stages(const std::filesystem::path& description) const;
   std::filesystem::path folder_beside(const std::filesystem::path& given) const;

@@ -215,7 +215,6 @@ std::string plan_text(const Stage& stage, const PackSettings& settings, const st
 }
 
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists) {
-  stage.refuse_other_settings();
   const std::vector<ProcessId> ranks = world.processes();
   if (world.is_root()) stage.own(ranks);
   const fs::path work = world.broadcast(world.is_root() ? stage.work().string() : "");

@@ -82,7 +82,6 @@ Report make_report(const StageManifest& input, const ExportSources& sources) {
 
 std::string run_export(Stage& stage, const ExportSources& sources) {
   const Report report = make_report(stage.input(), sources);
-  stage.refuse_other_settings();
   stage.own();
   StageManifest& manifest = stage.manifest();
   manifest.outputs = write_formats(stage.work(), report);

@@ -124,14 +124,16 @@ void begin_where_it_ended(const StageManifest& done, const fs::path& folder) {
 }
 
 /// Takes the output folder. A finished run stays in it until this one is finished, too: until then this one works in
-/// a folder of its own below.
-void prepare_folder(World& world, Stage& stage, TrainingJob& job, const std::optional<StageManifest>& done) {
+/// a folder of its own below. Whether there is one is asked once nobody else can finish one.
+void prepare_folder(World& world, Stage& stage, TrainingJob& job) {
   const std::vector<ProcessId> ranks = world.processes();
-  if (done) job.folder = stage.out() / kUnfinished;
-  if (!world.is_root()) return;
-  stage.own(ranks);
-  stage.work_in(done ? kUnfinished : "");
-  if (done && !stage.repeats() && !job.restart) begin_where_it_ended(*done, job.folder);
+  if (world.is_root()) {
+    stage.own_for_any_settings(ranks);
+    const auto done = finished_run(stage);
+    stage.work_in(done ? kUnfinished : "");
+    if (done && !stage.repeats() && !job.restart) begin_where_it_ended(*done, stage.work());
+  }
+  job.folder = world.broadcast(world.is_root() ? stage.work().string() : "");
 }
 
 }  // namespace
@@ -144,13 +146,12 @@ TrainingSummary train(World& world, Stage& stage, TrainingJob& job) {
   const ShardReader training(training_shards);
   const auto validation_shards = shards_of(pack, "validation");
   const auto validation = validation_shards.empty() ? nullptr : std::make_unique<ShardReader>(validation_shards);
-  const auto done = finished_run(stage);
-  if (done && !job.restart) {
+  if (const auto done = finished_run(stage); done && !job.restart) {
     const fs::path last = done->output_of("checkpoint-last").path;
     check_continues(read_checkpoint_info(last), last, job);
   }
   world.barrier();  // every rank has read the folder before rank 0 changes it
-  prepare_folder(world, stage, job, done);
+  prepare_folder(world, stage, job);
   return run_training(world, job, training, validation.get());
 }
 

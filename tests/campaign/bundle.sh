@@ -23,9 +23,10 @@ mkdir -p "${folder%/*}"
 [ -n "${KEEP:-}" ] || trap 'rm -rf --one-file-system "$folder"' EXIT
 release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 if [ -z "${KEEP:-}" ] || [ ! -d "$folder" ]; then make_bare_debian "$release" "$folder"; fi
-rm -rf "$folder"/root/*
-tar -xzf build/packhorse-gpu-check.tar.gz -C "$folder/root"
-cp -r build/standin tests/cuda_plans/signatures.txt "$folder/root"
+home=$folder$(inside "$folder" root pwd)
+rm -rf "${home:?}"/*
+tar -xzf build/packhorse-gpu-check.tar.gz -C "$home"
+cp -r build/standin tests/cuda_plans/signatures.txt "$home"
 inside "$folder" root bash -euc 'export LD_LIBRARY_PATH=$PWD/standin TOY=1 PACKHORSE_STANDIN_DEVICES=1 PACKHORSE_STANDIN_CUDNN=$PWD/signatures.txt
   ! LD_LIBRARY_PATH= ldd packhorse-gpu-check/bin/packhorse-train | grep -q "libhdf5.*=> /" || { echo "this machine is not bare"; exit 1; }
   packhorse-gpu-check/gpu-check'

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/philox.h"
+#include "base/run.h"
 #include "net/graph.h"
 #include "ops/executor.h"
 
@@ -169,10 +170,5 @@ int run(const std::vector<std::string>& args) {
 }  // namespace packhorse
 
 int main(int argc, char** argv) {
-  try {
-    return packhorse::run({argv + 1, argv + argc});
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return packhorse::kExitFailure;
-  }
+  return packhorse::run_stage([&] { return packhorse::run({argv + 1, argv + argc}); });
 }
