@@ -158,7 +158,14 @@ FolderLock::FolderLock(const fs::path& folder, const std::string& stage, std::ve
   while (link(mine.c_str(), path_.c_str()) != 0) {
     if (errno != EEXIST) throw_errno("cannot lock the folder", path_.parent_path().string());
     const Descriptor theirs(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-    const std::optional<Owner> owner = read_owner(path_);
+    std::optional<Owner> owner;
+    try {
+      owner = read_owner(path_);
+    } catch (const Error&) {  // one owner ended and the next one came while it was read, or it is damaged
+      if (clock.seconds() > kPatienceSeconds) throw;
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
     if (theirs.get() < 0 || !owner) continue;  // it has just ended
     const bool held = flock(theirs.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     const State state = state_of(*owner, held, told);
