@@ -177,12 +177,14 @@ PLUGIN_SOURCES := $(wildcard lib/*/cuda/*.cc lib/*/cuda/*.cu)
 PLUGIN_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(basename $(PLUGIN_SOURCES)))
 # Machine code for A100 and for H100 and H200, and PTX for what comes after them.
 GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+# For a profiler, NVCCFLAGS=-lineinfo tells the lines of a kernel. Not by default: it writes down where it was built.
+NVCCFLAGS ?=
 $(filter $(patsubst %.cc,$(BUILD)/%.o,$(filter %.cc,$(PLUGIN_SOURCES))),$(PLUGIN_OBJECTS)): CXXFLAGS += -fPIC $(GPU_CFLAGS)
 $(PLUGIN_OBJECTS): $(wildcard $(BUILD)/found/gpu.mk)
 $(BUILD)/%.o: %.cu
 	@mkdir -p $(@D)
 	@echo "  nvcc  $<"
-	@$(GPU_NVCC) -std=c++20 -O3 -lineinfo -Ilib $(GPU_CODE) -Werror all-warnings -Xcompiler -fPIC,-Wall,-Wextra -MMD -MP -c $< -o $@
+	@$(GPU_NVCC) -std=c++20 -O3 $(NVCCFLAGS) -Ilib $(GPU_CODE) -Werror all-warnings -Xcompiler -fPIC,-Wall,-Wextra -MMD -MP -c $< -o $@
 $(BUILD)/lib/packhorse/packhorse-cuda.so: $(PLUGIN_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  plug-in cuda"
