@@ -69,7 +69,7 @@ USES_train      := step checkpoint ops comm feed classes net metrics record imag
 # A vendor's headers have one home each, and a stage links only what its rooms need. Headers of `base` include those of
 # {fmt}, JSON and TBB, so everything is compiled with them.
 EVERYONE_NEEDS := fmt json tbb
-NEEDS_base     := fmt json cli11
+NEEDS_base     := fmt json cli11 toml
 NEEDS_image    := jpeg png
 NEEDS_hdf5     := hdf5
 NEEDS_ranks    := mpi

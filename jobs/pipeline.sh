@@ -4,7 +4,8 @@
 #   jobs/pipeline.sh data_manifests/demo.json --local        on this machine, one after the other
 #   jobs/pipeline.sh birds.json --run slow --train '--epochs 90 --lr 0.05' --evaluate '--split train'
 #
-# --STAGE OPTIONS gives a stage options of its own, as one word. --run NAME makes a training beside the others of this
+# --STAGE OPTIONS gives a stage options of its own, as one word. --config FILE.toml gives each stage what is in its
+# table ([pack], [train]). --run NAME makes a training beside the others of this
 # data set, with its evaluation and its export. Under SLURM, a job that fails cancels the jobs that wait for it. The
 # variables of sbatch (SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...) apply to every job. Without SLURM, every
 # stage runs on this machine.
@@ -13,10 +14,10 @@ jobs=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=jobs/common.sh
 . "$jobs/common.sh"
 
-usage() { fail "usage: pipeline.sh DESCRIPTION [--local] [--run NAME] [--list|--pack|--train|--evaluate|--export 'OPTIONS']..."; }
+usage() { fail "usage: pipeline.sh DESCRIPTION [--local] [--run NAME] [--config FILE.toml] [--list|--pack|--train|--evaluate|--export 'OPTIONS']..."; }
 stages=(list pack train evaluate export)
 declare -A own
-local_run='' name=''
+local_run='' name='' settings=()
 [ $# -ge 1 ] || usage
 description=$1
 shift
@@ -24,6 +25,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --local) local_run=yes ;;
     --run) [ $# -ge 2 ] || usage && name=$2 && shift ;;
+    --config) [ $# -ge 2 ] || usage && settings=(--config "$2") && shift ;;
     --list | --pack | --train | --evaluate | --export) [ $# -ge 2 ] || usage && own[${1#--}]=$2 && shift ;;
     *) usage ;;
   esac
@@ -39,7 +41,7 @@ export PACKHORSE_TRAIN_ONLY=1
 declare -A given=([list]=$description [pack]=$run/list/manifest.json [train]=$run/pack/manifest.json
   [evaluate]=$trained/train/manifest.json [export]=$trained/evaluate/manifest.json)
 # arguments STAGE: of its job, in the array `words`.
-arguments() { read -ra words <<<"${own[$1]:-}"; words=("${given[$1]}" "${words[@]}"); }
+arguments() { read -ra words <<<"${own[$1]:-}"; words=("${given[$1]}" "${settings[@]}" "${words[@]}"); }
 
 if [ -n "$local_run" ] || ! command -v sbatch >/dev/null; then
   [ -n "$local_run" ] || say "sbatch is not installed: the stages run on this machine, one after the other"

@@ -4,11 +4,15 @@
 #include <functional>
 #include <iostream>
 #include <limits>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/settings_file.h"
 #include "base/text.h"
 #include "base/version.h"
 
@@ -24,6 +28,28 @@ class HelpFormatter : public CLI::Formatter {
     return "--[no-]" + option->get_lnames().front();
   }
 };
+
+/// The value, if it has the type and fits; Json by itself turns 2.9 into 2 and -1 into a large number.
+template <typename T>
+T typed(const Json& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    if (!value.is_boolean()) throw std::invalid_argument("true or false");
+  } else if constexpr (std::is_integral_v<T>) {
+    if (!value.is_number_integer()) throw std::invalid_argument("a whole number");
+    const bool fits =
+        value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>()) : std::in_range<T>(value.get<int64_t>());
+    if (!fits) throw std::invalid_argument("a smaller number");
+  } else if constexpr (std::is_floating_point_v<T>) {
+    if (!value.is_number()) throw std::invalid_argument("a number");
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    if (!value.is_string()) throw std::invalid_argument("text in quotes");
+  } else {
+    const bool texts = value.is_array() &&
+                       std::all_of(value.begin(), value.end(), [](const Json& entry) { return entry.is_string(); });
+    if (!texts) throw std::invalid_argument("a list of texts in quotes");
+  }
+  return value.get<T>();
+}
 
 std::string like(const std::string& wrong, const std::vector<std::string>& words, const std::string& before) {
   const auto meant = nearest(wrong, words);
@@ -42,10 +68,18 @@ struct Options::Impl {
     double low = std::numeric_limits<double>::lowest();  // allowed numbers
     double high = std::numeric_limits<double>::max();
     std::function<void()> take{};  // of an enumeration: what the word means; may be empty
+    bool recorded = true;
+    bool in_file = false;
+    bool given() const { return in_file || option->count() > 0; }
   };
   CLI::App app;
-  std::vector<Setting> settings;
+  std::vector<Setting> settings;  // the options of one run, too
 
+  template <typename T>
+  void add(const std::string& name, T& value, CLI::Option* option) {
+    settings.push_back(
+        {name, option, [&value] { return Json(value); }, [&value](const Json& given) { value = typed<T>(given); }, {}});
+  }
   template <typename T>
   void add(const std::string& name, T& value, const std::string& help) {
     CLI::Option* option = nullptr;
@@ -55,8 +89,33 @@ struct Options::Impl {
       option = app.add_option("--" + name, value, help)->capture_default_str();
     }
     option->group("Settings (recorded in the manifest)");
-    settings.push_back(
-        {name, option, [&value] { return Json(value); }, [&value](const Json& given) { value = given.get<T>(); }, {}});
+    add(name, value, option);
+  }
+  template <typename T>
+  void add_run(const std::string& name, T& value, CLI::Option* option) {
+    add(name, value, option);
+    settings.back().recorded = false;
+  }
+
+  /// Throws if there is none of this name. `recorded`: an option of one run is not meant.
+  Setting& find(const std::string& name, const std::string& from, bool recorded) {
+    std::vector<std::string> names;
+    for (Setting& setting : settings) {
+      if (recorded && !setting.recorded) continue;
+      if (setting.name == name) return setting;
+      names.push_back(setting.name);
+    }
+    throw UsageError({"there is no setting '" + name + "'", from,
+                      like(name, names, "") + "run " + app.get_name() + " --help, which lists the settings"});
+  }
+  void set(Setting& setting, const Json& value, const std::string& from) {
+    try {
+      setting.set(value);
+    } catch (const std::invalid_argument& wanted) {
+      throw UsageError({"the setting '" + setting.name + "' has the wrong type: " + value.dump(), from,
+                        std::string("give ") + wanted.what() + ", as " + app.get_name() + " --help shows"});
+    }
+    settle(setting, from);
   }
 
   /// The limits apply to a value from any source.
@@ -86,10 +145,9 @@ Options::Options(std::string program, std::string about, std::string example) : 
   app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(34);
   app.set_help_flag("-h,--help", "Print this help and exit.");
-  app.set_config(
-      "--config", "",
-      "TOML file with settings, one 'name = value' on each line. The command line overrides it. Default: none.");
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.add_option("--config", file_,
+                 "TOML file with settings, one 'name = value' on each line; those of several stages in tables of their "
+                 "names ([pack], [train]). The command line overrides it.");
   app.set_version_flag("--version", std::string("packhorse ") + kVersion, "Print the version and exit.");
 }
 Options::~Options() = default;
@@ -132,13 +190,13 @@ void Options::between(double low, double high) {
 }
 
 void Options::run_option(const std::string& name, bool& value, const std::string& help) {
-  impl_->app.add_flag("--" + name, value, help);
+  impl_->add_run(name, value, impl_->app.add_flag("--" + name, value, help));
 }
 void Options::run_option(const std::string& name, int& value, const std::string& help) {
-  impl_->app.add_option("--" + name, value, help)->capture_default_str();
+  impl_->add_run(name, value, impl_->app.add_option("--" + name, value, help)->capture_default_str());
 }
 void Options::run_option(const std::string& name, std::string& value, const std::string& help) {
-  impl_->app.add_option("--" + name, value, help);
+  impl_->add_run(name, value, impl_->app.add_option("--" + name, value, help));
 }
 void Options::argument(const std::string& name, std::string& value, const std::string& help, bool required) {
   impl_->app.add_option(name, value, help)->required(required);
@@ -173,38 +231,38 @@ void Options::parse(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError({error.what(), "", "run " + impl_->app.get_name() + " --help"});
   }
-  for (const auto& setting : impl_->settings) Impl::settle(setting, "the command line or --config");
+  for (const auto& setting : impl_->settings) Impl::settle(setting, "the command line");
+  if (!file_.empty()) read_file();
+}
+
+void Options::read_file() {
+  const std::string program = impl_->app.get_name(), own = program.substr(program.find('-') + 1);
+  const SettingsFile file = read_settings_file(file_, own, tables_);
+  if (file.has_tables) shared_settings_ = file_;
+  for (const FileSetting& given : file.settings) {
+    Impl::Setting& setting = impl_->find(given.name, given.where, false);
+    if (setting.option->count() > 0) continue;
+    impl_->set(setting, given.value, given.where);
+    setting.in_file = true;
+  }
 }
 
 void Options::apply(const Json& settings, const std::string& from) {
   for (const auto& [name, value] : settings.items()) {
-    const auto match = [&wanted = name](const Impl::Setting& setting) { return setting.name == wanted; };
-    const auto found = std::find_if(impl_->settings.begin(), impl_->settings.end(), match);
-    if (found == impl_->settings.end()) {
-      std::vector<std::string> names;
-      for (const auto& setting : impl_->settings) names.push_back(setting.name);
-      throw UsageError({"there is no setting '" + name + "'", from,
-                        like(name, names, "") + "run " + impl_->app.get_name() + " --help, which lists the settings"});
-    }
-    if (found->option->count() > 0) continue;
-    try {
-      found->set(value);
-    } catch (const Json::exception&) {
-      throw UsageError({"the setting '" + name + "' has the wrong type: " + value.dump(), from,
-                        "give a value of the type that " + impl_->app.get_name() + " --help shows"});
-    }
-    Impl::settle(*found, from);
+    Impl::Setting& setting = impl_->find(name, from, true);
+    if (!setting.given()) impl_->set(setting, value, from);
   }
 }
 
 bool Options::given(const std::string& name) const {
   return std::any_of(impl_->settings.begin(), impl_->settings.end(),
-                     [&](const Impl::Setting& setting) { return setting.name == name && setting.option->count() > 0; });
+                     [&](const Impl::Setting& setting) { return setting.name == name && setting.given(); });
 }
 
 Json Options::settings() const {
   Json all = Json::object();
-  for (const auto& setting : impl_->settings) all[setting.name] = setting.get();
+  for (const auto& setting : impl_->settings)
+    if (setting.recorded) all[setting.name] = setting.get();
   return all;
 }
 

@@ -1,5 +1,5 @@
-// A stage's command line. Every setting has one name: on the command line (--name), in a TOML file (name = ...), in a
-// data set's description and in the manifest that records what was used.
+// A stage's command line. Every setting has one name: on the command line (--name), in a TOML file (name = ..., see
+// settings_file.h), in a data set's description and in the manifest that records what was used.
 //
 // Precedence, highest first: command line, --config FILE.toml, the given manifest or description, the default.
 #pragma once
@@ -66,12 +66,18 @@ class Options {
   void argument(const std::string& name, std::vector<std::string>& values, const std::string& help,
                 bool required = true);
 
+  /// The tables that a settings file can have: this program's own name and those of others, without "packhorse-".
+  void tables(std::vector<std::string> names) { tables_ = std::move(names); }
+
   /// Throws UsageError if the command line or the settings file is wrong, Answered after --help and --version.
   void parse(int argc, char** argv);
 
   /// Sets the settings that neither the command line nor --config gave. `from` names the source in messages. A name
   /// that is not a setting of this stage is a UsageError.
   void apply(const Json& settings, const std::string& from);
+
+  /// The file of --config, if it has tables: what it says about other stages is for them to check.
+  const std::string& shared_settings() const { return shared_settings_; }
 
   /// Whether the command line or --config gave the setting.
   bool given(const std::string& name) const;
@@ -87,10 +93,12 @@ class Options {
                  const std::function<void(const std::string&)>& take, const std::string& help);
 
   UsageError unknown_option(const std::string& message) const;
+  void read_file();
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
-  std::vector<std::string> command_;
+  std::vector<std::string> command_, tables_;
+  std::string file_, shared_settings_;
 };
 
 }  // namespace packhorse

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <iterator>
 #include <numeric>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -57,17 +58,19 @@ std::string joined(const std::vector<std::string>& words, const std::string& sep
 }
 
 std::optional<std::string> nearest(const std::string& wrong, const std::vector<std::string>& words) {
-  // Letters to add, to remove or to change (Levenshtein): a third of the word at most.
+  // Letters to add, to remove, to change or to swap with the next one (optimal string alignment): a third of the word
+  // at most.
   const auto distance = [&](const std::string& word) {
-    std::vector<size_t> row(word.size() + 1);
+    std::vector<size_t> two_before, before(word.size() + 1), row(word.size() + 1);
     std::iota(row.begin(), row.end(), size_t{0});
     for (size_t i = 0; i < wrong.size(); ++i) {
-      size_t diagonal = row[0];
+      two_before = std::exchange(before, row);
       row[0] = i + 1;
       for (size_t j = 0; j < word.size(); ++j) {
-        const size_t changed = diagonal + (wrong[i] == word[j] ? 0 : 1);
-        diagonal = row[j + 1];
-        row[j + 1] = std::min({changed, row[j] + 1, row[j + 1] + 1});
+        const size_t changed = before[j] + (wrong[i] == word[j] ? 0 : 1);
+        row[j + 1] = std::min({changed, row[j] + 1, before[j + 1] + 1});
+        if (i > 0 && j > 0 && wrong[i] == word[j - 1] && wrong[i - 1] == word[j])
+          row[j + 1] = std::min(row[j + 1], two_before[j - 1] + 1);
       }
     }
     return row.back();

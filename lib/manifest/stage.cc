@@ -1,10 +1,7 @@
 #include "manifest/stage.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 #include <fmt/core.h>
@@ -15,31 +12,13 @@
 #include "base/log.h"
 #include "base/schema.h"
 #include "base/text.h"
+#include "manifest/other_stages.h"
 
 namespace packhorse {
 namespace fs = std::filesystem;
-namespace {
-
-/// What a command wrote, if it failed; else nothing.
-std::string output_of_failed(const std::vector<std::string>& command) {
-  std::string line;
-  for (const std::string& word : command) {
-    line += "'";
-    for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    line += "' ";
-  }
-  FILE* const pipe = popen((line + "2>&1").c_str(), "r");
-  if (pipe == nullptr) throw_errno("cannot start", command.front());
-  std::string text;
-  for (std::array<char, 1024> part{}; std::fgets(part.data(), part.size(), pipe) != nullptr;) text += part.data();
-  while (text.ends_with('\n')) text.pop_back();
-  return pclose(pipe) == 0 ? "" : text;
-}
-
-}  // namespace
-
 Stage::Stage(std::string name, const std::string& about, const std::string& example)
     : options("packhorse-" + name, about, example), name_(std::move(name)) {
+  options.tables(stage_names());
   options.argument("manifest", given_,
                    "What to start from: the manifest.json of the stage before (for 'list': a data set's description), "
                    "or this stage's own manifest.json, which repeats its run with the same settings. The folder of one "
@@ -112,30 +91,6 @@ void Stage::check_settings(const fs::path& description) {
   throw Answered{};
 }
 
-/// A mistake in what the description says about training shows now, and not after hours of packing. Only a stage knows
-/// its settings, so each is asked.
-void Stage::check_other_stages(const fs::path& description) const {
-  if (!input_.dataset.contains("stages")) return;
-  static const std::vector<std::string> kStages = {"list", "pack", "train", "evaluate", "export", "predict"};
-  std::error_code none;
-  const fs::path bin = fs::read_symlink("/proc/self/exe", none).parent_path();
-  for (const auto& [stage, settings] : input_.dataset["stages"].items()) {
-    if (std::find(kStages.begin(), kStages.end(), stage) == kStages.end()) {
-      const auto meant = nearest(stage, kStages);
-      throw UsageError({"there is no stage '" + stage + "'", description.string() + ", stages",
-                        (meant ? "did you mean " + *meant + "? " : "") + "The stages are " + joined(kStages)});
-    }
-    const fs::path executable = bin / ("packhorse-" + stage);
-    if (stage == name_ || !fs::exists(executable)) continue;
-    std::vector<std::string> command = {executable.string(), description.string(), "--check-settings"};
-    if (stage == "predict") command.emplace_back("no image");  // it wants some
-    const std::string complaint = output_of_failed(command);
-    constexpr const char* kError = "error: ";
-    if (!complaint.empty())
-      throw UsageError({complaint.starts_with(kError) ? complaint.substr(std::strlen(kError)) : complaint, "", ""});
-  }
-}
-
 /// Reads what was given, which also determines the folder to write to. It opens no other file: --print-out is answered
 /// right after this, even if an input is damaged.
 void Stage::recognise(const fs::path& given, const std::vector<std::string>& upstream) {
@@ -191,7 +146,8 @@ void Stage::take(const fs::path& given) {
     take_old(repeated_);
     return;  // the old settings are complete: they already include the description's
   }
-  if (input_.path.empty()) check_other_stages(given);
+  if (input_.path.empty())
+    check_settings_of_others(name_, input_.dataset.value("stages", Json::object()), given, options.shared_settings());
   manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
                                                  : describe_manifest("manifest", input_));
   if (input_.dataset.contains("stages") && input_.dataset["stages"].contains(name_)) {

@@ -73,7 +73,6 @@ class Stage {
   std::filesystem::path result_before(const std::string& dataset, const std::string& before) const;
   void refuse_other_settings() const;
   void check_settings(const std::filesystem::path& description);
-  void check_other_stages(const std::filesystem::path& description) const;
   std::filesystem::path folder_beside(const std::filesystem::path& given) const;
   void recognise(const std::filesystem::path& given, const std::vector<std::string>& upstream);
   void take(const std::filesystem::path& given);

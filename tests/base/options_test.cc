@@ -74,6 +74,38 @@ TEST(Options, PreferAFileToAManifestButNotToTheCommandLine) {
   EXPECT_EQ(sample.list, (std::vector<std::string>{"p", "q"}));
 }
 
+TEST(Options, TakeTheirTableOfAFileForSeveral) {
+  const TempDir folder;
+  const std::string file = folder.path() / "all.toml";
+  write_text(file, "[other]\nsharks = 1\n[sample]\nshards = 12\nthreads = 5\n");
+  Sample sample;
+  sample.options.tables({"sample", "other"});
+  sample.parse({"in", "--config", file});
+  sample.options.apply({{"shards", 16}}, "manifest");
+  EXPECT_EQ(sample.shards, 12);
+  EXPECT_EQ(sample.threads, 5) << "an option of one run can stand in the file, too";
+  EXPECT_TRUE(sample.options.given("shards"));
+  EXPECT_FALSE(sample.options.settings().contains("threads"));
+  EXPECT_EQ(sample.options.shared_settings(), file);
+}
+
+TEST(Options, NameTheLineOfTheFileWhoseValueIsWrong) {
+  const TempDir folder;
+  const std::string file = folder.path() / "s.toml";
+  for (const char* line :
+       {"shardz = 3", "shards = 0", "shards = 2.9", "shards = \"4\"", "shards = 99999999999999999999", "batch = -1",
+        "limit = \"x\"", "mode = \"odd\"", "colour = 3", "flip = 1", "list = \"a\"", "list = [1]"}) {
+    write_text(file, std::string("\n") + line + "\n");
+    Sample sample;
+    try {
+      sample.parse({"in", "--config", file});
+      ADD_FAILURE() << "accepted: " << line;
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.text().where, file + ", line 2") << line << error.what();
+    }
+  }
+}
+
 TEST(Options, RecordEverySettingAndNoRunOption) {
   Sample sample;
   sample.parse({"in", "--threads", "9"});
@@ -191,7 +223,8 @@ TEST(Options, NameTheirLimitsAsTheyAreTyped) {
 
 TEST(Options, RefuseAManifestWithWrongSettings) {
   for (const Json& settings :
-       {Json{{"shardz", 3}}, Json{{"shards", "many"}}, Json{{"shards", 0}}, Json{{"mode", "odd"}}}) {
+       {Json{{"shardz", 3}}, Json{{"shards", "many"}}, Json{{"shards", 0}}, Json{{"mode", "odd"}},
+        Json{{"shards", 2.9}}, Json{{"batch", -1}}, Json{{"threads", 2}}}) {
     Sample sample;
     sample.parse({"in"});
     EXPECT_THROW(sample.options.apply(settings, "manifest"), UsageError) << settings;

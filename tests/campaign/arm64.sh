@@ -33,7 +33,7 @@ quiet() {
 tools=(make git pkg-config g++-aarch64-linux-gnu qemu-user libcli11-dev nlohmann-json3-dev hdf5-tools wordnet-base
   gnuplot-nox)
 libraries=(libjpeg62-turbo-dev libpng-dev libhdf5-dev libtbb-dev libdnnl-dev libarchive-dev libfmt-dev zlib1g-dev
-  libgtest-dev libopenmpi40)
+  libtomlplusplus-dev libgtest-dev libopenmpi40)
 machine() {
   make_bare_debian "$suite" "$folder"
   inside "$folder" root bash -euc 'dpkg --add-architecture arm64; apt-get update

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d "${TMPDIR:-/tmp}/packhorse-prefix.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 packages=("libhdf5-${MPI:-openmpi}-dev" libdnnl-dev libtbb-dev libjpeg62-turbo-dev libpng-dev libarchive-dev libfmt-dev zlib1g-dev
-  libcli11-dev nlohmann-json3-dev)
+  libcli11-dev nlohmann-json3-dev libtomlplusplus-dev)
 if ! tests/build/prefix.sh "$work/prefix" "${packages[@]}"; then
   echo "campaign: no prefix: packages cannot be had here"
   exit 0

@@ -128,6 +128,20 @@ TEST_F(JobFiles, AMistakeAboutALaterStageShowsInTheFirst) {
   }
 }
 
+// One file for all stages, whose tables are theirs.
+TEST_F(JobFiles, TheSettingsOfAllStagesCanStandInOneFile) {
+  const std::string file = description();
+  write_text(project_ / "our settings.toml", "[pack]\nshards = 3\n\n[train]\nepocs = 1\n");
+  const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local --config 'our settings.toml'");
+  EXPECT_EQ(result.exit_code, 2) << result.all();
+  EXPECT_NE(result.err.find("'epocs': our settings.toml, line 5"), std::string::npos) << result.err;
+  EXPECT_FALSE(fs::exists(project_ / "runs"));
+  write_text(project_ / "our settings.toml", "[pack]\nshards = 3\n\n[train]\nepochs = 1\n");
+  runs("jobs/pipeline.sh " + file + " --local --config 'our settings.toml'");
+  EXPECT_EQ(read_json(project_ / "runs/jobs/pack/manifest.json")["settings"]["shards"], 3);
+  EXPECT_EQ(read_json(project_ / "runs/jobs/train/manifest.json")["settings"]["epochs"], 1);
+}
+
 TEST_F(JobFiles, AFailedStageEndsThePipelineWithItsExitCode) {
   const std::string file = description({{"network", "no-such-network"}});
   const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local");

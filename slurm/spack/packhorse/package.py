@@ -16,6 +16,7 @@ class Packhorse(MakefilePackage):
     depends_on("pkgconfig", type="build")
     depends_on("cli11", type="build")
     depends_on("nlohmann-json", type="build")
+    depends_on("tomlplusplus")
     depends_on("mpi@3.1:")
     depends_on("onednn cpu_runtime=omp")
     depends_on("hdf5")
