@@ -35,15 +35,16 @@ bin=$(find_executables)
 
 # ---- The arguments of a job -----------------------------------------------------------------------------------------
 # json_text FILE KEY: the first text value of a key in a JSON file. Stages write "schema" and "stage" before all else.
+# A file of records, which may be large, is none.
 json_text() {
   local text pattern="\"$2\"[[:space:]]*:[[:space:]]*\"([^\"]*)\""
-  [ -f "$1" ] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+  [ -f "$1" ] && [[ $1 != *.rec ]] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
 # json_number FILE KEY: the same for a number.
 json_number() {
   local text pattern="\"$2\"[[:space:]]*:[[:space:]]*([0-9]+)"
-  [ -f "$1" ] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+  [ -f "$1" ] && [[ $1 != *.rec ]] && text=$(<"$1") && [[ $text =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 
 # The first argument is a manifest or a description. If it is an option (--help, for example), the stage judges it.
@@ -51,7 +52,8 @@ need_manifest() {
   [ $# -gt 0 ] || fail "give the description of a data set or the manifest.json of a stage, then the stage's options"
   [[ $1 == -* || -f $1 || -f $1/manifest.json ]] || fail "no such file: $1 (seen from $PWD)"
 }
-is_description() { [[ $(json_text "$1" schema) == packhorse/dataset/* ]]; }
+# A file of MXNet's records stands for a description.
+is_description() { [[ $1 == *.rec || $(json_text "$1" schema) == packhorse/dataset/* ]]; }
 
 # has_option OPTIONS ARGUMENTS...: whether one of the OPTIONS ("--help|-h") is among the arguments.
 has_option() {

@@ -33,7 +33,10 @@ while [ $# -gt 0 ]; do
 done
 need_manifest "$description"
 is_description "$description" || fail "not the description of a data set: $description (data_manifests/ has examples)"
-run=runs/$(json_text "$description" name)
+case $description in
+  *.rec) run=runs/$(basename "$description" .rec) ;;
+  *) run=runs/$(json_text "$description" name) ;;
+esac
 trained=$run${name:+/$name}
 [ -z "$name" ] || own[train]="--run $name ${own[train]:-}"
 export PACKHORSE_TRAIN_ONLY=1

@@ -28,7 +28,14 @@ pack_job() {
 verify_job() { run_ranks verify "$@"; }
 
 train_job() {
-  local trained evaluated code=0
+  local trained evaluated packed code=0
+  if [[ $1 == *.rec ]]; then
+    packed=$(stage_folder list "$1")
+    packed=${packed%/list}/pack/manifest.json
+    [ "$packed" -nt "$1" ] || pack_job "$1"
+    shift
+    set -- "$packed" "$@"
+  fi
   if has_option --plan "$@"; then
     run_ranks train "$@"
     return

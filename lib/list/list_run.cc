@@ -21,8 +21,7 @@ Json described_settings(const Stage& stage) {
   Json settings = Json::object();
   const auto take_path = [&](const Json& part, const std::string& key, const std::string& setting) {
     if (!part.contains(key) || stage.options.given(setting)) return;
-    const auto text = json_member<std::string>(part, key, kDescription);
-    settings[setting] = described_path(text, stage.input().dataset_folder).string();
+    settings[setting] = json_member<std::string>(part, key, kDescription);
   };
   if (data.contains("train")) take_path(data["train"], "source", "train-source");
   take_path(data, "classes", "classes");
@@ -154,13 +153,16 @@ void ListSettings::declare(Options& options) {
 
 ListPlan plan_lists(Stage& stage, ListSettings& settings) {
   if (!stage.repeats()) stage.options.apply(described_settings(stage), kDescription);
-  for (std::string* path : {&settings.train_source, &settings.validation_source, &settings.ground_truth,
-                            &settings.classes, &settings.wordnet}) {
-    if (!path->empty()) *path = fs::absolute(*path).lexically_normal().string();
-  }
+  stage.manifest().settings = stage.options.settings();
+  const std::pair<const char*, std::string&> paths[] = {{"train-source", settings.train_source},
+                                                        {"validation-source", settings.validation_source},
+                                                        {"ground-truth", settings.ground_truth},
+                                                        {"classes", settings.classes},
+                                                        {"wordnet", settings.wordnet}};
+  for (const auto& [setting, path] : paths)
+    if (!path.empty()) path = settle_path(stage, setting, path).string();
   check(settings);
   check_paths(stage, settings);
-  stage.manifest().settings = stage.options.settings();
   return {settings.train_source, settings.validation_source, settings.ground_truth,
           settings.classes,      settings.wordnet,           settings.split,
           settings.seed};

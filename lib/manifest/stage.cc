@@ -16,13 +16,30 @@
 
 namespace packhorse {
 namespace fs = std::filesystem;
+namespace {
+
+bool is_record_file(const fs::path& path) { return path.extension() == ".rec"; }
+
+/// A file of records needs no description: its name is that of the data set, and its labels are the classes.
+Json description_at(const fs::path& path) {
+  if (!is_record_file(path)) return read_json(path);
+  const InputFile exists(path);
+  return {{"schema", kDatasetSchema},
+          {"name", path.stem().string()},
+          {"train", {{"source", exists.path().filename().string()}}}};
+}
+
+}  // namespace
+
 Stage::Stage(std::string name, const std::string& about, const std::string& example)
     : options("packhorse-" + name, about, example), name_(std::move(name)) {
   options.tables(stage_names());
-  options.argument("manifest", given_,
-                   "What to start from: the manifest.json of the stage before (for 'list': a data set's description), "
-                   "or this stage's own manifest.json, which repeats its run with the same settings. The folder of one "
-                   "will do, and a description, if the stage before has run here.");
+  options.argument(
+      "manifest", given_,
+      "What to start from: the manifest.json of the stage before (for 'list': a data set's description, or "
+      "a .rec file of MXNet's im2rec), or this stage's own manifest.json, which repeats its run with the same "
+      "settings. The folder of one "
+      "will do, and a description, if the stage before has run here.");
   options.run_option(
       "out", out_text_,
       "Folder to write to. Default: '" + name_ +
@@ -85,7 +102,7 @@ fs::path Stage::result_before(const std::string& dataset, const std::string& bef
 }
 
 void Stage::check_settings(const fs::path& description) {
-  const Json json = read_json(description);
+  const Json json = description_at(description);
   if (json.contains("stages") && json.at("stages").contains(name_))
     options.apply(json.at("stages").at(name_), description.string() + ", stages." + name_);
   throw Answered{};
@@ -97,7 +114,7 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
   const auto takes = [&](const std::string& stage) {
     return std::find(upstream.begin(), upstream.end(), stage) != upstream.end();
   };
-  const Json json = read_json(given);
+  const Json json = description_at(given);
   const std::string where = given.string();
   const auto schema = json_member<std::string>(json, "schema", where);
   if (schema.starts_with(kDatasetFormat)) {
@@ -148,8 +165,8 @@ void Stage::take(const fs::path& given) {
   }
   if (input_.path.empty())
     check_settings_of_others(name_, input_.dataset.value("stages", Json::object()), given, options.shared_settings());
-  manifest_.inputs.push_back(input_.path.empty() ? describe_file("description", given)
-                                                 : describe_manifest("manifest", input_));
+  if (!input_.path.empty()) manifest_.inputs.push_back(describe_manifest("manifest", input_));
+  if (input_.path.empty() && !is_record_file(given)) manifest_.inputs.push_back(describe_file("description", given));
   if (input_.dataset.contains("stages") && input_.dataset["stages"].contains(name_)) {
     options.apply(input_.dataset["stages"][name_], given.string());
   }
@@ -170,7 +187,7 @@ void Stage::take_old(const StageManifest& old) {
   } else {
     input_.dataset = old.dataset;
     input_.dataset_folder = old.dataset_folder;
-    if (!old.inputs.empty()) manifest_.inputs.push_back(old.inputs.front());
+    if (!old.inputs.empty() && old.inputs.front().role == "description") manifest_.inputs.push_back(old.inputs.front());
   }
 }
 
@@ -263,7 +280,9 @@ fs::path described_path(const std::string& text, const fs::path& folder) {
 fs::path settle_path(Stage& stage, const std::string& setting, const std::string& text) {
   const fs::path home = stage.manifest().dataset_folder;
   fs::path path = described_path(text, stage.options.given(setting) ? fs::current_path() : home);
-  stage.manifest().settings[setting] = fs::proximate(path, home).generic_string();
+  const fs::path from_home = fs::proximate(path, home);
+  const bool stays = fs::path(text).is_absolute() || text.find("${") != std::string::npos;
+  stage.manifest().settings[setting] = (stays && *from_home.begin() == ".." ? path : from_home).generic_string();
   return path;
 }
 

@@ -93,7 +93,8 @@ std::filesystem::path described_path(const std::string& text, const std::filesys
 
 /// The path that a stage's setting names. If it was typed, a relative path starts at the current folder; if it comes
 /// from a description or an old manifest, at the description's folder. It is recorded relative to the description's
-/// folder, so that the run can be repeated from anywhere.
+/// folder, so that the run can be repeated from anywhere, and moved with what it reads. What was given as an absolute
+/// path (or by a variable) stays one, unless it is below the description's folder: it does not move with the run.
 std::filesystem::path settle_path(Stage& stage, const std::string& setting, const std::string& text);
 
 }  // namespace packhorse

@@ -19,13 +19,20 @@ namespace packhorse {
 namespace fs = std::filesystem;
 namespace {
 
-std::string source_setting(const Stage& stage, const std::string& name, const std::string& given) {
-  std::string source = !given.empty() ? fs::absolute(given).lexically_normal().string()
-                                      : json_member<std::string>(stage.input().settings, name, "the list's manifest");
-  if (!source.empty() && !fs::exists(source)) {
-    throw Error({"the source of the images is missing", source, "mount it, or give its new path with --" + name});
+std::string checked_source(const std::string& name, const fs::path& source) {
+  if (!fs::exists(source)) {
+    throw Error(
+        {"the source of the images is missing", source.string(), "mount it, or give its new path with --" + name});
   }
-  return source;
+  return source.string();
+}
+
+/// What was listed, where it is now: at a new place that is given, else where the list's manifest says.
+std::string source_setting(Stage& stage, const std::string& name, const std::string& given) {
+  if (!given.empty()) return checked_source(name, settle_path(stage, name, given));
+  const auto listed = json_member<std::string>(stage.input().settings, name, "the list's manifest");
+  if (listed.empty()) return "";
+  return checked_source(name, described_path(listed, stage.input().dataset_folder));
 }
 
 /// As many shards as requested, but at least one image in each.

@@ -12,7 +12,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "shards are little-endian, and so is this code");
 
-constexpr size_t kPartHeaderBytes = 8;
 enum Kind : uint32_t { kWhole = 0, kFirst = 1, kMiddle = 2, kLast = 3 };
 
 template <typename T>
@@ -68,14 +67,20 @@ struct Part {
   size_t bytes = 0;
 };
 
+/// Reads a part's framing; `left` bytes are left for all of it.
+Part framed(std::span<const std::byte> framing, uint64_t left, const std::string& where) {
+  if (framing.size() < kPartHeaderBytes) damaged("a record ends inside its framing", where);
+  if (load<uint32_t>(framing.data()) != kRecordMagic) damaged("no record begins where one should", where);
+  const auto word = load<uint32_t>(framing.data() + 4);
+  const Part part{word >> 29, word & kMaxRecordBytes};
+  if (padded(part.bytes) > left - kPartHeaderBytes) damaged("a record is longer than the space that it has", where);
+  if (part.kind > kLast) damaged("a record's parts are out of order", where);
+  return part;
+}
+
 /// Reads the part header at `at`; checks that the part and its padding are inside `bytes`, and the padding is zero.
 Part part_at(std::span<const std::byte> bytes, size_t at, const std::string& where) {
-  if (bytes.size() - at < kPartHeaderBytes) damaged("a record ends inside its framing", where);
-  if (load<uint32_t>(bytes.data() + at) != kRecordMagic) damaged("no record begins where one should", where);
-  const auto word = load<uint32_t>(bytes.data() + at + 4);
-  const Part part{word >> 29, word & kMaxRecordBytes};
-  const size_t room = bytes.size() - at - kPartHeaderBytes;
-  if (padded(part.bytes) > room) damaged("a record is longer than the space that the index gives it", where);
+  const Part part = framed(bytes.subspan(at), bytes.size() - at, where);
   for (size_t i = part.bytes; i < padded(part.bytes); ++i) {
     if (bytes[at + kPartHeaderBytes + i] != std::byte{0}) damaged("a record's padding is not zero", where);
   }
@@ -88,7 +93,7 @@ std::span<std::byte> join(std::span<std::byte> bytes, const std::string& where) 
   for (uint32_t before = kWhole;;) {
     const Part part = part_at(bytes, from, where);
     const bool opens = part.kind == kWhole || part.kind == kFirst;
-    if (part.kind > kLast || opens != (from == 0)) damaged("a record's parts are out of order", where);
+    if (opens != (from == 0)) damaged("a record's parts are out of order", where);
     if (before != kWhole) {  // the writer removed the magic between two parts
       store(bytes.data() + length, kRecordMagic);
       length += 4;
@@ -158,18 +163,26 @@ Record parse_record(std::span<std::byte> bytes, const std::string& where) {
     }
     record.checked = true;
   }
+  record.label = label_at(payload, where);
+  if (flag == 1) record.image = record.image.subspan(sizeof(float));  // the label follows the header
+  return record;
+}
+
+PartFrame parse_part(std::span<const std::byte> framing, uint64_t left, const std::string& where) {
+  const Part part = framed(framing, left, where);
+  return {kPartHeaderBytes + padded(part.bytes), part.kind == kFirst || part.kind == kMiddle};
+}
+
+uint32_t label_at(std::span<const std::byte> payload, const std::string& where) {
+  if (payload.size() < kRecordHeaderBytes) damaged("a record is too short for an image's header", where);
+  const auto flag = load<uint32_t>(payload.data());
   if (flag > 1) {
     throw Error({"a record has " + std::to_string(flag) + " labels, but only one label for each image is supported",
                  where, "pack it again from a list with one label for each image"});
   }
-  if (flag == 1) {  // the label follows the header
-    if (record.image.size() < 4) damaged("a record is too short for its label", where);
-    record.label = whole_label(load<float>(record.image.data()), where);
-    record.image = record.image.subspan(4);
-  } else {
-    record.label = whole_label(load<float>(payload.data() + 4), where);
-  }
-  return record;
+  if (flag == 0) return whole_label(load<float>(payload.data() + 4), where);
+  if (payload.size() < kRecordHeaderBytes + sizeof(float)) damaged("a record is too short for its label", where);
+  return whole_label(load<float>(payload.data() + kRecordHeaderBytes), where);
 }
 
 }  // namespace packhorse

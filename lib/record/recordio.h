@@ -22,6 +22,8 @@ namespace packhorse {
 inline constexpr uint32_t kRecordMagic = 0xced7230a;
 inline constexpr uint32_t kChecksumTag = 0x43524350;  // "PCRC" on disk
 
+/// Size of the framing before each part of a record.
+inline constexpr size_t kPartHeaderBytes = 8;
 /// Size of the header before each image.
 inline constexpr size_t kRecordHeaderBytes = 24;
 /// A part's length has 29 bits; MXNet does not accept a longer record, not even in several parts.
@@ -44,5 +46,16 @@ void append_record(uint64_t id, uint32_t label, std::span<const std::byte> image
 /// Parses the record that begins at bytes[0] and must end at bytes.size() (so framing, padding and length are all
 /// checked). A record of several parts is joined in place. `where` names the record in a DamageError.
 Record parse_record(std::span<std::byte> bytes, const std::string& where);
+
+/// What the framing of a part says.
+struct PartFrame {
+  size_t bytes_on_disk = 0;  ///< framing, bytes and padding
+  bool continues = false;    ///< another part of the record follows
+};
+/// Parses a part's framing, of which `left` bytes are left in the file. The padding is not looked at.
+PartFrame parse_part(std::span<const std::byte> framing, uint64_t left, const std::string& where);
+
+/// The label of the record whose payload begins with `payload`: the header and, if there is more, four bytes at least.
+uint32_t label_at(std::span<const std::byte> payload, const std::string& where);
 
 }  // namespace packhorse

@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::array kFormats = {
     &kClassTarsFormat,  // before folders: a folder that holds tars and no folders
-    &kFolderFormat, &kTarFormat,
+    &kRecordFormat,     // before folders and listings
+    &kFolderFormat,    &kTarFormat,
     &kListingFormat,  // last: any text file
 };
 
@@ -48,7 +49,7 @@ const SourceFormat& format_of(const fs::path& source, std::span<const SourceForm
   if (head.starts_with("\xff\xfe") || head.starts_with("\xfe\xff")) {
     throw Error({"the listing is in UTF-16", source.string(), "save it as UTF-8"});
   }
-  throw Error({"neither a folder, nor a tar, nor a listing", source.string(),
+  throw Error({"neither a folder, nor a tar, nor a .rec file, nor a listing", source.string(),
                "see data_manifests/README.md for the forms that a source can have"});
 }
 

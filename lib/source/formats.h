@@ -1,4 +1,4 @@
-// The table of source formats: one row and one file each (folder.cc, class_tars.cc, tar.cc, listing.cc).
+// The table of source formats: one row and one file each (folder.cc, class_tars.cc, tar.cc, record_files.cc, listing.cc).
 //
 // To add a format, write its file, which defines a SourceFormat, and add a row to the table in formats.cc. Formats are
 // tried in the order of the table; the first that recognises a source is used, for listing and for packing.
@@ -43,7 +43,7 @@ struct SourceFormat {
   std::unique_ptr<ImageBytes> (*open)(const std::filesystem::path& root) = nullptr;
 };
 
-extern const SourceFormat kFolderFormat, kClassTarsFormat, kTarFormat, kListingFormat;
+extern const SourceFormat kFolderFormat, kClassTarsFormat, kTarFormat, kRecordFormat, kListingFormat;
 
 /// The format of a source; throws an Error that says what the source is if no format recognises it.
 const SourceFormat& format_of(const std::filesystem::path& source, std::span<const SourceFormat* const> formats);

@@ -22,9 +22,12 @@ class ListRun : public ::testing::Test {
   std::string list(const Json& train, const Json& validation = Json::object(), std::vector<std::string> options = {}) {
     write_json(folder_ / "d.json",
                {{"schema", kDatasetSchema}, {"name", "d"}, {"train", train}, {"validation", validation}});
-    std::vector<std::string> words{"packhorse-list", (folder_ / "d.json").string(), "--out",
-                                   (folder_ / "out").string()};
+    std::vector<std::string> words{(folder_ / "d.json").string(), "--out", (folder_ / "out").string()};
     words.insert(words.end(), options.begin(), options.end());
+    return stage(std::move(words));
+  }
+  static std::string stage(std::vector<std::string> words) {
+    words.insert(words.begin(), "packhorse-list");
     std::vector<char*> pointers;
     pointers.reserve(words.size());
     for (std::string& word : words) pointers.push_back(word.data());
@@ -110,6 +113,29 @@ TEST_F(ListRun, SaysWhereARelativePathStarts) {
   expect_in(message, (fs::current_path() / "gone").string());
   expect_in(message, "starts at the folder in which the command runs");
   EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+// A run that was moved together with its data must not read the old place.
+TEST_F(ListRun, AMovedRunReadsWhatMovedWithIt) {
+  put("first/train/n1/a.jpg", "a");
+  put("first/truth/classes.tsv", "0\tn1\tname\n");
+  write_json(folder_ / "first/d.json", {{"schema", kDatasetSchema},
+                                        {"name", "d"},
+                                        {"train", {{"source", "train"}}},
+                                        {"classes", (folder_ / "first/truth/classes.tsv").string()}});
+  const auto at = [&](const std::string& place) { return (folder_ / place).string(); };
+  stage({at("first/d.json"), "--out", at("first/out"), "--wordnet", "/nowhere/data.noun"});
+  const Json settings = read_json(folder_ / "first/out/manifest.json")["settings"];
+  EXPECT_EQ(settings["train-source"], "train");
+  EXPECT_EQ(settings["classes"], "truth/classes.tsv") << "below the description's folder";
+  EXPECT_EQ(settings["wordnet"], "/nowhere/data.noun") << "this does not move with the run";
+  fs::copy(folder_ / "first", folder_ / "second", fs::copy_options::recursive);
+  const std::string plan = stage({at("second/out/manifest.json"), "--plan"});
+  expect_in(plan, at("second/train"));
+  EXPECT_EQ(plan.find(at("first")), std::string::npos) << plan;
+  fs::remove_all(folder_ / "first");
+  put("second/train/n1/b.jpg", "b");
+  expect_in(stage({at("second/out/manifest.json")}), "listed 2 images of 1 class");
 }
 
 TEST_F(ListRun, WritesNothingWhenItRefuses) {

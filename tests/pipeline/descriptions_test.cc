@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "classes/class_table.h"
+#include "record/recordio.h"
 #include "support/images.h"
 #include "support/project.h"
 
@@ -72,6 +73,43 @@ TEST_F(Descriptions, Ilsvrc2012) {
   write_text(project_ / "ilsvrc/validation_ground_truth.txt", truth);
   list_pack_and_plan("ilsvrc2012", {{"ILSVRC2012", (project_ / "ilsvrc").string()}});
   EXPECT_EQ(count_of(project_.manifest("ilsvrc2012", "list"), "validation"), 3);
+}
+
+/// What MXNet's im2rec packed, without a description: `birds.rec` is the data set birds.
+TEST_F(Descriptions, AFileOfRecordsNeedsNone) {
+  std::vector<std::byte> records;
+  for (uint32_t i = 0; i < 80; ++i) append_record(i, i % 4, encode_jpeg(make_image(i % 4, i, 30, 32), 90), records);
+  fs::create_directory(project_ / "sets of old");
+  write_text(project_ / "sets of old/birds.rec", {reinterpret_cast<const char*>(records.data()), records.size()});
+  const std::string train =
+      "bash jobs/train.sbatch 'sets of old/birds.rec' --network inception-bn-small "
+      "--image-size 28 --epochs 1 --global-batch 32 --warmup-epochs 0";
+  const RunResult first = project_.shell(train);
+  ASSERT_EQ(first.exit_code, 0) << first.all();
+  EXPECT_EQ(count_of(project_.manifest("birds", "list"), "classes"), 4);
+  EXPECT_EQ(count_of(project_.manifest("birds", "pack"), "packed"), 80);
+  EXPECT_TRUE(fs::exists(project_ / "runs/birds/export/report.html"));
+  EXPECT_EQ(project_.shell(train + " --plan").exit_code, 0);
+  // A single stage says what to run first; and each takes its own manifest.
+  const RunResult repeated = project_.shell("build/bin/packhorse-list runs/birds/list/manifest.json");
+  EXPECT_EQ(repeated.exit_code, 0) << repeated.all();
+  EXPECT_NE(repeated.err.find("the result is the same as before"), std::string::npos) << repeated.err;
+  fs::copy_file(project_ / "sets of old/birds.rec", project_ / "new.rec");
+  const RunResult alone = project_.shell("build/bin/packhorse-train new.rec");
+  EXPECT_EQ(alone.exit_code, 2) << alone.all();
+  EXPECT_NE(alone.err.find("jobs/pack.sbatch new.rec"), std::string::npos) << alone.err;
+  const RunResult split = project_.shell(
+      "jobs/pipeline.sh new.rec --local --list '--validation-per-class 2' --config "
+      "short.toml");
+  EXPECT_EQ(split.exit_code, 2) << split.all();  // there is no short.toml
+  write_text(project_ / "short.toml",
+             "[train]\nnetwork = \"inception-bn-small\"\nimage-size = 28\nepochs = 1\n"
+             "global-batch = 32\nwarmup-epochs = 0\n");
+  const RunResult whole = project_.shell(
+      "jobs/pipeline.sh new.rec --local --list '--validation-per-class 2' --config "
+      "short.toml");
+  ASSERT_EQ(whole.exit_code, 0) << whole.all();
+  EXPECT_TRUE(fs::exists(project_ / "runs/new/evaluate/evaluation.h5"));
 }
 
 }  // namespace
