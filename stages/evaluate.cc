@@ -65,12 +65,8 @@ int run(World& world, int argc, char** argv) {
   const ShardReader shards(paths);
   if (world.is_root()) report_evaluation(inference, world, job, shards);
   if (stage.plan()) {
-    const double seconds = expected_seconds(inference, world, job, shards.records());
-    if (world.is_root()) {
-      fmt::print("would evaluate {} with {} on {} in about {}, and write {}\n", counted(shards.records(), "image"),
-                 checkpoint.string(), counted(static_cast<uint64_t>(world.size()), "rank"), duration_text(seconds),
-                 (stage.out() / "evaluation.h5").string());
-    }
+    const StagePlan plan = planned(inference, world, job, shards);
+    if (world.is_root()) stage.print_plan(plan);
     return kExitOk;
   }
   const std::vector<ProcessId> ranks = world.processes();

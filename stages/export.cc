@@ -27,8 +27,12 @@ int run(int argc, char** argv) {
   if (stage.plan()) {
     std::vector<std::string> files;
     for (const ExportFormat& format : export_formats()) files.emplace_back(format.name);
-    fmt::print("would write {} to {} from {}{}\n", joined(files), stage.out().string(), sources.journal.string(),
-               sources.evaluation.empty() ? "" : " and " + sources.evaluation.string());
+    StagePlan plan;
+    plan.does = "write " + joined(files);
+    plan.reads = {sources.journal};
+    if (!sources.evaluation.empty()) plan.reads.push_back(sources.evaluation);
+    plan.details = {{"files", joined(files), files}};
+    stage.print_plan(plan);
     return kExitOk;
   }
   fmt::print("{}\n", run_export(stage, sources));

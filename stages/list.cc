@@ -25,7 +25,7 @@ int run(int argc, char** argv) {
   stage.begin(argc, argv, {"dataset"});
   const ListPlan plan = plan_lists(stage, settings);
   if (stage.plan()) {
-    fmt::print("{}", plan_text(stage, plan));
+    stage.print_plan(planned(stage, plan));
     return kExitOk;
   }
   fmt::print("{}\n", run_list(stage, plan));

@@ -23,7 +23,7 @@ int run(World& world, int argc, char** argv) {
   stage.begin(argc, argv, {"list"});
   const std::vector<PackedList> lists = read_lists(stage, settings);
   if (stage.plan()) {
-    if (world.is_root()) fmt::print("{}", plan_text(stage, settings, lists, world));
+    if (world.is_root()) stage.print_plan(planned(stage, settings, lists, world));
     return kExitOk;
   }
   const std::string done = run_pack(world, stage, settings, lists);

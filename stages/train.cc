@@ -26,8 +26,9 @@ int run(World& world, int argc, char** argv) {
   const ClassTable classes = settle_training(stage, world, job);
   if (stage.plan()) {
     const StageManifest& pack = stage.input();
-    const std::string text = plan_text(job, records_of(pack, "train"), records_of(pack, "validation"), world.size());
-    if (world.is_root()) fmt::print("{}\n", text);
+    StagePlan plan = planned(job, records_of(pack, "train"), records_of(pack, "validation"), world.size());
+    plan.reads = {pack.path};
+    if (world.is_root()) stage.print_plan(plan, planned_replacement(stage, job));
     return kExitOk;
   }
   if (const auto result = finished_result(stage, job)) {

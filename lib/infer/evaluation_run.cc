@@ -226,6 +226,15 @@ FeedOptions evaluation_feed(const Inference& inference, const World& world, cons
                         job.workers);
 }
 
+namespace {
+
+uint64_t feed_bytes(const Inference& inference, const World& world, const EvaluationJob& job,
+                    const ShardReader& shards) {
+  return Feed::memory_bytes(evaluation_feed(inference, world, job, shards.records())) + shards.index_bytes();
+}
+
+}  // namespace
+
 void report_evaluation(const Inference& inference, const World& world, const EvaluationJob& job,
                        const ShardReader& shards) {
   constexpr size_t kMaxNames = 400;  // length of a list of classes in a message, in characters
@@ -245,17 +254,27 @@ void report_evaluation(const Inference& inference, const World& world, const Eva
                          counted(job.subset->missing.size(), "class"),
                          joined(job.subset->missing).substr(0, kMaxNames)));
   }
-  const auto feed = Feed::memory_bytes(evaluation_feed(inference, world, job, shards.records()));
-  log_info(inference.memory_text(feed + shards.index_bytes()));
+  log_info(inference.memory_text(feed_bytes(inference, world, job, shards)));
 }
 
-double expected_seconds(Inference& inference, const World& world, const EvaluationJob& job, uint64_t images) {
+StagePlan planned(Inference& inference, const World& world, const EvaluationJob& job, const ShardReader& shards) {
   const auto side = static_cast<size_t>(inference.info().image_size);
   const std::vector<uint8_t> pixels(static_cast<size_t>(job.batch) * side * side * 3);
   inference.executor().infer(pixels);  // warms up
   const Stopwatch clock;
   inference.executor().infer(pixels);
-  return clock.seconds() * std::ceil(static_cast<double>(images) / static_cast<double>(job.batch * world.size()));
+  const auto images = static_cast<double>(shards.records());
+  StagePlan plan;
+  plan.does = "evaluate " + inference.info().network + " on " + counted(shards.records(), "image");
+  plan.reads = {inference.checkpoint()};
+  plan.details = {{"images", counted(shards.records(), "image") + " of " + counted(job.data_classes.size(), "class"),
+                   shards.records()}};
+  plan.memory_bytes = static_cast<double>(inference.memory_bytes() + feed_bytes(inference, world, job, shards));
+  plan.seconds = clock.seconds() * std::ceil(images / static_cast<double>(job.batch * world.size()));
+  plan.time_words = "for the network alone, from one batch";
+  plan.ranks = world.size();
+  plan.threads = inference.threads();
+  return plan;
 }
 
 Evaluation run_evaluation(World& world, Inference& inference, const ShardReader& shards, const EvaluationJob& job) {

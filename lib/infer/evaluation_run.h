@@ -38,8 +38,9 @@ FeedOptions evaluation_feed(const Inference& inference, const World& world, cons
 void report_evaluation(const Inference& inference, const World& world, const EvaluationJob& job,
                        const ShardReader& shards);
 
-/// Estimated seconds for the network alone (without reading and decoding), from one timed batch after a warm-up batch.
-double expected_seconds(Inference& inference, const World& world, const EvaluationJob& job, uint64_t images);
+/// The seconds are those of the network alone (without reading and decoding), from one timed batch after a warm-up
+/// batch. Collective.
+StagePlan planned(Inference& inference, const World& world, const EvaluationJob& job, const ShardReader& shards);
 
 /// Collective over `world`; call inference.load() before. The result is complete on rank 0; the caller adds the facts.
 Evaluation run_evaluation(World& world, Inference& inference, const ShardReader& shards, const EvaluationJob& job);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -17,6 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kInput = "standard input";
+constexpr const char* kDescriptors = "/proc/self/fd/";
 
 /// Why a file that a user named need not be opened.
 std::string known_problem(const fs::path& path) {
@@ -108,6 +110,17 @@ GivenImages::GivenImages(const std::vector<std::string>& named, int input) : byt
   }
 }
 
+std::vector<fs::path> GivenImages::files() const {
+  std::set<std::string> seen;
+  std::vector<fs::path> files;
+  for (const GivenImage& image : images_) {
+    const std::string& path = image.entry.path;
+    if (path.starts_with(kDescriptors) || !image.problem.empty() || !fs::is_regular_file(path)) continue;
+    if (seen.insert(path).second) files.emplace_back(path);
+  }
+  return files;
+}
+
 void GivenImages::read(const GivenImage& image, std::vector<std::byte>& dst) const { bytes_->read(image.entry, dst); }
 
 void GivenImages::add(const std::string& name) {
@@ -138,10 +151,10 @@ void GivenImages::add_source(const std::string& name, const fs::path& source) {
 
 void GivenImages::add_input(int input) {
   // A file can be read where it is, if nobody has begun to.
-  fs::path source = "/proc/self/fd/" + std::to_string(input);
+  fs::path source = kDescriptors + std::to_string(input);
   if (!fs::is_regular_file(source) || lseek(input, 0, SEEK_CUR) != 0) {
     kept_ = keep(input);
-    source = "/proc/self/fd/" + std::to_string(kept_.get());
+    source = kDescriptors + std::to_string(kept_.get());
   }
   const SourceLook look = look_at(source);
   if (look.head.empty()) {

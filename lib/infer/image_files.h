@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,6 +36,8 @@ class GivenImages {
 
   const std::vector<GivenImage>& images() const { return images_; }
   const Skipped& skipped() const { return skipped_; }  ///< in the order of what was named, then by path
+  /// The files that hold these images, each once: images and tars, but not what came from standard input.
+  std::vector<std::filesystem::path> files() const;
 
   /// Reads the bytes of an image into `dst`; throws an Error if that fails. Any number of threads may call it.
   void read(const GivenImage& image, std::vector<std::byte>& dst) const;

@@ -48,7 +48,7 @@ Inference::Inference(const fs::path& checkpoint, const InferenceSettings& settin
   options.batch = batch;
   options.dtype = precision_;
   options.training = false;
-  options.threads = threads;
+  options.threads = threads_ = threads;
   options.device = device;
   std::copy(std::begin(input_.mean), std::end(input_.mean), options.mean);
   std::copy(std::begin(input_.scale), std::end(input_.scale), options.scale);
@@ -76,16 +76,20 @@ FeedOptions Inference::feed(const BatchPlan& plan, int64_t classes, int threads)
   return options;
 }
 
+uint64_t Inference::memory_bytes() const {
+  const MemoryReport memory = executor_->memory();
+  return memory.activations + memory.parameters + memory.workspace;
+}
+
 std::string Inference::memory_text(uint64_t feed_bytes) const {
   const MemoryReport memory = executor_->memory();
-  const uint64_t all = memory.activations + memory.parameters + memory.workspace + feed_bytes;
   const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
   return fmt::format(
       "{} on {}, {}, after {} steps: {} parameters; memory per rank: activations {}, parameters {}, workspace {}, feed "
       "{}, total {}",
       info_.network, executor_->backend(), name_of(precision_), grouped(static_cast<uint64_t>(info_.batches_taken)),
       grouped(executor_->graph().parameter_count), bytes(memory.activations), bytes(memory.parameters),
-      bytes(memory.workspace), bytes(feed_bytes), bytes(all));
+      bytes(memory.workspace), bytes(feed_bytes), bytes(memory_bytes() + feed_bytes));
 }
 
 }  // namespace packhorse

@@ -47,6 +47,9 @@ class Inference {
   std::string backend_description() const { return executor_->backend_description(); }
   /// Options of a feed that prepares images for this network.
   FeedOptions feed(const BatchPlan& plan, int64_t classes, int threads) const;
+  /// Of the network, without what feeds it.
+  uint64_t memory_bytes() const;
+  int threads() const { return threads_; }
   /// "inception-bn on cpu, f32, after 300 steps: 11,295,240 parameters; memory per rank: ..."; the total includes
   /// `feed_bytes`.
   std::string memory_text(uint64_t feed_bytes) const;
@@ -56,6 +59,7 @@ class Inference {
   CheckpointInfo info_;
   ImageInput input_;
   Dtype precision_;
+  int threads_ = 1;
   std::unique_ptr<Executor> executor_;
 };
 

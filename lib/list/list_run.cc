@@ -4,6 +4,7 @@
 
 #include <fmt/core.h>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -168,30 +169,40 @@ ListPlan plan_lists(Stage& stage, ListSettings& settings) {
           settings.seed};
 }
 
-std::string plan_text(const Stage& stage, const ListPlan& plan) {
-  const auto source_line = [](const char* split, const fs::path& source, Labels labels) {
-    const std::string bytes = fs::is_regular_file(source) ? ", " + bytes_text(fs::file_size(source)) : "";
-    return fmt::format("{:<12}{}: {}{}\n", split, source.string(), form_of_source(source, labels), bytes);
+StagePlan planned(const Stage& stage, const ListPlan& lists) {
+  StagePlan plan;
+  plan.does = "list the images of " + stage.input().dataset.value("name", "a data set");
+  const auto source = [&](const char* split, const fs::path& path, Labels labels) {
+    const std::string bytes = fs::is_regular_file(path) ? ", " + bytes_text(fs::file_size(path)) : "";
+    const std::string form = form_of_source(path, labels);
+    plan.reads.push_back(path);
+    plan.details.push_back({split, path.string() + ": " + form + bytes, {{"source", path.string()}, {"form", form}}});
   };
-  std::string text = source_line("train", plan.train_source, Labels::by_source);
-  if (!plan.validation_source.empty()) {
-    text += source_line("validation", plan.validation_source,
-                        plan.ground_truth.empty() ? Labels::by_source : Labels::elsewhere);
-  } else if (plan.split.per_class > 0) {
-    text += fmt::format("validation  {} of each class, taken from train\n", counted(plan.split.per_class, "image"));
+  source("train", lists.train_source, Labels::by_source);
+  if (!lists.validation_source.empty()) {
+    source("validation", lists.validation_source, lists.ground_truth.empty() ? Labels::by_source : Labels::elsewhere);
+  } else if (lists.split.per_class > 0) {
+    plan.details.push_back({"validation",
+                            counted(lists.split.per_class, "image") + " of each class, taken from train",
+                            {{"per_class", lists.split.per_class}}});
   } else {
-    text += fmt::format("validation  {:.3g} % of each class, taken from train\n", 100 * plan.split.fraction);
+    plan.details.push_back({"validation",
+                            fmt::format("{:.3g} % of each class, taken from train", 100 * lists.split.fraction),
+                            {{"fraction", lists.split.fraction}}});
   }
-  text += fmt::format("classes     {}\n", plan.classes.empty() ? "as found" : plan.classes.string());
+  const std::string classes = lists.classes.empty() ? "as found" : lists.classes.string();
+  plan.details.push_back({"classes", classes, classes});
   const Json& data = stage.input().dataset;
   if (data.contains("expect") && data["expect"].contains("images")) {
     constexpr double kMemoryBytes = 400, kDiskBytes = 90;  // per image, approximately
     const auto images = json_member<double>(data["expect"], "images", "expect");
-    text += fmt::format("needs       {} of memory and {} on disk for {}\n", bytes_text(kMemoryBytes * images),
-                        bytes_text(kDiskBytes * images), counted(static_cast<uint64_t>(images), "image"));
+    plan.memory_bytes = kMemoryBytes * images;
+    plan.disk_bytes = kDiskBytes * images;
+    plan.disk_words = "the lists of " + counted(static_cast<uint64_t>(images), "image");
   }
-  return text +
-         fmt::format("reads       names and headers only; nothing is unpacked\nwrites      {}\n", stage.out().string());
+  plan.time_words = "names and headers are read, and nothing is unpacked";
+  plan.threads = share_cores(1).feed;
+  return plan;
 }
 
 std::string run_list(Stage& stage, const ListPlan& plan) {

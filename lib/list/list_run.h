@@ -24,7 +24,7 @@ struct ListSettings {
 ListPlan plan_lists(Stage& stage, ListSettings& settings);
 
 /// What the stage would read, need and write.
-std::string plan_text(const Stage& stage, const ListPlan& plan);
+StagePlan planned(const Stage& stage, const ListPlan& lists);
 
 /// Lists, writes the lists, the class table and what was skipped, and finishes the stage. Returns the last line to
 /// print.

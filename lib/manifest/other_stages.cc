@@ -52,7 +52,6 @@ void check_settings_of_others(const std::string& own, const Json& settings, cons
     if (!settings.contains(stage) && settings_file.empty()) continue;
     std::vector<std::string> command = {executable.string(), description.string(), "--check-settings"};
     if (!settings_file.empty()) command.insert(command.end(), {"--config", settings_file});
-    if (stage == "predict") command.emplace_back("no image");  // it wants some
     const std::string complaint = output_of_failed(command), error = "error: ";
     if (!complaint.empty())
       throw UsageError({complaint.starts_with(error) ? complaint.substr(error.size()) : complaint, "", ""});

@@ -57,6 +57,7 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
   options.run_option("check-settings", check_settings_,
                      "Check what a data set's description says about this stage, and do nothing.");
   options.run_option("plan", plan_, "Print what the stage would do and what it would need, and do nothing.");
+  options.run_option("plan-json", plan_json_, "The same as JSON.");
   options.run_option("print-out", print_out_, "Print the folder that the stage would write to, and do nothing.");
 }
 
@@ -177,7 +178,7 @@ void Stage::take_old(const StageManifest& old) {
   options.apply(old.settings, old.path.string());
   // The description may have been edited since: the old manifest has all that this run needs of it.
   for (const FileEntry& entry : old.inputs) {
-    if (entry.role != "description") check_file(entry, old.path, true);
+    if (entry.role != "description") check_input(entry, old);
   }
   const auto before = std::find_if(old.inputs.begin(), old.inputs.end(),
                                    [](const FileEntry& entry) { return entry.role == "manifest"; });
@@ -202,14 +203,37 @@ std::optional<StageManifest> Stage::finished() const {
   return found;
 }
 
+/// The settings that differ from those of a result; only those of the command line, if `typed`.
+std::vector<std::string> Stage::settings_unlike(const StageManifest& result, bool typed) const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : manifest_.settings.items()) {
+    const bool same = result.settings.contains(name) && result.settings.at(name) == value;
+    if (!same && (!typed || options.given(name))) names.push_back("--" + name);
+  }
+  return names;
+}
+
+PlannedReplacement Stage::planned_replacement() const {
+  const auto result = finished();
+  if (!result) return {};
+  const auto others = settings_unlike(*result, false);
+  const std::string found = "a finished result of " + read_json(result->path).value("ended", "an earlier run");
+  if (others.empty()) return {"same", found + " with the same settings, which is made again"};
+  const std::string unlike = found + " with other settings (" + joined(others) + "), which ";
+  if (replace_ || settings_unlike(*result, true).empty()) return {"other", unlike + "is replaced"};
+  return {"refused", unlike + "stays: give --name NAME, another --out, or --replace"};
+}
+
+void Stage::print_plan(const StagePlan& plan, const std::optional<PlannedReplacement>& replacement) const {
+  const PlannedReplacement before = replacement ? *replacement : planned_replacement();
+  fmt::print("{}", plan_json_ ? plan.json(name_, out_, before).dump(2) + "\n" : plan.text(name_, out_, before));
+}
+
 /// A description or another input may have changed, and its results follow. A setting that was typed may be a mistake.
 void Stage::refuse_other_settings() const {
   const auto result = finished();
   if (!result || replace_) return;
-  std::vector<std::string> names;
-  for (const auto& [name, value] : manifest_.settings.items())
-    if (options.given(name) && (!result->settings.contains(name) || result->settings.at(name) != value))
-      names.push_back("--" + name);
+  const auto names = settings_unlike(*result, true);
   if (names.empty()) return;
   throw UsageError({"there is a finished result that was made with other settings (" + joined(names) + ")",
                     out_.string(), "keep both with --name NAME or another --out, or replace it with --replace"});

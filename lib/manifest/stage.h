@@ -13,6 +13,7 @@
 #include "base/options.h"
 #include "base/stopwatch.h"
 #include "manifest/output_folder.h"
+#include "manifest/plan.h"
 #include "manifest/stage_manifest.h"
 
 namespace packhorse {
@@ -39,15 +40,19 @@ class Stage {
   /// the given manifest, or `runs/NAME/STAGE` below the current folder for a description. --name NAME makes it
   /// STAGE-NAME, and --run RUN puts it into a folder RUN.
   const std::filesystem::path& out() const { return out_; }
-  /// Whether --out gave it.
-  bool out_given() const { return !out_text_.empty(); }
+  /// For a stage that writes only if it is told where: by --out, by --name, or by its own old manifest.
+  bool writes() const { return !out_text_.empty() || !suffix_.empty() || repeats_; }
   /// --replace: the result that is there may be replaced by that of other settings.
   bool may_replace() const { return replace_; }
-  /// --plan: print what would be done, and do nothing.
-  bool plan() const { return plan_; }
+  /// --plan, --plan-json: print what would be done (print_plan()), and do nothing.
+  bool plan() const { return plan_ || plan_json_; }
+  /// Prints it as it was asked for. `replacement`: what becomes of the result there, if the stage knows better than
+  /// that a finished one is replaced.
+  void print_plan(const StagePlan& plan, const std::optional<PlannedReplacement>& replacement = {}) const;
 
   /// The manifest that this run will write; inputs and settings are filled in.
   StageManifest& manifest() { return manifest_; }
+  const StageManifest& manifest() const { return manifest_; }
   /// The finished result in out(), if there is one. Throws a UsageError if it is another stage's.
   std::optional<StageManifest> finished() const;
   /// Takes the folder out(), once everything is checked that can be checked before work begins; on one rank only.
@@ -71,6 +76,8 @@ class Stage {
  private:
   std::filesystem::path given_manifest();
   std::filesystem::path result_before(const std::string& dataset, const std::string& before) const;
+  std::vector<std::string> settings_unlike(const StageManifest& result, bool typed) const;
+  PlannedReplacement planned_replacement() const;
   void refuse_other_settings() const;
   void check_settings(const std::filesystem::path& description);
   std::filesystem::path folder_beside(const std::filesystem::path& given) const;
@@ -80,7 +87,8 @@ class Stage {
 
   std::string name_, given_, out_text_;
   std::string run_, suffix_;
-  bool plan_ = false, print_out_ = false, check_settings_ = false, repeats_ = false, replace_ = false;
+  bool plan_ = false, plan_json_ = false, print_out_ = false, check_settings_ = false, repeats_ = false,
+       replace_ = false;
   std::filesystem::path out_, checkpoint_;
   std::unique_ptr<OutputFolder> folder_;
   StageManifest input_, repeated_, manifest_;

@@ -169,9 +169,27 @@ FileEntry describe_manifest(const std::string& role, const StageManifest& manife
   return entry;
 }
 
+void check_input(const FileEntry& input, const StageManifest& made) {
+  const auto before = std::find_if(made.inputs.begin(), made.inputs.end(),
+                                   [](const FileEntry& entry) { return entry.role == "manifest"; });
+  const std::string from = before == made.inputs.end() ? "its inputs" : before->path.string();
+  const std::string hint = "packhorse-" + made.stage + " " + from + " makes it from what is there now";
+  if (input.results) {
+    const StageManifest now = StageManifest::load(input.path);
+    if (now.results_crc32c() == *input.results) return;
+    throw OutOfDate({"'" + made.stage + "' is out of date: '" + now.stage +
+                         "', from which it was made, has another "
+                         "result since",
+                     input.path.string(), hint});
+  }
+  const FileFacts now = file_facts(input.path);
+  if (now.bytes == input.bytes && now.crc32c == input.crc32c) return;
+  throw OutOfDate(
+      {"'" + made.stage + "' is out of date: the file changed since it was made from it", input.path.string(), hint});
+}
+
 void check_file(const FileEntry& entry, const fs::path& manifest, bool whole) {
   const std::string hint = "run the stage that makes it again: it changed after " + manifest.string() + " was written";
-  if (entry.results && StageManifest::load(entry.path).results_crc32c() == *entry.results) return;
   const InputFile file(entry.path);
   if (file.bytes() != entry.bytes) {
     throw DamageError(

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace packhorse {
@@ -27,6 +28,12 @@ struct FileEntry {
   uint64_t records = 0;  ///< images or lines in it; 0 if it has none
   /// For an input that is a stage's manifest: StageManifest::results_crc32c() of it.
   std::optional<uint32_t> results{};
+};
+
+/// A result is not that of the inputs that are there now. It is not damaged.
+class OutOfDate : public Error {
+ public:
+  using Error::Error;
 };
 
 struct StageManifest {
@@ -78,8 +85,11 @@ FileEntry describe_file(const std::string& role, const std::filesystem::path& pa
 /// The same for a stage's manifest that is an input, with `results` filled in.
 FileEntry describe_manifest(const std::string& role, const StageManifest& manifest);
 
-/// Throws a DamageError unless the file has the size and (with `whole`) the checksum that the manifest states. A
-/// manifest that was written again passes if its results are still the same.
+/// Throws an OutOfDate if an input of `made` is not what it was made from: a stage's result that was made again, or a
+/// file that changed. The message has the command that makes it again.
+void check_input(const FileEntry& input, const StageManifest& made);
+
+/// Throws a DamageError unless the file has the size and (with `whole`) the checksum that the manifest states.
 void check_file(const FileEntry& entry, const std::filesystem::path& manifest, bool whole);
 
 }  // namespace packhorse

@@ -192,33 +192,38 @@ std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings) {
   return lists;
 }
 
-std::string plan_text(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
-                      const World& world) {
+StagePlan planned(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
+                  const World& world) {
   constexpr double kFramingBytes = 50;    // per record: framing, header and its line in the index
   constexpr double kListBytes = 250;      // of memory per listed image
   constexpr uint64_t kPixels = 1U << 20;  // of a large image
   const int threads = threads_of(settings, world);
   double bytes = 0, seconds = 0, images = 0, largest = 0;
-  std::string text;
+  StagePlan plan;
+  plan.reads = {stage.input().path};
   for (const PackedList& list : lists) {
     const Probe probe = probe_packing(list.images, ImageReader(list.source), settings.preparation);
     const auto count = static_cast<double>(list.images.size());
     const double mean = probe.bytes / std::max(1.0, probe.images);
-    text += fmt::format("{:<12}{} of {} from {} into {}\n", list.split, counted(list.images.size(), "image"),
-                        bytes_text(mean), list.source.string(), counted(list.shards, "shard"));
+    plan.reads.emplace_back(list.source);
+    plan.details.push_back({list.split,
+                            fmt::format("{} of {} into {}", counted(list.images.size(), "image"), bytes_text(mean),
+                                        counted(list.shards, "shard")),
+                            {{"images", list.images.size()}, {"mean_bytes", mean}, {"shards", list.shards}}});
     bytes += count * (mean + kFramingBytes);
     seconds += count * probe.seconds / std::max(1.0, probe.images);
     images += count;
     largest = std::max(largest, mean);
   }
-  const auto memory =
+  plan.does = "pack " + counted(static_cast<uint64_t>(images), "image");
+  plan.disk_bytes = bytes;
+  plan.memory_bytes =
       static_cast<double>(packing_memory(threads, static_cast<uint64_t>(largest), kPixels)) + kListBytes * images;
-  text += fmt::format("needs       {} on disk in {}\n", bytes_text(bytes), stage.out().string());
-  text += fmt::format("            {} of memory per rank; {} of {}\n", bytes_text(memory),
-                      counted(static_cast<uint64_t>(world.size()), "rank"),
-                      counted(static_cast<uint64_t>(threads), "thread"));
-  return text + fmt::format("time        about {}, estimated from a sample on one thread\n",
-                            duration_text(seconds / threads / world.size()));
+  plan.seconds = seconds / threads / world.size();
+  plan.time_words = "estimated from a sample on one thread";
+  plan.ranks = world.size();
+  plan.threads = threads;
+  return plan;
 }
 
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists) {

@@ -29,8 +29,8 @@ struct PackSettings {
 std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings);
 
 /// Images, disk, memory and time, estimated from a sample of the images.
-std::string plan_text(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
-                      const World& world);
+StagePlan planned(const Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
+                  const World& world);
 
 /// Packs on all ranks and finishes the stage. Returns the last line to print on rank 0, an empty string elsewhere.
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists);

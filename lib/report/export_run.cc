@@ -43,7 +43,9 @@ ExportSources find_sources(const StageManifest& input, const std::string& journa
     sources.train = earlier_stage(input, "train");
     sources.journal = sources.train->output_of("journal").path;
   } else {
-    sources.journal = input.path.parent_path().parent_path() / "train" / "metrics.jsonl";
+    const fs::path train = input.path.parent_path().parent_path() / "train";
+    const fs::path unfinished = train / "unfinished/metrics.jsonl";  // while a finished run is still there
+    sources.journal = fs::exists(unfinished) ? unfinished : train / "metrics.jsonl";
   }
   if (!journal.empty()) sources.journal = fs::absolute(journal).lexically_normal();
   return sources;

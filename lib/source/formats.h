@@ -1,4 +1,5 @@
-// The table of source formats: one row and one file each (folder.cc, class_tars.cc, tar.cc, record_files.cc, listing.cc).
+// The table of source formats: one row and one file each (folder.cc, class_tars.cc, tar.cc, record_files.cc,
+// listing.cc).
 //
 // To add a format, write its file, which defines a SourceFormat, and add a row to the table in formats.cc. Formats are
 // tried in the order of the table; the first that recognises a source is used, for listing and for packing.

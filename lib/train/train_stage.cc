@@ -99,9 +99,44 @@ ClassTable settle_training(Stage& stage, World& world, TrainingJob& job) {
   return classes;
 }
 
-std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job) {
+namespace {
+
+/// A finished run that running again would only repeat.
+std::optional<StageManifest> nothing_to_do(const Stage& stage, const TrainingJob& job) {
   const auto done = finished_run(stage);
-  if (!done || job.restart || stage.repeats() || !same_run(*done, stage.manifest())) return std::nullopt;
+  const bool again = job.restart || stage.may_replace() || stage.repeats();
+  return done && !again && same_run(*done, stage.manifest()) ? done : std::nullopt;
+}
+
+}  // namespace
+
+PlannedReplacement planned_replacement(const Stage& stage, const TrainingJob& job) {
+  if (nothing_to_do(stage, job))
+    return {"finished", "this run is finished; nothing would be done (--restart repeats it)"};
+  const auto done = finished_run(stage);
+  const bool again = job.restart || stage.may_replace();
+  const fs::path folder = done ? stage.out() / kUnfinished : stage.out();
+  const CheckpointFolder checkpoints(folder / "checkpoints");
+  if (!checkpoints.steps().empty() && !again) {
+    const auto step = static_cast<uint64_t>(checkpoints.steps().back());
+    return {"unfinished",
+            "a run that stopped after step " + grouped(step) + "; this one continues it if its settings fit"};
+  }
+  if (!done)
+    return {"none", checkpoints.steps().empty() ? "nothing is there yet" : "an unfinished run, which is removed"};
+  if (stage.repeats())
+    return {"same", "a finished run with the same settings, which is replaced when this one is finished"};
+  if (again) return {"other", "a finished run, which is replaced when this one is finished"};
+  const auto differing = differing_settings(done->settings, stage.manifest().settings);
+  if (differing.empty()) return {"unfinished", "a finished run, from whose end this one continues"};
+  return {"refused", "a finished run with other settings (" + joined(differing) +
+                         "), which stays: give --name NAME, "
+                         "--run NAME, another --out, or --replace"};
+}
+
+std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job) {
+  const auto done = nothing_to_do(stage, job);
+  if (!done) return std::nullopt;
   log_info("this run is already finished: " + done->path.string() + " (to train again, use --restart)");
   return result_text(*done);
 }

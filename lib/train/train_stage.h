@@ -22,6 +22,9 @@ ClassTable settle_training(Stage& stage, World& world, TrainingJob& job);
 /// result. A stage that repeats its own manifest does run again.
 std::optional<std::string> finished_result(Stage& stage, const TrainingJob& job);
 
+/// What becomes of what is in the output folder: a finished run, or one that stopped and goes on.
+PlannedReplacement planned_replacement(const Stage& stage, const TrainingJob& job);
+
 /// Opens the shards and trains. Collective; rank 0 takes the output folder once all is checked. A run that is finished
 /// there stays until this one is: this one works in the folder `unfinished` below, and begins with the first image, or
 /// where that one ended if the settings are the same (a higher --limit-steps).

@@ -37,7 +37,7 @@ std::string layer_table(const Program& program) {
 
 }  // namespace
 
-std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_t validation_records, int ranks) {
+StagePlan planned(const TrainingJob& job, uint64_t training_records, uint64_t validation_records, int ranks) {
   const TrainingSettings& settings = job.settings;
   BatchPlan plan{training_records, static_cast<uint64_t>(settings.global_batch), ranks, 0};
   plan.check(true);
@@ -59,24 +59,42 @@ std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_
   const uint64_t feed = Feed::memory_bytes(settings.feed(plan, job.classes, job.workers, true));
   const uint64_t checkpoints = static_cast<uint64_t>(std::max(1, job.checkpoints_kept) + 1) * 2 * arrays;
   const auto bytes = [](uint64_t count) { return bytes_text(static_cast<double>(count)); };
-  return fmt::format(
-      "would train {} ({} parameters, {:.2f} GMAC per image) on {} images of {} classes and validate on {} images\n"
-      "steps     {} ({} per epoch, {} epochs; global batch {}: {} images on each of {})\n"
-      "dropped   {} images per epoch that do not fill a global batch; different ones in each epoch\n"
-      "memory    per rank: activations {} ({} if no buffers were shared), workspace {}, parameters {}, optimizer {}, "
-      "feed {}\n"
-      "disk      {} for checkpoints (the last {} and the best) in {}\n"
-      "time      about {} on {} with {} each ({}, {}), if each thread reaches {:.0f} GMAC/s; an estimate, not measured "
-      "on this machine\n{}",
-      graph.name, grouped(graph.parameter_count), static_cast<double>(graph.macs()) * 1e-9, grouped(training_records),
-      grouped(static_cast<uint64_t>(job.classes)), grouped(validation_records), grouped(static_cast<uint64_t>(steps)),
-      grouped(static_cast<uint64_t>(per_epoch)), settings.epochs, settings.global_batch, plan.rank_batch(),
-      counted(static_cast<uint64_t>(ranks), "rank"), plan.dropped(), bytes(memory.activations),
-      bytes(memory.activations_unplanned), bytes(memory.workspace), bytes(memory.parameters), bytes(memory.optimizer),
-      bytes(feed), bytes(checkpoints), job.checkpoints_kept, (job.folder / "checkpoints").string(),
-      duration_text(seconds), counted(static_cast<uint64_t>(ranks), "rank"),
-      counted(static_cast<uint64_t>(job.threads), "thread"), backend, name_of(options.dtype), speed * 1e-9,
-      layer_table(step.program));
+  const auto classes = static_cast<uint64_t>(job.classes);
+  StagePlan result;
+  result.does = fmt::format("train {} ({} parameters, {:.2f} GMAC per image) on {} of {}", graph.name,
+                            grouped(graph.parameter_count), static_cast<double>(graph.macs()) * 1e-9,
+                            counted(training_records, "image"), counted(classes, "class"));
+  const std::string validation =
+      validation_records == 0 ? "none" : counted(validation_records, "image") + " after each epoch";
+  result.details = {
+      {"validation", validation, validation_records},
+      {"images", settings.augmentation_text(), settings.augmentation_text()},
+      {"steps",
+       fmt::format("{} ({} per epoch, {} epochs; global batch {}: {} images on each of {})",
+                   grouped(static_cast<uint64_t>(steps)), grouped(static_cast<uint64_t>(per_epoch)), settings.epochs,
+                   settings.global_batch, plan.rank_batch(), counted(static_cast<uint64_t>(ranks), "rank")),
+       {{"total", steps}, {"per_epoch", per_epoch}, {"global_batch", settings.global_batch}}},
+      {"dropped",
+       fmt::format("{} per epoch that do not fill a global batch; different ones in each epoch",
+                   counted(plan.dropped(), "image")),
+       plan.dropped()},
+      {"computes",
+       backend + ", " + name_of(options.dtype),
+       {{"backend", backend}, {"precision", name_of(options.dtype)}}}};
+  result.disk_bytes = static_cast<double>(checkpoints);
+  result.disk_words = fmt::format("checkpoints, the last {} and the best", job.checkpoints_kept);
+  result.memory_bytes =
+      static_cast<double>(memory.activations + memory.workspace + memory.parameters + memory.optimizer + feed);
+  result.memory_words =
+      fmt::format("activations {} ({} if no buffers were shared), workspace {}, parameters {}, optimizer {}, feed {}",
+                  bytes(memory.activations), bytes(memory.activations_unplanned), bytes(memory.workspace),
+                  bytes(memory.parameters), bytes(memory.optimizer), bytes(feed));
+  result.seconds = seconds;
+  result.time_words = fmt::format("if each thread reaches {:.0f} GMAC/s; not measured on this machine", speed * 1e-9);
+  result.ranks = ranks;
+  result.threads = job.threads;
+  result.table = layer_table(step.program);
+  return result;
 }
 
 }  // namespace packhorse

@@ -160,6 +160,7 @@ class TrainingRun {
         bytes_text(static_cast<double>(memory.workspace)), bytes_text(static_cast<double>(feed)),
         bytes_text(
             static_cast<double>(memory.activations + memory.parameters + memory.optimizer + memory.workspace + feed))));
+    log_info("training images: " + job_.settings.augmentation_text());
     if (plan_.dropped() > 0) {
       log_info(fmt::format(
           "{} steps per epoch; drops {} images per epoch that do not fill a global batch, different ones each time",

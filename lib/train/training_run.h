@@ -11,6 +11,7 @@
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "manifest/plan.h"
 #include "ranks/world.h"
 #include "record/shard_reader.h"
 #include "train/training_settings.h"
@@ -59,6 +60,6 @@ TrainingSummary run_training(World& world, const TrainingJob& job, const ShardRe
                              const ShardReader* validation);
 
 /// The steps, memory, disk and time that a run needs, by arithmetic only.
-std::string plan_text(const TrainingJob& job, uint64_t training_records, uint64_t validation_records, int ranks);
+StagePlan planned(const TrainingJob& job, uint64_t training_records, uint64_t validation_records, int ranks);
 
 }  // namespace packhorse

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "net/graph.h"
@@ -88,6 +90,7 @@ void TrainingSettings::declare(Options& o) {
 }
 
 void TrainingSettings::check() const {
+  if (lr == 0) throw UsageError({"a learning rate of 0 trains nothing", "lr", "use a number above 0"});
   if (input().short_edge() < image_size) {
     throw UsageError({"a short edge of " + std::to_string(resize) + " pixels is smaller than the crop of " +
                           std::to_string(image_size) + " pixels",
@@ -113,6 +116,17 @@ void TrainingSettings::check() const {
 }
 
 Dtype TrainingSettings::preferred_precision() const { return precision ? *precision : backend_types(backend).front(); }
+
+std::string TrainingSettings::augmentation_text() const {
+  std::string text = crop;
+  if (&crop_mode_from(crop) == &kRandomResizedCrop) {
+    text += fmt::format(" of {:g} to 100 % of the area, to {} pixels", 100 * min_area, image_size);
+  } else {
+    text += fmt::format(" of {} pixels from a short edge of {}, padded by {}", image_size, input().short_edge(), pad);
+  }
+  text += flip > 0 ? fmt::format("; {:g} % are flipped left to right (--hflip)", 100 * flip) : "; none is flipped";
+  return text + "; (pixel - " + joined(mean) + ") * " + joined(scale);
+}
 
 ImageInput TrainingSettings::input() const {
   ImageInput input;

@@ -36,6 +36,8 @@ struct TrainingSettings {
   /// The precision as set, or the one that the backend prefers on this machine.
   Dtype preferred_precision() const;
 
+  /// All that happens to a training image, in words: crop, flip, size, normalisation.
+  std::string augmentation_text() const;
   /// How images become the network's input.
   ImageInput input() const;
   /// Warm-up in epochs: as set, or a tenth of all epochs, at most 5.

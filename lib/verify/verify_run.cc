@@ -31,6 +31,8 @@ template <typename Check>
 void guarded(Findings& findings, const Check& check) {
   try {
     check();
+  } catch (const OutOfDate& error) {
+    findings.out_of_date(error.text().where + ": " + error.text().what + "\n  try: " + error.text().hint);
   } catch (const Error& error) {
     findings.damage(error.text().where + ": " + error.text().what);
   }
@@ -142,7 +144,9 @@ void check_file_of(const VerifyJob& job, const FileCheck& check, uint64_t classe
   findings.files += check.index ? 2 : 1;
   findings.bytes += check.bytes();
   if (!check.bare) {
-    guarded(findings, [&] { check_file(check.file, job.manifest.path, true); });
+    guarded(findings, [&] {
+      check.input ? check_input(check.file, job.manifest) : check_file(check.file, job.manifest.path, true);
+    });
     guarded(findings, [&] { check_content(job.manifest, check.file, classes); });
     if (check.index) guarded(findings, [&] { check_file(*check.index, job.manifest.path, true); });
   }
@@ -186,6 +190,11 @@ void Findings::damage(const std::string& what) {
   text += what + "\n";
 }
 
+void Findings::out_of_date(const std::string& what) {
+  ++outdated;
+  text += what + "\n";
+}
+
 uint64_t VerifyJob::bytes() const {
   uint64_t sum = 0;
   for (const FileCheck& check : files) sum += check.bytes();
@@ -202,14 +211,14 @@ VerifyJob make_verify_job(const fs::path& path) {
     job.files.push_back({rec_entry, idx_entry, true});
     return job;
   }
-  job.manifest = StageManifest::load(path);
+  job.manifest = StageManifest::load(fs::is_directory(path) ? path / "manifest.json" : path);
   for (const auto* entries : {&job.manifest.inputs, &job.manifest.outputs}) {
     for (const FileEntry& entry : *entries) {
       if (entry.role == "description") continue;
       if (entry.role.ends_with("-index") && !job.files.empty() && is_shard(job.files.back().file)) {
         job.files.back().index = entry;
       } else {
-        job.files.push_back({entry, std::nullopt, false});
+        job.files.push_back({entry, std::nullopt, false, entries == &job.manifest.inputs});
       }
     }
   }
@@ -228,16 +237,19 @@ Findings run_verify(World& world, const VerifyJob& job) {
     check_file_of(job, job.files[i], classes, own);
     progress.add(job.files[i].bytes());
   }
-  std::vector<uint64_t> totals = {own.files, own.bytes, own.records, own.unchecked, own.damages};
+  std::vector<uint64_t> totals = {own.files, own.bytes, own.records, own.unchecked, own.damages, own.outdated};
   world.sum(std::span<uint64_t>(totals));
-  return {totals[0], totals[1], totals[2], totals[3], totals[4], joined(world.gather(own.text), "")};
+  return {totals[0], totals[1], totals[2], totals[3], totals[4], totals[5], joined(world.gather(own.text), "")};
 }
 
 std::string result_text(const Findings& findings) {
   const std::string records = findings.records > 0 ? ", " + counted(findings.records, "record") : "";
+  std::vector<std::string> found;
+  if (findings.damages > 0) found.push_back(grouped(findings.damages) + " damaged");
+  if (findings.outdated > 0) found.push_back(grouped(findings.outdated) + " out of date");
   return fmt::format("verified {}, {}{}: {}", counted(findings.files, "file"),
                      bytes_text(static_cast<double>(findings.bytes)), records,
-                     findings.damages == 0 ? "all sound" : grouped(findings.damages) + " damaged");
+                     found.empty() ? "all sound" : joined(found));
 }
 
 }  // namespace packhorse

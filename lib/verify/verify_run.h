@@ -18,7 +18,8 @@ namespace packhorse {
 struct FileCheck {
   FileEntry file;
   std::optional<FileEntry> index;
-  bool bare = false;  ///< a shard without a manifest that says what it must be
+  bool bare = false;   ///< a shard without a manifest that says what it must be
+  bool input = false;  ///< what the stage read: if it is another one now, the stage is out of date
   uint64_t bytes() const { return file.bytes + (index ? index->bytes : 0); }
 };
 
@@ -33,15 +34,16 @@ struct VerifyJob {
   uint64_t bytes() const;
 };
 
-/// Reads `path`, a manifest.json or a .rec, and finds the files that it names. Leaves out a description among the
-/// inputs of a manifest: a user may have edited it for another run.
+/// Reads `path`, a manifest.json or its folder or a .rec, and finds the files that it names. Leaves out a description
+/// among the inputs of a manifest: a user may have edited it for another run.
 VerifyJob make_verify_job(const std::filesystem::path& path);
 
 struct Findings {
-  uint64_t files = 0, bytes = 0, records = 0, unchecked = 0, damages = 0;
-  std::string text;  ///< one line per damage
+  uint64_t files = 0, bytes = 0, records = 0, unchecked = 0, damages = 0, outdated = 0;
+  std::string text;  ///< one line each
 
   void damage(const std::string& what);
+  void out_of_date(const std::string& what);
 };
 
 /// Checks the files; each rank checks every size()-th. Rank 0 gets the findings of all ranks. Collective.

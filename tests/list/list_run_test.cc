@@ -36,7 +36,7 @@ class ListRun : public ::testing::Test {
     settings.declare(stage.options);
     stage.begin(static_cast<int>(pointers.size()), pointers.data(), {"dataset"});
     const ListPlan plan = plan_lists(stage, settings);
-    return stage.plan() ? plan_text(stage, plan) : run_list(stage, plan);
+    return stage.plan() ? planned(stage, plan).text("list", stage.out(), {}) : run_list(stage, plan);
   }
   std::string refusal(const Json& train, const Json& validation = Json::object(),
                       std::vector<std::string> options = {}) {

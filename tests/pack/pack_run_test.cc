@@ -71,7 +71,8 @@ class PackRun : public ::testing::Test {
     stage.begin(arguments.count(), arguments.values(), {"list"});
     const auto lists = read_lists(stage, settings);
     World world;
-    return stage.plan() ? plan_text(stage, settings, lists, world) : run_pack(world, stage, settings, lists);
+    return stage.plan() ? planned(stage, settings, lists, world).text("pack", stage.out(), {})
+                        : run_pack(world, stage, settings, lists);
   }
   StageManifest packed() const { return StageManifest::load(folder_ / "pack/manifest.json"); }
 

@@ -177,7 +177,8 @@ TEST_F(Pack, PlanPrintsThePlanAndWritesNothing) {
   fs::remove_all(project_ / "runs/set/pack");
   const RunResult pack = run("pack", {lists_, "--plan"});
   EXPECT_EQ(pack.exit_code, 0);
-  for (const char* word : {"32 images", "8 images", "3 shards", "on disk", "of memory", "time"}) {
+  for (const char* word : {"would pack 40 images", "32 images of", "8 images of", "3 shards", "disk ", "memory ",
+                           "time ", "before      nothing is there yet"}) {
     EXPECT_NE(pack.out.find(word), std::string::npos) << word << " in " << pack.out;
   }
   EXPECT_FALSE(fs::exists(project_ / "runs/set/pack"));
@@ -185,6 +186,54 @@ TEST_F(Pack, PlanPrintsThePlanAndWritesNothing) {
   EXPECT_EQ(list.exit_code, 0);
   EXPECT_NE(list.out.find("a folder a class"), std::string::npos) << list.out;
   EXPECT_FALSE(fs::exists(project_ / "elsewhere"));
+}
+
+// One shape for all stages, and the same for programs.
+TEST_F(Pack, PlansSayWhatBecomesOfTheResultThatIsThere) {
+  list(kSound);
+  must("pack", {lists_});
+  const auto plan = [&](const std::vector<std::string>& options) {
+    std::vector<std::string> words{lists_, "--plan-json"};
+    words.insert(words.end(), options.begin(), options.end());
+    const Json json = Json::parse(run("pack", words).out);
+    EXPECT_EQ(json["schema"], "packhorse/plan/1");
+    EXPECT_EQ(json["writes"], (project_ / "runs/set/pack").string());
+    for (const char* number : {"disk_bytes", "memory_bytes", "seconds", "ranks", "threads"}) {
+      EXPECT_TRUE(json[number].is_number()) << number << json;
+    }
+    return json["before"]["state"].get<std::string>();
+  };
+  EXPECT_EQ(plan({}), "same");
+  EXPECT_EQ(plan({"--shards", "2"}), "refused");
+  EXPECT_EQ(plan({"--shards", "2", "--replace"}), "other");
+  for (const char* stage : {"list", "verify", "train"}) {
+    const RunResult result = run(stage, {stage == std::string("list") ? "set.json" : shards_, "--plan-json"});
+    ASSERT_EQ(result.exit_code, 0) << result.all();
+    const Json json = Json::parse(result.out);
+    for (const char* member : {"schema", "stage", "does", "reads", "writes", "before", "disk_bytes", "memory_bytes",
+                               "seconds", "ranks", "threads", "details"}) {
+      EXPECT_TRUE(json.contains(member)) << stage << " " << member;
+    }
+  }
+}
+
+TEST_F(Pack, VerifyTellsWhatIsOutOfDateFromWhatIsDamaged) {
+  list(kSound);
+  must("pack", {lists_});
+  must("verify", {"runs/set/pack"});
+  must("list", {"set.json", "--seed", "2", "--replace"});
+  const RunResult old = run("verify", {shards_});
+  EXPECT_EQ(old.exit_code, 1);
+  EXPECT_NE(old.out.find(": 1 out of date, "), std::string::npos) << old.out;
+  EXPECT_NE(old.err.find("'pack' is out of date: 'list', from which it was made, has another result since"),
+            std::string::npos)
+      << old.err;
+  // Nothing old is repeated; the command that the message has makes it anew.
+  const RunResult repeated = run("pack", {shards_});
+  EXPECT_EQ(repeated.exit_code, 1);
+  EXPECT_NE(repeated.err.find("packhorse-pack " + (project_ / lists_).string()), std::string::npos) << repeated.err;
+  must("pack", {lists_});
+  must("verify", {shards_});
 }
 
 TEST_F(Pack, VerifyReportsEachDamage) {

@@ -280,12 +280,46 @@ TEST_F(Results, PredictContinuesAfterABadImage) {
   EXPECT_NE(seen.err.find("nowhere.jpg"), std::string::npos);
   EXPECT_NE(seen.out.find("good.jpg"), std::string::npos);
   EXPECT_NE(seen.out.find("predicted 1 of 3 images"), std::string::npos) << seen.out;
-  const Hdf5Reader features(*project_ / "features.h5");
+  const Hdf5Reader features(*project_ / "seen/features.h5");
   EXPECT_EQ(features.shape("features")[0], 3);
   EXPECT_EQ(features.integers("read"), (std::vector<int64_t>{0, 1, 0}));
   const StageManifest manifest = StageManifest::load(*project_ / "seen/manifest.json");
   EXPECT_EQ(manifest.counts["unread"], 2);
   EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json"))["predictions"].size(), 3u);
+}
+
+// Its own manifest repeats a prediction, as that of any stage does.
+TEST_F(Results, PredictIsRepeatedFromItsManifest) {
+  const fs::path seen = *project_ / "again";
+  ok("predict", {kTrain, "images/n02774152/0.jpg", "images/n02774152/1.jpg", "--topk", "2", "--out", "again"});
+  const std::string first = read_text(seen / "predictions.json");
+  std::vector<std::string> images;
+  for (const FileEntry& file : StageManifest::load(seen / "manifest.json").inputs)
+    if (file.role == "images") images.push_back(file.path.filename().string());
+  EXPECT_EQ(images, (std::vector<std::string>{"0.jpg", "1.jpg"}));
+  const RunResult again = ok("predict", {"again/manifest.json"});
+  EXPECT_NE(again.err.find("the result is the same as before"), std::string::npos) << again.err;
+  EXPECT_EQ(read_text(seen / "predictions.json"), first);
+  ok("verify", {"again"});
+  // Another result by name, without --out.
+  ok("predict", {kTrain, "images/n02774152", "--name", "bags"});
+  EXPECT_EQ(StageManifest::load(*project_ / "runs/results/predict-bags/manifest.json").counts["predicted"], 30);
+  const RunResult none = stage("predict", {kTrain});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_NE(none.err.find("no images are given"), std::string::npos) << none.err;
+  const RunResult piped = project_->shell(std::string("cat images/n02774152/0.jpg | build/bin/packhorse-predict ") +
+                                          kTrain + " - --out piped-out");
+  EXPECT_EQ(piped.exit_code, 0) << piped.all();
+  const RunResult lost = stage("predict", {"piped-out"});
+  EXPECT_EQ(lost.exit_code, 2);
+  EXPECT_NE(lost.err.find("standard input"), std::string::npos) << lost.err;
+  // An image that changed is not the same prediction.
+  fs::copy_file(*project_ / "images/n02774152/2.jpg", *project_ / "mine.jpg");
+  ok("predict", {kTrain, "mine.jpg", "--out", "mine-seen"});
+  fs::copy_file(*project_ / "images/n02774152/3.jpg", *project_ / "mine.jpg", fs::copy_options::overwrite_existing);
+  const RunResult changed = stage("predict", {"mine-seen"});
+  EXPECT_EQ(changed.exit_code, 1);
+  EXPECT_NE(changed.err.find("mine.jpg"), std::string::npos) << changed.err;
 }
 
 TEST_F(Results, PredictReadsStandardInput) {

@@ -23,7 +23,7 @@ TrainingJob small_job() {
 // The weights of all layers listed, merged or not, are the network's without batch norm and bias.
 TEST(TrainingPlan, ListsEveryLayerWithItsWeights) {
   const TrainingJob job = small_job();
-  std::istringstream lines(plan_text(job, 320, 64, 1));
+  std::istringstream lines(planned(job, 320, 64, 1).text("train", job.folder, {}));
   const Graph graph = make_network("inception-bn-small", 28, 10);
   size_t expected = 0, listed = 0, pools = 0;
   for (const Parameter& p : graph.parameters)
@@ -43,9 +43,9 @@ TEST(TrainingPlan, ListsEveryLayerWithItsWeights) {
 
 TEST(TrainingPlan, RecomputingNeedsLessMemory) {
   TrainingJob job = small_job();
-  const std::string kept = plan_text(job, 320, 64, 1);
+  const std::string kept = planned(job, 320, 64, 1).text("train", job.folder, {});
   job.settings.recompute = true;
-  const std::string recomputed = plan_text(job, 320, 64, 1);
+  const std::string recomputed = planned(job, 320, 64, 1).text("train", job.folder, {});
   const auto activations = [](const std::string& text) {
     return std::stod(text.substr(text.find("activations ") + std::string("activations ").size()));
   };
