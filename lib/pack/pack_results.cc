@@ -89,7 +89,7 @@ Probe probe_packing(std::span<const ImageEntry> images, const ImageReader& reade
       const ImageEntry& image = images[images.size() * i / count];
       probe.bytes += static_cast<double>(read_and_prepare(image, reader, preparation).size());
     } catch (const Error&) {
-      // A broken image also takes time; the run reports how many there are.
+      ++probe.broken;  // this took time, too
     }
     ++probe.images;
     probe.seconds = clock.seconds();

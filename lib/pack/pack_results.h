@@ -36,7 +36,7 @@ uint64_t broken_allowed(uint64_t listed, double limit);
 
 /// What it took to prepare a sample of images on one thread.
 struct Probe {
-  double images = 0, seconds = 0, bytes = 0;
+  double images = 0, broken = 0, seconds = 0, bytes = 0;
 };
 
 /// Prepares up to 200 images spread over the list, for at most 2 seconds; writes nothing.

@@ -206,10 +206,17 @@ StagePlan planned(const Stage& stage, const PackSettings& settings, const std::v
     const auto count = static_cast<double>(list.images.size());
     const double mean = probe.bytes / std::max(1.0, probe.images);
     plan.reads.emplace_back(list.source);
+    const std::string broken =
+        probe.broken > 0 ? fmt::format("; {:g} of the {:g} that were tried are broken", probe.broken, probe.images)
+                         : "";
     plan.details.push_back({list.split,
-                            fmt::format("{} of {} into {}", counted(list.images.size(), "image"), bytes_text(mean),
-                                        counted(list.shards, "shard")),
-                            {{"images", list.images.size()}, {"mean_bytes", mean}, {"shards", list.shards}}});
+                            fmt::format("{} of {} into {}{}", counted(list.images.size(), "image"), bytes_text(mean),
+                                        counted(list.shards, "shard"), broken),
+                            {{"images", list.images.size()},
+                             {"mean_bytes", mean},
+                             {"shards", list.shards},
+                             {"tried", probe.images},
+                             {"broken", probe.broken}}});
     bytes += count * (mean + kFramingBytes);
     seconds += count * probe.seconds / std::max(1.0, probe.images);
     images += count;

@@ -97,6 +97,7 @@ std::string run_export(Stage& stage, const ExportSources& sources) {
   manifest.counts = {{"lines", lines}, {"tables", counts}};
   stage.finish(1);
   std::vector<std::string> files;
+  files.reserve(manifest.outputs.size());
   for (const FileEntry& file : manifest.outputs) files.push_back(file.path.string());
   return fmt::format(
       "exported {} journal lines{} to {}, {}", grouped(lines),

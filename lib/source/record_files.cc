@@ -18,11 +18,14 @@ namespace {
 
 bool is_record_file(const fs::path& path) { return extension_of(path.filename().string()) == ".rec"; }
 
-/// A folder that holds .rec files and no folders.
+/// A folder that holds .rec files, and neither folders nor files that their names say are images: shards may have been
+/// packed into the folder of their images.
 bool is_record_folder(const fs::path& folder) {
   bool records = false;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.is_directory()) return false;
+    const std::string name = entry.path().filename().string();
+    const bool image = !why_not_image(name, [] { return std::optional<std::vector<std::byte>>(); });
+    if (entry.is_directory() || image) return false;
     records = records || is_record_file(entry.path());
   }
   return records;

@@ -87,8 +87,8 @@ TEST(Permutation, WorksForMoreElementsThan32Bits) {
 
 TEST(Permutation, ChangesWithSeedUseAndAddress) {
   const auto order = [](uint64_t seed, uint32_t use, uint64_t address) {
-    std::vector<uint64_t> all;
-    for (uint64_t i = 0; i < 50; ++i) all.push_back(Permutation(50, seed, use, address).at(i));
+    std::vector<uint64_t> all(50);
+    for (uint64_t i = 0; i < all.size(); ++i) all[i] = Permutation(all.size(), seed, use, address).at(i);
     return all;
   };
   const std::set<std::vector<uint64_t>> orders = {order(1, 1, 1), order(2, 1, 1), order(1, 2, 1), order(1, 1, 2)};

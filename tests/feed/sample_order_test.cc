@@ -14,8 +14,8 @@ namespace {
 
 std::vector<uint64_t> epoch_of(uint64_t records, const ShuffleOptions& options, uint64_t epoch) {
   const EpochOrder order(records, options, epoch);
-  std::vector<uint64_t> all;
-  for (uint64_t p = 0; p < records; ++p) all.push_back(order.at(p));
+  std::vector<uint64_t> all(records);
+  for (uint64_t p = 0; p < records; ++p) all[p] = order.at(p);
   return all;
 }
 

@@ -97,9 +97,8 @@ double norm(const std::vector<double>& values) {
 }
 // Elements spread over the tensor.
 std::vector<double> some(const std::vector<double>& values) {
-  std::vector<double> chosen;
-  const size_t count = std::min(values.size(), kElements);
-  for (size_t i = 0; i < count; ++i) chosen.push_back(values[i * values.size() / count]);
+  std::vector<double> chosen(std::min(values.size(), kElements));
+  for (size_t i = 0; i < chosen.size(); ++i) chosen[i] = values[i * values.size() / chosen.size()];
   return chosen;
 }
 double distance(std::vector<double> a, const std::vector<double>& b) {

@@ -105,6 +105,13 @@ TEST_F(RecordSources, WithFoldersAreFoldersOfClasses) {
   EXPECT_EQ(form_of_source(written("set"), Labels::by_source), "a folder a class");
 }
 
+// A source must not become another one when its shards are packed into it.
+TEST_F(RecordSources, WithImagesBesideAreFoldersOfImages) {
+  put(folder_ / "set/a.jpg", kJpeg);
+  add("set/b.rec", 1, "b");
+  EXPECT_EQ(images_of(list_source(written("set"), Labels::elsewhere)), (std::vector<std::string>{"a.jpg"}));
+}
+
 TEST_F(RecordSources, CanLeaveTheClassesToSomethingElse) {
   add("v.rec", 3, "a");
   add("v.rec", 1, "b");

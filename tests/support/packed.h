@@ -33,6 +33,7 @@ inline std::filesystem::path write_packed(const std::filesystem::path& folder, c
   add("train", training);
   if (validation.records > 0) add("validation", validation);
   std::vector<ClassEntry> entries;
+  entries.reserve(training.classes);
   for (uint32_t label = 0; label < training.classes; ++label) entries.push_back({"c" + std::to_string(label), ""});
   const ClassTable classes(entries);
   classes.save(pack / "classes.tsv");
