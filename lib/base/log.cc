@@ -80,7 +80,9 @@ void Progress::show(bool last) {
   const std::lock_guard lock(mutex_);
   const uint64_t done = done_.load();
   const double taken = std::max(seconds(), 1e-9);
-  const double rate = static_cast<double>(done) / taken;
+  const int64_t spent = spent_ns_.load();
+  const double busy = spent < 0 ? taken : std::max(static_cast<double>(spent) * 1e-9, 1e-9);
+  const double rate = static_cast<double>(done) / busy;
   std::string line = label_ + " " + (total_ > 0 ? amount(done) + " of " + amount_text(total_) : amount_text(done));
   if (total_ > 0 && terminal_) {
     constexpr uint64_t kWidth = 24;
@@ -92,7 +94,7 @@ void Progress::show(bool last) {
   if (last) {
     line += "  in " + duration_text(taken);
   } else if (total_ > done && done > 0) {
-    line += "  ETA " + duration_text(static_cast<double>(total_ - done) / rate);
+    line += "  ETA " + duration_text(static_cast<double>(total_ - done) * taken / static_cast<double>(done));
   }
   if (!note_.empty()) line += "  " + note_;
   fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", line, last || !terminal_ ? "\n" : "");

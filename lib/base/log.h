@@ -30,6 +30,9 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   void add(uint64_t count = 1);
+  /// The seconds that were spent on what is done so far, where other work comes in between: the throughput shown is
+  /// that of these seconds, the time left that of all.
+  void spent(double seconds) { spent_ns_ = static_cast<int64_t>(seconds * 1e9); }
   /// Text shown after the throughput ("loss 4.21").
   void note(const std::string& text);
   uint64_t done() const { return done_.load(); }
@@ -45,7 +48,7 @@ class Progress {
   const bool silent_, terminal_;
   const Stopwatch clock_;
   std::atomic<uint64_t> done_{0};
-  std::atomic<int64_t> next_show_ns_;
+  std::atomic<int64_t> next_show_ns_, spent_ns_{-1};
   std::mutex mutex_;
   std::string note_;
 };

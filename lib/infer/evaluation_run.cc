@@ -307,8 +307,10 @@ std::string finish_evaluation(Stage& stage, Evaluation& evaluation, const Evalua
   }
   manifest.outputs = {describe_file("evaluation", file, evaluation.listed)};
   stage.finish(ranks);
-  return fmt::format("evaluated {} of {} images: {}, {}", grouped(evaluation.scopes.front().images),
-                     grouped(evaluation.listed), joined(accuracies, "; "), duration_text(stage.seconds()));
+  return fmt::format("evaluated {} of {} images with {} after {} in {}: {}, {}",
+                     grouped(evaluation.scopes.front().images), grouped(evaluation.listed),
+                     evaluation.fact("checkpoint"), counted(static_cast<uint64_t>(evaluation.step), "step"),
+                     evaluation.fact("precision"), joined(accuracies, "; "), duration_text(stage.seconds()));
 }
 
 }  // namespace packhorse

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
+#include <optional>
 
 #include <fmt/core.h>
 
@@ -168,25 +170,35 @@ std::string accuracy_table(const Evaluation& evaluation) {
          "in WordNet. Loss: mean cross-entropy in nats.</p>";
 }
 
+/// Images trained on in each second of steps: of the epochs so far, without validation and checkpoints. The same
+/// definition as in the progress and the result of train.
+std::optional<double> training_rate(const Table& epochs) {
+  const Column *images = epochs.find("images"), *seconds = epochs.find("seconds");
+  if (images == nullptr || seconds == nullptr) return std::nullopt;
+  const auto total = [](const Column& column) {
+    const std::vector<double> values = column.numbers();
+    return std::accumulate(values.begin(), values.end(), 0.0);
+  };
+  const double rate = total(*images) / total(*seconds);
+  return std::isfinite(rate) ? std::optional(rate) : std::nullopt;
+}
+
 std::string headline(const Report& report) {
   std::vector<std::pair<std::string, std::string>> figures;
   if (report.evaluation && !report.evaluation->scopes.empty()) {
     const ScopeResult& scope = report.evaluation->scopes.front();
-    figures.emplace_back(percent_text(scope.accuracy[0]), "top-1");
-    figures.emplace_back(percent_text(scope.accuracy[1]), "top-5");
+    const std::string precision = report.evaluation->fact("precision");
+    const std::string computed = precision.empty() ? "" : ", in " + precision;
+    figures.emplace_back(percent_text(scope.accuracy[0]), "top-1" + computed);
+    figures.emplace_back(percent_text(scope.accuracy[1]), "top-5" + computed);
     figures.emplace_back(grouped(report.evaluation->listed), "images evaluated");
   }
   const Table& steps = table_of(report.tables, "steps");
   if (const Column* step = steps.find("step"); step != nullptr && steps.rows > 0) {
     figures.emplace_back(grouped(static_cast<uint64_t>(step->numbers().back())), "steps");
   }
-  if (const Column* speed = steps.find("images_per_second"); speed != nullptr && steps.rows > 0) {
-    std::vector<double> values = speed->numbers();
-    const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    if (std::isfinite(*middle)) {
-      figures.emplace_back(grouped(static_cast<uint64_t>(std::llround(*middle))), "images/s (median)");
-    }
+  if (const auto rate = training_rate(table_of(report.tables, "epochs"))) {
+    figures.emplace_back(grouped(static_cast<uint64_t>(std::llround(*rate))), "images/s in training steps");
   }
   std::string body;
   for (const auto& [value, name] : figures) {

@@ -38,8 +38,10 @@ bool same_run(const StageManifest& done, const StageManifest& now) {
 
 std::string result_text(const StageManifest& manifest) {
   const Json& counts = manifest.counts;
-  const std::string top1 =
-      counts.contains("top1") ? fmt::format(", top-1 {:.2f} %", 100 * counts["top1"].get<double>()) : "";
+  const std::string precision = manifest.settings.value("precision", "");
+  const std::string top1 = counts.contains("top1")
+                               ? fmt::format(", top-1 {:.2f} % ({})", 100 * counts["top1"].get<double>(), precision)
+                               : "";
   return fmt::format("trained {} epochs, {} steps, {} images{}, {:.0f} images/s, {}", counts["epochs"].get<int64_t>(),
                      grouped(counts["steps"].get<uint64_t>()), grouped(counts["images"].get<uint64_t>()), top1,
                      counts["images_per_second"].get<double>(), duration_text(manifest.seconds));

@@ -99,9 +99,9 @@ class TrainingRun {
     while (trainer_.steps() < last_step_ && !summary_.stopped) {
       while (may_enqueue()) enqueue_step(feed);
       const TrainedStep step = collect_step(feed, clock);
+      progress.spent(all_.seconds);
+      progress.note(fmt::format("epoch {}, loss {:.3f}", (step.step - 1) / steps_per_epoch() + 1, step.loss));
       progress.add(job_.settings.global_batch);
-      progress.note(
-          fmt::format("epoch {} loss {:.3f}{}", (step.step - 1) / steps_per_epoch() + 1, step.loss, top1_text()));
       after_step(step);
       clock.lap();  // step times exclude validation and checkpoints
     }
@@ -113,9 +113,6 @@ class TrainingRun {
   bool is_root() const { return world_.is_root(); }
   uint64_t remaining_images() const {
     return static_cast<uint64_t>(std::max<int64_t>(0, last_step_ - trainer_.steps()) * job_.settings.global_batch);
-  }
-  std::string top1_text() const {
-    return summary_.top1 ? fmt::format(", validation top-1 {:.2f} %", 100 * *summary_.top1) : "";
   }
 
   BatchPlan plan_over(uint64_t records) const {
@@ -312,6 +309,8 @@ class TrainingRun {
     if (epoch_ends(step.step) || last) {
       log_epoch(step);
       run_validation();
+      report_epoch(step);
+      epoch_ = {};
     }
     requests_.stop |= step.requests.stop;
     requests_.checkpoint |= step.requests.checkpoint;
@@ -362,7 +361,19 @@ class TrainingRun {
               {"images_per_second", epoch_.images_per_second()},
               {"feed_wait_seconds", epoch_.feed_wait},
               {"communication_exposed_seconds", epoch_.exposed}});
-    epoch_ = {};
+  }
+
+  /// What an epoch came to, in one line. `step` is its last one, or the last of all.
+  void report_epoch(const TrainedStep& step) {
+    const auto value = [&](const char* name) { return results_.at(name).get<double>(); };
+    const std::string validated = !results_.contains("top1")
+                                      ? ""
+                                      : fmt::format("; validation loss {:.3f}, top-1 {:.2f} %, top-5 {:.2f} %",
+                                                    value("loss"), 100 * value("top1"), 100 * value("top5"));
+    log_info(fmt::format("epoch {:g} of {}: loss {:.3f}, top-1 {:.2f} %{} ({}); {:.0f} images/s, lr {:.3g}",
+                         static_cast<double>(step.step) / static_cast<double>(steps_per_epoch()), job_.settings.epochs,
+                         epoch_.mean_loss(), 100 * epoch_.accuracy(), validated, name_of(*job_.settings.precision),
+                         epoch_.images_per_second(), step.learning_rate));
   }
 
   // ---- Validation and checkpoints
