@@ -47,16 +47,17 @@ number() {
   [[ ${text#*\"counts\"} =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
 }
 # rate STAGE NAME: images per second, a count of the stage divided by the whole time of the stage.
-rate() { awk "BEGIN {printf \"%.0f images/s\", $(number "$1" "$2") / $(number "$1" seconds)}"; }
+rate() { awk "BEGIN {printf \"%.0f images/s, start and end included\", $(number "$1" "$2") / $(number "$1" seconds)}"; }
 percent() { awk "BEGIN {printf \"%.2f %%\", 100 * $(number "$1" "$2")}"; }
+setting() { [[ $(<"$run/$1/manifest.json") =~ \"$2\":\ \"([a-z0-9]+)\" ]] && printf '%s' "${BASH_REMATCH[1]}"; }
 row() { printf '  %-12s %s\n' "$1" "$2"; }
 
 printf '\n== the demo took %d s\n' $((SECONDS - began))
 row listed "$(number list listed) images, $(rate list listed)"
 row packed "$(number pack packed) images, $(rate pack packed); quarantined: $(number pack quarantined)"
-row trained "$(number train images) images in $(number train epochs) epochs, $(number train images_per_second | cut -d . -f 1) images/s"
+row trained "$(number train images) images in $(number train epochs) epochs, $(number train images_per_second | cut -d . -f 1) images/s in steps"
 row evaluated "$(number evaluate listed) images, $(rate evaluate listed)"
-row accuracy "top-1 $(percent evaluate top1), top-5 $(percent evaluate top5) of the validation images"
+row accuracy "top-1 $(percent evaluate top1), top-5 $(percent evaluate top5) of the validation images, in $(setting evaluate precision)"
 row metrics "$run/export/metrics.h5"
 row page "$run/export/report.html"
 row model "$run/train/checkpoints/best.h5"

@@ -392,8 +392,8 @@ TEST_P(Layers, CopyKeepsF32AndRoundsToBf16) {
   t.add({.kind = &kCopy, .name = "rounded", .reads = {src}, .writes = {dst}});
   t.add({.kind = &kCopy, .name = "same", .reads = {src}, .writes = {as("dst", same)}});
   RandomStream random(8, RandomUse::test, 0, 0);
-  std::vector<double> values;
-  for (int64_t i = 0; i < kCount; ++i) values.push_back(random.normal());
+  std::vector<double> values(kCount);
+  for (double& value : values) value = random.normal();
   t.set(src, values);
   t.run();
   EXPECT_EQ(t.get(same), t.get(src));

@@ -26,6 +26,7 @@ Graph plain_network() {
 // One line a node: kind and name.
 std::vector<std::string> order_of(const Program& program) {
   std::vector<std::string> lines;
+  lines.reserve(program.nodes.size());
   for (const Node& node : program.nodes) lines.push_back(std::string(node.kind->name) + " " + node.name);
   return lines;
 }

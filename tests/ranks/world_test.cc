@@ -80,6 +80,7 @@ TEST(DISABLED_Ranked, Communicate) {
 
   // Several sums in progress at the same time, each of small integers, which are exact.
   std::vector<std::vector<float>> parts;
+  parts.reserve(5);
   std::vector<World::Request> requests;
   for (size_t part = 0; part < 5; ++part) parts.emplace_back(1000 + part, float(rank + 1) * float(part + 1));
   requests.reserve(parts.size());

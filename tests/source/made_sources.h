@@ -44,6 +44,7 @@ inline std::vector<std::string> lines_of(const Skipped& skipped) {
 /// "class name" of all images, in order.
 inline std::vector<std::string> images_of(const SourceImages& found) {
   std::vector<std::string> lines;
+  lines.reserve(found.images.size());
   for (const ImageEntry& image : found.images) {
     lines.push_back((found.classes.empty() ? "" : found.classes[image.label] + " ") + image.name());
   }

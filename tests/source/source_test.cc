@@ -27,6 +27,7 @@ std::string content_of(const fs::path& source, const ImageEntry& image) {
 /// "label name content" of each image, in order.
 std::vector<std::string> all_of(const fs::path& source, const SourceImages& found) {
   std::vector<std::string> lines;
+  lines.reserve(found.images.size());
   for (const ImageEntry& image : found.images) {
     lines.push_back(std::to_string(image.label) + " " + image.name() + " " + content_of(source, image));
   }
