@@ -1,6 +1,7 @@
 #include "pack/pack_results.h"
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 
 #include <fmt/core.h>
@@ -76,6 +77,22 @@ FileEntry write_quarantine(const std::vector<std::string>& splits, const std::ve
 uint64_t broken_allowed(uint64_t listed, double limit) {
   if (limit <= 0) return 0;
   return std::max(static_cast<uint64_t>(limit * static_cast<double>(listed)), std::min(kFewBroken, listed / 10));
+}
+
+std::vector<uint32_t> classes_lost(std::span<const ImageEntry> images, size_t list,
+                                   const std::vector<ShardResult>& results) {
+  std::map<uint32_t, uint64_t> refused;
+  for (const ShardResult& each : results) {
+    if (each.list != list) continue;
+    for (const RefusedImage& image : each.packed.refused) ++refused[image.label];
+  }
+  if (refused.empty()) return {};
+  std::map<uint32_t, uint64_t> listed;
+  for (const ImageEntry& image : images) ++listed[image.label];
+  std::vector<uint32_t> lost;
+  for (const auto& [label, count] : refused)
+    if (count == listed[label]) lost.push_back(label);
+  return lost;
 }
 
 Probe probe_packing(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation) {

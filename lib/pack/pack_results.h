@@ -39,6 +39,10 @@ struct Probe {
   double images = 0, broken = 0, seconds = 0, bytes = 0;
 };
 
+/// The labels of a list of which images are listed and none is packed, rising. `list` is its number in the results.
+std::vector<uint32_t> classes_lost(std::span<const ImageEntry> images, size_t list,
+                                   const std::vector<ShardResult>& results);
+
 /// Prepares up to 200 images spread over the list, for at most 2 seconds; writes nothing.
 Probe probe_packing(std::span<const ImageEntry> images, const ImageReader& reader, const Preparation& preparation);
 

@@ -111,6 +111,20 @@ void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::v
                reasons.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
 }
 
+/// Names the classes of which nothing is left to train on.
+void report_lost_classes(StageManifest& manifest, const ClassTable& classes, const std::vector<PackedList>& lists,
+                         const std::vector<ShardResult>& results) {
+  constexpr size_t kNamed = 10;
+  std::vector<std::string> ids;
+  for (const uint32_t label : classes_lost(lists.front().images, 0, results)) ids.push_back(classes[label].id);
+  manifest.counts["classes_lost"] = ids;
+  if (ids.empty()) return;
+  const std::string count = counted(ids.size(), "class");
+  if (ids.size() > kNamed) ids.resize(kNamed), ids.emplace_back("...");
+  log_warning("every training image of " + count + " is broken, so that nothing can be learned about it: " +
+              joined(ids) + "; quarantine.tsv has the reasons");
+}
+
 /// Rank 0 only: writes quarantine, class table and manifest. Returns the last line to print.
 std::string finish(Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists,
                    const std::vector<ShardResult>& results, int ranks) {
@@ -118,7 +132,8 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   StageManifest& manifest = stage.manifest();
   const FileEntry table = stage.input().output_of("class-table");
   if (settings.preparation.short_edge > 0) manifest.resampling = kResampling;
-  ClassTable::load(table.path).save(stage.work() / "classes.tsv");
+  const ClassTable classes = ClassTable::load(table.path);
+  classes.save(stage.work() / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", stage.work() / "classes.tsv", table.records));
   std::vector<std::string> splits;
   uint64_t shards = 0;
@@ -135,6 +150,7 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
     rename_durably(quarantine.path, kept);
     throw_too_many_broken(kept, quarantine.records, listed, settings.quarantine_limit);
   }
+  report_lost_classes(manifest, classes, lists, results);
   stage.finish(ranks);
   return fmt::format("packed {} of {} in {}, quarantined {}, {}", grouped(packed), counted(listed, "image"),
                      counted(shards, "shard"), grouped(quarantine.records), duration_text(stage.seconds()));

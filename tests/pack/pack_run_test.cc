@@ -94,6 +94,19 @@ TEST_F(PackRun, CountsEveryListedImage) {
   EXPECT_EQ(ShardReader(paths).records(), 29u);
 }
 
+// The limit on broken images lets a small class vanish.
+TEST_F(PackRun, AClassOfWhichNothingIsLeftIsNamed) {
+  for (uint32_t i = 0; i < 10; ++i) {
+    write_text(folder_ / "images" / test::class_id(1) / test::member_name(1, i), "no image");
+  }
+  testing::internal::CaptureStderr();
+  pack({"--quarantine-limit", "0.5"});
+  const std::string words = testing::internal::GetCapturedStderr();
+  EXPECT_NE(words.find("every training image of 1 class is broken"), std::string::npos) << words;
+  EXPECT_NE(words.find(test::class_id(1)), std::string::npos) << words;
+  EXPECT_EQ(packed().counts["classes_lost"], Json({test::class_id(1)}));
+}
+
 TEST_F(PackRun, TooManyBrokenImagesLeaveNoManifest) {
   EXPECT_THROW(pack({"--quarantine-limit", "0"}), Error);
   EXPECT_FALSE(fs::exists(folder_ / "pack/manifest.json"));
