@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "pack/already_packed.h"
 #include "pack/pack_run.h"
 
 using namespace packhorse;
@@ -23,7 +24,10 @@ int run(World& world, int argc, char** argv) {
   stage.begin(argc, argv, {"list"});
   const std::vector<PackedList> lists = read_lists(stage, settings);
   if (stage.plan()) {
-    if (world.is_root()) stage.print_plan(planned(stage, settings, lists, world));
+    std::optional<PlannedReplacement> before;
+    if (already_packed(stage, lists))
+      before = {"finished", "this is packed; nothing would be done (--replace packs again)"};
+    if (world.is_root()) stage.print_plan(planned(stage, settings, lists, world), before);
     return kExitOk;
   }
   const std::string done = run_pack(world, stage, settings, lists);

@@ -203,6 +203,24 @@ std::optional<StageManifest> Stage::finished() const {
   return found;
 }
 
+std::optional<StageManifest> Stage::already_made() const {
+  auto result = finished();
+  if (!result || replace_ || repeats_ || !settings_unlike(*result, false).empty()) return std::nullopt;
+  const auto used = [&](const FileEntry& input) {
+    return std::any_of(result->inputs.begin(), result->inputs.end(), [&](const FileEntry& entry) {
+      return entry.role == input.role && (input.results ? entry.results == input.results
+                                                        : entry.crc32c == input.crc32c && entry.bytes == input.bytes);
+    });
+  };
+  const auto there = [](const FileEntry& output) {
+    std::error_code missing;
+    return fs::file_size(output.path, missing) == output.bytes && !missing;
+  };
+  const bool same = std::all_of(manifest_.inputs.begin(), manifest_.inputs.end(), used) &&
+                    std::all_of(result->outputs.begin(), result->outputs.end(), there);
+  return same ? result : std::nullopt;
+}
+
 /// The settings that differ from those of a result; only those of the command line, if `typed`.
 std::vector<std::string> Stage::settings_unlike(const StageManifest& result, bool typed) const {
   std::vector<std::string> names;

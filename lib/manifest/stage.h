@@ -55,6 +55,9 @@ class Stage {
   const StageManifest& manifest() const { return manifest_; }
   /// The finished result in out(), if there is one. Throws a UsageError if it is another stage's.
   std::optional<StageManifest> finished() const;
+  /// That result, if this run would have the same settings and inputs and the files of the result are there, with their
+  /// sizes; not for a run that is repeated or that has --replace.
+  std::optional<StageManifest> already_made() const;
   /// Takes the folder out(), once everything is checked that can be checked before work begins; on one rank only.
   /// Throws an Error with kExitBusy if another stage is at work there, and a UsageError if a setting of this command
   /// line would replace the result there by another one (unless --replace is given). `ranks`: all processes that will

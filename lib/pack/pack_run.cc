@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "classes/class_table.h"
 #include "image/resample.h"
+#include "pack/already_packed.h"
 #include "pack/pack_results.h"
 #include "pack/pack_shard.h"
 
@@ -111,6 +112,15 @@ void add_shards(Stage& stage, const std::vector<PackedList>& lists, const std::v
                reasons.string(), "read the reasons there; repair the images, or raise --quarantine-limit"});
 }
 
+std::string result_text(const StageManifest& manifest) {
+  const auto count = [&](const char* name) { return manifest.counts.at(name).get<uint64_t>(); };
+  const auto shards = std::count_if(manifest.outputs.begin(), manifest.outputs.end(),
+                                    [](const FileEntry& file) { return file.role.ends_with("-shard"); });
+  return fmt::format("packed {} of {} in {}, quarantined {}, {}", grouped(count("packed")),
+                     counted(count("listed"), "image"), counted(static_cast<uint64_t>(shards), "shard"),
+                     grouped(count("quarantined")), duration_text(manifest.seconds));
+}
+
 /// Names the classes of which nothing is left to train on.
 void report_lost_classes(StageManifest& manifest, const ClassTable& classes, const std::vector<PackedList>& lists,
                          const std::vector<ShardResult>& results) {
@@ -136,14 +146,10 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   classes.save(stage.work() / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", stage.work() / "classes.tsv", table.records));
   std::vector<std::string> splits;
-  uint64_t shards = 0;
-  for (const PackedList& list : lists) {
-    splits.push_back(list.split);
-    shards += list.shards;
-  }
+  for (const PackedList& list : lists) splits.push_back(list.split);
   const FileEntry quarantine = write_quarantine(splits, results, stage.work() / "quarantine.tsv");
   manifest.outputs.push_back(quarantine);
-  const auto listed = manifest.counts["listed"].get<uint64_t>(), packed = manifest.counts["packed"].get<uint64_t>();
+  const auto listed = manifest.counts["listed"].get<uint64_t>();
   if (quarantine.records > broken_allowed(listed, settings.quarantine_limit)) {
     // The reasons are all that stays of this run.
     const fs::path kept = stage.out() / "quarantine-refused.tsv";
@@ -152,8 +158,7 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   }
   report_lost_classes(manifest, classes, lists, results);
   stage.finish(ranks);
-  return fmt::format("packed {} of {} in {}, quarantined {}, {}", grouped(packed), counted(listed, "image"),
-                     counted(shards, "shard"), grouped(quarantine.records), duration_text(stage.seconds()));
+  return result_text(manifest);
 }
 
 }  // namespace
@@ -250,6 +255,11 @@ StagePlan planned(const Stage& stage, const PackSettings& settings, const std::v
 }
 
 std::string run_pack(World& world, Stage& stage, const PackSettings& settings, const std::vector<PackedList>& lists) {
+  const auto done = world.is_root() ? already_packed(stage, lists) : std::nullopt;
+  if (!world.broadcast(done ? "done" : "").empty()) {
+    if (done) log_info("already packed: " + stage.out().string() + " (no source changed since; --replace packs again)");
+    return done ? result_text(*done) : "";
+  }
   const std::vector<ProcessId> ranks = world.processes();
   if (world.is_root()) stage.own(ranks);
   const fs::path work = world.broadcast(world.is_root() ? stage.work().string() : "");

@@ -155,6 +155,43 @@ TEST_F(Pack, AFinishedResultIsReplacedByAFinishedOneOnly) {
   EXPECT_EQ(packed().settings["resize"], 32);
 }
 
+// Packing takes hours: it is done if settings, lists, and sizes and times of what was read are those that it had.
+TEST_F(Pack, WhatIsPackedIsNotPackedAgain) {
+  list(kSound);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // times are compared in seconds
+  must("pack", {lists_});
+  const fs::path shard = packed().outputs_of("train-shard").front().path;
+  const auto packs_again = [&](const std::vector<std::string>& options = {}, int ranks = 0) {
+    std::vector<std::string> words{lists_};
+    words.insert(words.end(), options.begin(), options.end());
+    const auto before = fs::last_write_time(project_ / shards_);
+    const RunResult result = run("pack", words, ranks);
+    EXPECT_EQ(result.exit_code, 0) << result.all();
+    EXPECT_NE(result.out.find("packed 40 of 40 images in 4 shards"), std::string::npos) << result.out;
+    const bool again = fs::last_write_time(project_ / shards_) != before;
+    EXPECT_EQ(result.err.find("already packed") == std::string::npos, again) << result.err;
+    return again;
+  };
+  EXPECT_FALSE(packs_again());
+  EXPECT_FALSE(packs_again({}, 2));
+  EXPECT_FALSE(packs_again({"--threads", "1"}));
+  EXPECT_NE(run("pack", {lists_, "--plan"}).out.find("nothing would be done"), std::string::npos);
+  EXPECT_TRUE(packs_again({"--replace"}));
+  EXPECT_TRUE(packs_again({"--quality", "80", "--replace"}));
+  EXPECT_TRUE(packs_again());  // what the manifest says is now another packing
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  EXPECT_TRUE(packs_again({"--replace"}));
+  EXPECT_FALSE(packs_again());
+  fs::remove(shard);
+  EXPECT_TRUE(packs_again());
+  // The same name and size, an older time: only the time of the change tells.
+  const fs::path image = project_ / "images/class_0001/class_0001_1.JPEG";
+  const auto written = fs::last_write_time(image);
+  write_text(image, read_text(image));
+  fs::last_write_time(image, written);
+  EXPECT_TRUE(packs_again());
+}
+
 TEST_F(Pack, MoreShardsThanImagesGivesOneShardPerImage) {
   list({.classes = 2, .per_class = 4});
   must("pack", {lists_, "--shards", "100"});
