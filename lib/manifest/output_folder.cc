@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/path_text.h"
 #include "base/stopwatch.h"
 
 namespace packhorse {
@@ -47,7 +48,8 @@ void settle(const fs::path& folder) {
   if (!fs::exists(finished)) return;
   if (fs::exists(finished / kManifest)) {
     if (fs::exists(finished / kOutdated)) {
-      for (const Json& name : read_json(finished / kOutdated)) remove_tree(folder / name.get<std::string>());
+      for (const Json& name : read_json(finished / kOutdated))
+        remove_tree(folder / path_of_text(name.get<std::string>()));
       fs::remove(finished / kOutdated);
     }
     for (const fs::path& entry : entries_of(finished))
@@ -101,7 +103,7 @@ void OutputFolder::commit(const std::vector<fs::path>& outdated) {
   on_signal_.reset();
   if (work_ == folder_) return;
   Json names = Json::array();
-  for (const fs::path& path : outdated) names.push_back(fs::relative(path, folder_).generic_string());
+  for (const fs::path& path : outdated) names.push_back(text_of_path(fs::relative(path, folder_)));
   write_text(work_ / kOutdated, names.dump());
   for (const fs::path& entry : entries_of(work_)) sync_path(entry);
   rename_durably(work_, folder_ / kFinished);

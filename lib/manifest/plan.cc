@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "base/path_text.h"
 #include "base/text.h"
 
 namespace packhorse {
@@ -40,7 +41,7 @@ Json StagePlan::json(const std::string& stage, const std::filesystem::path& writ
               {"stage", stage},
               {"does", does},
               {"reads", Json::array()},
-              {"writes", writes.empty() ? Json() : Json(writes.string())},
+              {"writes", writes.empty() ? Json() : Json(text_of_path(writes))},
               {"before", {{"state", replacement.state}, {"words", replacement.words}}},
               {"disk_bytes", or_null(disk_bytes)},
               {"memory_bytes", or_null(memory_bytes)},
@@ -48,7 +49,7 @@ Json StagePlan::json(const std::string& stage, const std::filesystem::path& writ
               {"ranks", ranks},
               {"threads", threads},
               {"details", Json::object()}};
-  for (const auto& path : reads) all["reads"].push_back(path.string());
+  for (const auto& path : reads) all["reads"].push_back(text_of_path(path));
   for (const Detail& detail : details) all["details"][detail.name] = detail.value;
   return all;
 }

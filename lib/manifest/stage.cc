@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/path_text.h"
 #include "base/schema.h"
 #include "base/text.h"
 #include "manifest/other_stages.h"
@@ -20,10 +21,18 @@ namespace {
 
 bool is_record_file(const fs::path& path) { return path.extension() == ".rec"; }
 
+/// Settings and names are text, as they stand in descriptions. Refused before any work is done.
+void check_text(const std::string& name, const std::string& text) {
+  if (is_utf8(text)) return;
+  throw UsageError({"'" + name + "' is not text in UTF-8, and could not be recorded", text_of_path(text),
+                    "rename it, or give it by a link with another name"});
+}
+
 /// A file of records needs no description: its name is that of the data set, and its labels are the classes.
 Json description_at(const fs::path& path) {
   if (!is_record_file(path)) return read_json(path);
   const InputFile exists(path);
+  check_text("the data set's name", path.stem().string());
   return {{"schema", kDatasetSchema},
           {"name", path.stem().string()},
           {"train", {{"source", exists.path().filename().string()}}}};
@@ -78,6 +87,8 @@ void Stage::begin(int argc, char** argv, const std::vector<std::string>& upstrea
   manifest_.stage = name_;
   manifest_.command = options.command();
   manifest_.settings = options.settings();
+  for (const auto& [name, value] : manifest_.settings.items())
+    if (value.is_string()) check_text(name, value.get<std::string>());
   manifest_.dataset = input_.dataset;
   manifest_.dataset_folder = input_.dataset_folder;
   manifest_.classes_crc32c = input_.classes_crc32c;
@@ -324,7 +335,9 @@ fs::path settle_path(Stage& stage, const std::string& setting, const std::string
   fs::path path = described_path(text, stage.options.given(setting) ? fs::current_path() : home);
   const fs::path from_home = fs::proximate(path, home);
   const bool stays = fs::path(text).is_absolute() || text.find("${") != std::string::npos;
-  stage.manifest().settings[setting] = (stays && *from_home.begin() == ".." ? path : from_home).generic_string();
+  const std::string recorded = (stays && *from_home.begin() == ".." ? path : from_home).generic_string();
+  check_text(setting, recorded);
+  stage.manifest().settings[setting] = recorded;
   return path;
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
+#include "base/path_text.h"
 #include "base/schema.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -19,7 +20,7 @@ namespace {
 
 Json to_json(const FileEntry& entry, const fs::path& folder) {
   Json json = {{"role", entry.role},
-               {"path", fs::proximate(entry.path, folder).generic_string()},
+               {"path", text_of_path(fs::proximate(entry.path, folder))},
                {"bytes", entry.bytes},
                {"crc32c", crc32c_text(entry.crc32c)}};
   if (entry.records > 0) json["records"] = entry.records;
@@ -35,7 +36,8 @@ std::vector<FileEntry> entries_from(const Json& list, const fs::path& manifest) 
   for (const Json& json : list) {
     FileEntry entry;
     entry.role = json_member<std::string>(json, "role", where);
-    entry.path = (manifest.parent_path() / json_member<std::string>(json, "path", where)).lexically_normal();
+    const fs::path path = path_of_text(json_member<std::string>(json, "path", where));
+    entry.path = (manifest.parent_path() / path).lexically_normal();
     entry.bytes = json_member<uint64_t>(json, "bytes", where);
     entry.crc32c = crc32c_from(json_member<std::string>(json, "crc32c", where));
     if (json.contains("results_crc32c")) {
@@ -63,7 +65,7 @@ StageManifest StageManifest::load(const fs::path& path) {
     manifest.settings = json.at("settings");
     manifest.dataset = json.at("dataset");
     manifest.dataset_folder =
-        (manifest.path.parent_path() / json.at("dataset_folder").get<std::string>()).lexically_normal();
+        (manifest.path.parent_path() / path_of_text(json.at("dataset_folder").get<std::string>())).lexically_normal();
     manifest.inputs = entries_from(json.at("inputs"), manifest.path);
     manifest.outputs = entries_from(json.at("outputs"), manifest.path);
     manifest.counts = json.at("counts");
@@ -92,10 +94,13 @@ void StageManifest::save(const fs::path& folder, const fs::path& to) const {
   const auto now = std::chrono::system_clock::now();
   const auto began = now - std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
   const char* job = std::getenv("SLURM_JOB_ID");
+  std::vector<std::string> words = command;  // for people: a word that is no text is written like a path
+  for (std::string& word : words)
+    if (!is_utf8(word)) word = text_of_path(word);
   Json json = {{"schema", kStageSchema},
                {"stage", stage},
                {"version", kVersion},
-               {"command", command},
+               {"command", words},
                {"settings", settings},
                {"counts", counts},
                {"classes_crc32c", classes_crc32c},
@@ -110,7 +115,7 @@ void StageManifest::save(const fs::path& folder, const fs::path& to) const {
                {"resampling", resampling.empty() ? Json(nullptr) : Json(resampling)},
                {"host", host_name()},
                {"slurm_job", job != nullptr ? Json(job) : Json(nullptr)},
-               {"dataset_folder", fs::proximate(dataset_folder, home).generic_string()},
+               {"dataset_folder", text_of_path(fs::proximate(dataset_folder, home))},
                {"dataset", dataset},
                {"history", history}};
   for (const FileEntry& entry : inputs) json["inputs"].push_back(to_json(entry, home));

@@ -7,13 +7,14 @@
 #include <fmt/core.h>
 
 #include "base/json.h"
+#include "base/path_text.h"
 #include "hdf5/hdf5_file.h"
 
 namespace packhorse {
 namespace {
 
 Json json_of(const Prediction& prediction, const ClassTable& classes) {
-  Json entry = {{"image", prediction.path.string()}};
+  Json entry = {{"image", text_of_path(prediction.path)}};
   if (!prediction.problem.empty()) {
     entry["problem"] = prediction.problem;
     return entry;
@@ -53,7 +54,7 @@ std::string predictions_json(const Predictions& predictions, const ClassTable& c
   Json list = Json::array();
   for (const Prediction& prediction : predictions.list) list.push_back(json_of(prediction, classes));
   const Json json = {{"schema", kPredictionsSchema}, {"resampling", predictions.resampling}, {"predictions", list}};
-  // A file name may be invalid UTF-8: its invalid bytes are replaced.
+  // What is wrong with a file may repeat a name that is no text.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

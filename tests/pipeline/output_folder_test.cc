@@ -112,6 +112,15 @@ TEST_F(OwnFolder, ARepeatedTrainingThatIsKilledLeavesTheFinishedOneAndContinues)
   must("verify", {kTrain});
 }
 
+TEST_F(OwnFolder, ATrainingIsFinishedAlsoIfTheSameShardsArePackedAgain) {
+  make_shards();
+  must("train", training());
+  must("pack", {"runs/set/list/manifest.json", "--replace"});
+  const RunResult again = run("train", training());
+  EXPECT_EQ(again.exit_code, 0) << again.all();
+  EXPECT_NE(again.err.find("this run is already finished"), std::string::npos) << again.err;
+}
+
 TEST_F(OwnFolder, ATrainingThatGoesFurtherLeavesTheFinishedOneUntilItIsDone) {
   make_shards();
   must("train", training());

@@ -301,6 +301,15 @@ TEST_F(Results, PredictIsRepeatedFromItsManifest) {
   EXPECT_NE(again.err.find("the result is the same as before"), std::string::npos) << again.err;
   EXPECT_EQ(read_text(seen / "predictions.json"), first);
   ok("verify", {"again"});
+  // A name that is no text comes back.
+  fs::copy_file(*project_ / "images/n02774152/0.jpg", *project_ / "odd\xff%20.jpg");
+  ok("predict", {kTrain, "odd\xff%20.jpg", "--out", "odd"});
+  EXPECT_EQ(read_json(*project_ / "odd/predictions.json")["predictions"][0]["image"], "odd%FF%2520.jpg");
+  ok("predict", {"odd"});
+  const RunResult typed =
+      stage("predict", {kTrain, "odd\xff%20.jpg", "--subset", "sub\xff.tsv", "--out", "odd-subset"});
+  EXPECT_EQ(typed.exit_code, 2) << typed.all();
+  EXPECT_NE(typed.err.find("'subset' is not text in UTF-8"), std::string::npos) << typed.err;
   // Another result by name, without --out.
   ok("predict", {kTrain, "images/n02774152", "--name", "bags"});
   EXPECT_EQ(StageManifest::load(*project_ / "runs/results/predict-bags/manifest.json").counts["predicted"], 30);
