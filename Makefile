@@ -69,7 +69,8 @@ USES_train      := step checkpoint ops comm feed classes net metrics record imag
 # A vendor's headers have one home each, and a stage links only what its rooms need. Headers of `base` include those of
 # {fmt}, JSON and TBB, so everything is compiled with them.
 EVERYONE_NEEDS := fmt json tbb
-NEEDS_base     := fmt json cli11 toml
+# toml++ is not in every release: without it no settings file is read.
+NEEDS_base      = fmt json cli11 $(patsubst $(BUILD)/found/%.mk,%,$(wildcard $(BUILD)/found/toml.mk))
 NEEDS_image    := jpeg png
 NEEDS_hdf5     := hdf5
 NEEDS_ranks    := mpi

@@ -4,13 +4,19 @@
 #include <sstream>
 #include <utility>
 
+#if __has_include(<toml++/toml.h>)
 #include <toml++/toml.h>
+#define PACKHORSE_TOML
+#endif
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
 
 namespace packhorse {
+#ifdef PACKHORSE_TOML
+const bool kReadsSettingsFiles = true;
+
 namespace {
 
 std::string place(const std::string& path, const toml::source_region& region) {
@@ -76,5 +82,15 @@ SettingsFile read_settings_file(const std::string& path, const std::string& own,
                       place(path, file.get(outside)->source()), "put it below the [stage] that it is for"});
   return found;
 }
+
+#else
+const bool kReadsSettingsFiles = false;
+
+SettingsFile read_settings_file(const std::string& path, const std::string& /*own*/,
+                                const std::vector<std::string>& /*tables*/) {
+  throw UsageError({"this build reads no settings files: there was no toml++ when it was built", path,
+                    "give the settings on the command line, or build again where toml++ is"});
+}
+#endif
 
 }  // namespace packhorse

@@ -21,8 +21,12 @@ struct SettingsFile {
   std::vector<FileSetting> settings;
 };
 
+/// Whether this build can: toml++ was there when it was built.
+extern const bool kReadsSettingsFiles;
+
 /// Reads the settings of `own`: those of its table, or all if the file has no tables. `tables` are the names that a
-/// table can have. Throws a UsageError that names the line if the file is not TOML, has another table, or has both
+/// table can have. Throws a UsageError that names the line if this build
+/// reads no such files, and if the file is not TOML, has another table, or has both
 /// tables and settings outside of them.
 SettingsFile read_settings_file(const std::string& path, const std::string& own,
                                 const std::vector<std::string>& tables);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/settings_file.h"
 #include "metrics/journal.h"
 #include "support/images.h"
 #include "support/project.h"
@@ -130,6 +131,7 @@ TEST_F(JobFiles, AMistakeAboutALaterStageShowsInTheFirst) {
 
 // One file for all stages, whose tables are theirs.
 TEST_F(JobFiles, TheSettingsOfAllStagesCanStandInOneFile) {
+  if (!kReadsSettingsFiles) GTEST_SKIP() << "there is no toml++";
   const std::string file = description();
   write_text(project_ / "our settings.toml", "[pack]\nshards = 3\n\n[train]\nepocs = 1\n");
   const RunResult result = project_.shell("jobs/pipeline.sh " + file + " --local --config 'our settings.toml'");
