@@ -2,13 +2,26 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/typed_json.h"
 
 namespace packhorse {
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+}  // namespace
 
 Json read_json(const std::filesystem::path& path) {
   const std::string text = read_text(path);
+  // What is read is walked and printed by functions that call themselves.
+  const auto not_too_deep = [&](int depth, Json::parse_event_t /*event*/, const Json& /*value*/) {
+    if (depth > kMaxDepth)
+      throw DamageError({"brackets are nested more than " + std::to_string(kMaxDepth) + " deep", path.string(),
+                         "check that this is a manifest or a description"});
+    return true;
+  };
   try {
-    return Json::parse(text);
+    return Json::parse(text, not_too_deep);
   } catch (const Json::exception& error) {
     throw DamageError({std::string("not valid JSON (") + error.what() + ")", path.string(),
                        "check that this is a manifest or a description, and that it is complete"});
@@ -21,9 +34,10 @@ template <typename T>
 T json_member(const Json& object, const std::string& key, const std::string& where) {
   if (!object.is_object() || !object.contains(key)) throw Error({"the member '" + key + "' is missing", where, ""});
   try {
-    return object.at(key).get<T>();
-  } catch (const Json::exception&) {
-    throw Error({"the member '" + key + "' has the wrong type: " + object.at(key).dump(), where, ""});
+    return typed<T>(object.at(key));
+  } catch (const std::invalid_argument& wanted) {
+    throw Error({"the member '" + key + "' has the wrong type: " + object.at(key).dump(), where,
+                 std::string("write ") + wanted.what()});
   }
 }
 

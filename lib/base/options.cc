@@ -5,8 +5,6 @@
 #include <iostream>
 #include <limits>
 #include <stdexcept>
-#include <type_traits>
-#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -14,6 +12,7 @@
 #include "base/error.h"
 #include "base/settings_file.h"
 #include "base/text.h"
+#include "base/typed_json.h"
 #include "base/version.h"
 
 namespace packhorse {
@@ -28,28 +27,6 @@ class HelpFormatter : public CLI::Formatter {
     return "--[no-]" + option->get_lnames().front();
   }
 };
-
-/// The value, if it has the type and fits; Json by itself turns 2.9 into 2 and -1 into a large number.
-template <typename T>
-T typed(const Json& value) {
-  if constexpr (std::is_same_v<T, bool>) {
-    if (!value.is_boolean()) throw std::invalid_argument("true or false");
-  } else if constexpr (std::is_integral_v<T>) {
-    if (!value.is_number_integer()) throw std::invalid_argument("a whole number");
-    const bool fits =
-        value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>()) : std::in_range<T>(value.get<int64_t>());
-    if (!fits) throw std::invalid_argument("a smaller number");
-  } else if constexpr (std::is_floating_point_v<T>) {
-    if (!value.is_number()) throw std::invalid_argument("a number");
-  } else if constexpr (std::is_same_v<T, std::string>) {
-    if (!value.is_string()) throw std::invalid_argument("text in quotes");
-  } else {
-    const bool texts = value.is_array() &&
-                       std::all_of(value.begin(), value.end(), [](const Json& entry) { return entry.is_string(); });
-    if (!texts) throw std::invalid_argument("a list of texts in quotes");
-  }
-  return value.get<T>();
-}
 
 std::string like(const std::string& wrong, const std::vector<std::string>& words, const std::string& before) {
   const auto meant = nearest(wrong, words);

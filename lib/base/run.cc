@@ -1,5 +1,9 @@
 #include "base/run.h"
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <iostream>
 #include <new>
 
 #include "base/error.h"
@@ -8,11 +12,24 @@
 
 namespace packhorse {
 
+namespace {
+
+/// What a full disk, or a reader that is gone, kept from standard output is found out here.
+int checked_output(int code) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good()) return code;
+  log_error(std::string("standard output could not be written to its end (") + std::strerror(errno) +
+            ")\n  try: check that its disk is not full");
+  return code == kExitOk ? kExitFailure : code;
+}
+
+}  // namespace
+
 int run_stage(const std::function<int()>& body) {
   try {
-    return body();
+    return checked_output(body());
   } catch (const Answered&) {
-    return kExitOk;
+    return checked_output(kExitOk);
   } catch (const Error& error) {
     log_error(error.what());
     return error.exit_code();

@@ -1,4 +1,5 @@
-// The outermost frame of every executable: an exception becomes a message on standard error and an exit code.
+// The outermost frame of every executable: an exception becomes a message on standard error and an exit code, and so
+// does standard output that cannot be written.
 #pragma once
 
 #include <functional>

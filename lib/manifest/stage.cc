@@ -13,6 +13,7 @@
 #include "base/path_text.h"
 #include "base/schema.h"
 #include "base/text.h"
+#include "manifest/description.h"
 #include "manifest/other_stages.h"
 
 namespace packhorse {
@@ -133,6 +134,7 @@ void Stage::recognise(const fs::path& given, const std::vector<std::string>& ups
     check_schema(schema, kDatasetSchema, "a data set's description", where,
                  std::string("write \"schema\": \"") + kDatasetSchema +
                      "\" and the new names of renamed settings (CHANGELOG.md lists them)");
+    check_description(json, where);
     if (!takes("dataset"))
       return recognise(result_before(json_member<std::string>(json, "name", where), upstream.front()), upstream);
     input_.dataset = json;

@@ -36,6 +36,18 @@ std::string source_setting(Stage& stage, const std::string& name, const std::str
   return checked_source(name, described_path(listed, stage.input().dataset_folder));
 }
 
+/// A list that was edited, with its checksum, must not get past: its images would be of no class.
+void check_labels(const std::vector<PackedList>& lists, const ClassTable& classes) {
+  for (const PackedList& list : lists) {
+    for (const ImageEntry& image : list.images) {
+      if (image.label < classes.size()) continue;
+      throw DamageError({fmt::format("image {} ('{}') has label {}, but there are {}", image.id, image.name(),
+                                     image.label, counted(classes.size(), "class")),
+                         "the list of " + list.split + " images", "list the images again"});
+    }
+  }
+}
+
 /// As many shards as requested, but at least one image in each.
 void set_shards(const PackSettings& settings, std::vector<PackedList>& lists) {
   const uint64_t train = lists.front().images.size();
@@ -209,7 +221,7 @@ std::vector<PackedList> read_lists(Stage& stage, PackSettings& settings) {
   set_shards(settings, lists);
   settings.preparation.decode_check = settings.check == "decode";
   stage.manifest().settings = stage.options.settings();
-  load_class_table(stage.input());
+  check_labels(lists, load_class_table(stage.input()));
   return lists;
 }
 

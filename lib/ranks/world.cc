@@ -251,7 +251,7 @@ int run_ranked_stage(const std::function<int(World&)>& body) {
       world.emplace();
       return body(*world);
     } catch (const Answered&) {
-      return kExitOk;
+      throw;
     } catch (...) {
       // If every rank fails, rank 0 reports the error: the others wait until its abort ends them.
       if ((world ? world->rank() : launch().rank) > 0) std::this_thread::sleep_for(std::chrono::seconds(1));

@@ -147,6 +147,12 @@ TEST(Json, NamesTheMemberThatIsWrong) {
   EXPECT_EQ(json_member<int64_t>(object, "count", "here"), 3);
   EXPECT_THROW(json_member<std::string>(object, "count", "here"), Error);
   EXPECT_THROW(json_member<int64_t>(object, "absent", "here"), Error);
+  const Json odd = {{"negative", -1}, {"part", 2.9}, {"word", "3"}, {"large", 18446744073709551615U}};
+  EXPECT_THROW(json_member<uint64_t>(odd, "negative", "here"), Error) << "it would be 18,446,744,073,709,551,615";
+  for (const char* name : {"part", "word", "large"})
+    EXPECT_THROW(json_member<int64_t>(odd, name, "here"), Error) << name;
+  EXPECT_THROW(json_member<double>(odd, "word", "here"), Error);
+  EXPECT_EQ(json_member<double>(odd, "negative", "here"), -1) << "a whole number is a number";
 }
 
 }  // namespace

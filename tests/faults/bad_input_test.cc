@@ -79,6 +79,58 @@ TEST_F(BadInput, DescriptionThatIsNotJson) {
   refused(stage("list", {"bad.json"}), {"bad.json", "line 2"});
 }
 
+// A mistake must not change what is done without a word.
+TEST_F(BadInput, DescriptionWithMembersThatAreNotItsOwn) {
+  write_folders(project_ / "images", {.classes = 3, .per_class = 6});
+  const Json good = {{"schema", kDatasetSchema}, {"name", "bad"}, {"train", {{"source", "images"}}}};
+  const std::vector<std::pair<Json, std::vector<std::string>>> mistakes = {
+      {{{"validation", {{"fractoin", 0.1}}}}, {"'fractoin'", "did you mean 'fraction'?"}},
+      {{{"validation", {{"per_class", -1}}}}, {"'per_class' cannot be -1"}},
+      {{{"validation", {{"per_class", 2.9}}}}, {"'per_class' cannot be 2.9"}},
+      {{{"validation", {{"fraction", 1.5}}}}, {"from 0 to 0.9"}},
+      {{{"validation", {{"fraction", 0.1}, {"per_class", 2}}}}, {"exclude each other"}},
+      {{{"validation", {{"source", "images"}, {"per_class", 2}}}}, {"exclude each other"}},
+      {{{"validation", {{"ground_truth", "x.txt"}}}}, {"'ground_truth' has no 'source'"}},
+      {{{"validation", 3}}, {"'validation' cannot be 3"}},
+      {{{"expect", {{"imgs", 3}}}}, {"'imgs'", "expect"}},
+      {{{"stages", {{"trian", {{"epochs", 3}}}}}}, {"'trian'", "did you mean train?"}},
+      {{{"name", "a/b"}}, {"'name' cannot be"}},
+      {{{"name", ".."}}, {"'name' cannot be"}},
+      {{{"train", {{"source", 3}}}}, {"'source' cannot be 3"}},
+      {{{"clases", "c.tsv"}}, {"did you mean 'classes'?"}}};
+  for (const auto& [mistake, words] : mistakes) {
+    Json description = good;
+    description.merge_patch(mistake);
+    write_json(project_ / "bad.json", description);
+    refused(stage("list", {"bad.json"}), words);
+  }
+  EXPECT_FALSE(fs::exists(project_ / "runs"));
+}
+
+TEST_F(BadInput, JsonThatIsNestedWithoutEnd) {
+  for (const size_t depth : {size_t{100}, size_t{100'000}}) {
+    write_text(project_ / "bad.json", std::string(depth, '['));
+    refused(stage("list", {"bad.json"}), {"bad.json", "nested"});
+    write_text(project_ / "bad.json", "{\"schema\": \"packhorse/dataset/2\", \"name\": \"bad\", \"train\": " +
+                                          std::string(depth, '[') + std::string(depth, ']') + "}");
+    refused(stage("list", {"bad.json"}), {"bad.json", "nested"});
+  }
+}
+
+// What was printed must have arrived.
+TEST_F(BadInput, StandardOutputOnAFullDisk) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "there is no /dev/full here";
+  pack();
+  for (const std::string command :
+       {"packhorse-list --help", "packhorse-train --version", "packhorse-list bad.json --print-out",
+        "packhorse-verify runs/bad/pack/train-00000-of-00003.rec --show",
+        "packhorse-pack runs/bad/list/manifest.json --plan-json"}) {
+    const RunResult result = project_.shell("build/bin/" + command + " >/dev/full");
+    EXPECT_EQ(result.exit_code, 1) << command << result.all();
+    EXPECT_NE(result.err.find("standard output could not be written"), std::string::npos) << command << result.err;
+  }
+}
+
 TEST_F(BadInput, EmptyClassFolder) {
   write_folders(project_ / "images", {.classes = 3, .per_class = 6});
   make_folder(project_ / "images/class_empty");

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "classes/class_table.h"
@@ -92,6 +93,25 @@ TEST_F(PackRun, CountsEveryListedImage) {
     paths.push_back({file.path, fs::path(file.path).replace_extension(".idx")});
   }
   EXPECT_EQ(ShardReader(paths).records(), 29u);
+}
+
+TEST_F(PackRun, ALabelBeyondTheClassTableIsRefused) {
+  const fs::path list = folder_ / "list/train.lst";
+  std::string text = read_text(list);
+  text.replace(text.find("\t0\t"), 3, "\t3\t");
+  write_text(list, text);
+  Json manifest = read_json(folder_ / "list/manifest.json");
+  const FileFacts facts = file_facts(list);
+  manifest["outputs"][0]["bytes"] = facts.bytes;
+  manifest["outputs"][0]["crc32c"] = crc32c_text(facts.crc32c);
+  write_json(folder_ / "list/manifest.json", manifest);
+  try {
+    pack({});
+    ADD_FAILURE() << "packed";
+  } catch (const DamageError& error) {
+    EXPECT_NE(error.text().what.find("has label 3, but there are 3 classes"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "pack"));
 }
 
 // The limit on broken images lets a small class vanish.
