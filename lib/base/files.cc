@@ -38,13 +38,17 @@ Descriptor::~Descriptor() {
 }
 int Descriptor::release() { return std::exchange(fd_, -1); }
 
-InputFile::InputFile(const fs::path& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+// Without waiting: opening a pipe for reading would wait for someone who writes.
+InputFile::InputFile(const fs::path& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   if (fd_.get() < 0) throw_errno("cannot open", path.string());
   struct stat status = {};
   if (fstat(fd_.get(), &status) != 0) throw_errno("cannot get the size of", path.string());
   if (S_ISDIR(status.st_mode)) {
     errno = EISDIR;
     throw_errno("cannot read", path.string());
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error({"a pipe, a socket or a device, not a file", path.string(), "write it to a file first"});
   }
   bytes_ = static_cast<uint64_t>(status.st_size);
 }

@@ -150,11 +150,12 @@ FileEntry StageManifest::output_of(const std::string& role) const {
 }
 
 StageManifest earlier_stage(const StageManifest& manifest, const std::string& stage) {
+  constexpr int kMost = 16;  // manifests can be written so that they name each other
   StageManifest at = manifest;
-  while (at.stage != stage) {
+  for (int steps = 0; at.stage != stage; ++steps) {
     const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
                                      [](const FileEntry& entry) { return entry.role == "manifest"; });
-    if (before == at.inputs.end()) {
+    if (before == at.inputs.end() || steps == kMost) {
       throw Error({"no stage '" + stage + "' is among those that led to this manifest", manifest.path.string(),
                    "give the manifest of a later stage"});
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/error.h"
 #include "base/schema.h"
@@ -18,6 +19,25 @@ std::string one_line(const Json& line) { return line.dump(-1, ' ', false, Json::
 DamageError damage(size_t number, const std::string& why, const std::filesystem::path& path) {
   return DamageError({"line " + std::to_string(number) + " of the journal " + why, path.string(),
                       "remove the line with an editor, or start the run again from an older copy of the journal"});
+}
+
+/// What is wrong with a line, or nothing: figures are numbers (null is one that is not finite), a step is one from 0
+/// on.
+std::string fault_of(const Json& line) {
+  if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string())
+    return "is not an object with a \"kind\"";
+  const auto& kind = line["kind"].get_ref<const std::string&>();
+  const bool figures = kind == "step" || kind == "epoch" || kind == "validation";
+  for (const auto& [name, value] : line.items()) {
+    const bool number = value.is_number() || value.is_null();
+    const bool step = value.is_number_unsigned() ? std::in_range<int64_t>(value.get<uint64_t>())
+                                                 : value.is_number_integer() && value.get<int64_t>() >= 0;
+    if (name == "step" && !step) return "has a \"step\" that is no whole number";
+    if (name == "time" && !number) return "has a \"time\" that is no number";
+    if (figures && name != "kind" && !number && !value.is_boolean()) return "has no number in \"" + name + "\"";
+  }
+  if (figures && !line.contains("step")) return "has no \"step\"";
+  return "";
 }
 
 }  // namespace
@@ -61,9 +81,7 @@ std::vector<Json> read_journal(const std::filesystem::path& path) {
     Json line = Json::parse(text.begin() + static_cast<ptrdiff_t>(at), text.begin() + static_cast<ptrdiff_t>(end),
                             nullptr, false);
     if (line.is_discarded()) throw damage(number, "is not valid JSON", path);
-    if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string()) {
-      throw damage(number, "is not an object with a \"kind\"", path);
-    }
+    if (const std::string fault = fault_of(line); !fault.empty()) throw damage(number, fault, path);
     if (line["kind"] == "run" && line.contains("schema")) {
       check_schema(json_member<std::string>(line, "schema", path.string()), kJournalSchema, "a training journal",
                    path.string(), "train again in another folder");
@@ -75,13 +93,8 @@ std::vector<Json> read_journal(const std::filesystem::path& path) {
 
 void cut_journal(const std::filesystem::path& path, int64_t step) {
   std::string kept;
-  size_t number = 0;
   for (const Json& line : read_journal(path)) {
-    ++number;
-    if (line["kind"] != "run") {
-      if (!line.contains("step") || !line["step"].is_number_integer()) throw damage(number, "has no \"step\"", path);
-      if (line["step"].get<int64_t>() > step) continue;
-    }
+    if (line["kind"] != "run" && line.value("step", int64_t{0}) > step) continue;
     kept += one_line(line);
   }
   write_text(path, kept);

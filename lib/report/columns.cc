@@ -73,6 +73,7 @@ std::string csv_field(const Column& column, size_t row) {
 }  // namespace
 
 std::vector<double> Column::numbers() const {
+  if (kind == Kind::text) return std::vector<double>(texts.size(), std::numeric_limits<double>::quiet_NaN());
   return kind == Kind::integer ? std::vector<double>(integers.begin(), integers.end()) : reals;
 }
 

@@ -25,7 +25,7 @@ struct Column {
   std::vector<double> reals;
   std::vector<std::string> texts;
 
-  /// The numbers of an integer or real column.
+  /// The numbers of an integer or real column; of a text column as many NaN.
   std::vector<double> numbers() const;
 };
 

@@ -41,7 +41,9 @@ ExportSources find_sources(const StageManifest& input, const std::string& journa
   if (input.stage == "evaluate") sources.evaluation = input.output_of("evaluation").path;
   if (input.stage != "pack") {
     sources.train = earlier_stage(input, "train");
-    sources.journal = sources.train->output_of("journal").path;
+    const FileEntry own = sources.train->output_of("journal");
+    if (journal.empty()) check_file(own, sources.train->path, true);
+    sources.journal = own.path;
   } else {
     const fs::path train = input.path.parent_path().parent_path() / "train";
     const fs::path unfinished = train / "unfinished/metrics.jsonl";  // while a finished run is still there

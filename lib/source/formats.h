@@ -51,7 +51,10 @@ const SourceFormat& format_of(const std::filesystem::path& source, std::span<con
 
 SourceLook look_at(const std::filesystem::path& source);
 
-/// The reader of the built-in formats: each image is a file, or a range of bytes in a file.
+/// The reader of the built-in formats: each image is a file, or a member of a tar; a member that is another one now
+/// than when it was listed is an ArchiveError.
 std::unique_ptr<ImageBytes> open_stored_images(const std::filesystem::path& root);
+/// A reader of ranges of bytes, whatever is before them.
+std::unique_ptr<ImageBytes> open_byte_ranges(const std::filesystem::path& root);
 
 }  // namespace packhorse

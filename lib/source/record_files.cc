@@ -83,7 +83,7 @@ SourceImages list(const fs::path& source, Labels labels) {
 /// An entry's bytes are a whole record, of which only the image is wanted.
 class RecordedImages : public ImageBytes {
  public:
-  explicit RecordedImages(const fs::path& root) : records_(open_stored_images(root)) {}
+  explicit RecordedImages(const fs::path& root) : records_(open_byte_ranges(root)) {}
 
   void read(const ImageEntry& entry, std::vector<std::byte>& dst) const override {
     records_->read(entry, dst);

@@ -1,6 +1,8 @@
 #include "base/files.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -153,6 +155,15 @@ TEST(Json, NamesTheMemberThatIsWrong) {
     EXPECT_THROW(json_member<int64_t>(odd, name, "here"), Error) << name;
   EXPECT_THROW(json_member<double>(odd, "word", "here"), Error);
   EXPECT_EQ(json_member<double>(odd, "negative", "here"), -1) << "a whole number is a number";
+}
+
+// Opening a pipe for reading waits for someone who writes.
+TEST(Files, APipeIsRefusedWithoutWaiting) {
+  const TempDir folder;
+  const std::filesystem::path pipe = folder.path() / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(read_text(pipe), Error);
+  EXPECT_THROW(read_text("/dev/null"), Error);
 }
 
 }  // namespace

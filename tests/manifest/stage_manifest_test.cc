@@ -108,6 +108,18 @@ TEST(StageManifest, AcceptsARewrittenManifestWithTheSameResults) {
   }
 }
 
+TEST(StageManifest, ThatNameEachOtherHaveNoEarlierStage) {
+  const TempDir folder;
+  const fs::path one = folder / "one/manifest.json", other = folder / "other/manifest.json";
+  for (const auto& [path, before] : {std::pair(one, other), {other, one}}) {
+    make_folder(path.parent_path());
+    StageManifest manifest = made_by("train", {}, 1);
+    manifest.inputs = {{"manifest", before, 0, 0}};
+    manifest.save(path.parent_path());
+  }
+  EXPECT_THROW(earlier_stage(StageManifest::load(one), "list"), Error);
+}
+
 TEST(StageManifest, RefusesAnIncompleteManifest) {
   const TempDir folder;
   made_by("list", {}, 1).save(folder.path());

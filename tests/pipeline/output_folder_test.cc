@@ -113,7 +113,9 @@ TEST_F(OwnFolder, ARepeatedTrainingThatIsKilledLeavesTheFinishedOneAndContinues)
 }
 
 TEST_F(OwnFolder, ATrainingIsFinishedAlsoIfTheSameShardsArePackedAgain) {
-  make_shards();
+  write_folders(project_ / "images", {.classes = 4, .per_class = 20, .smallest = 30, .largest = 40});
+  must("list", {project_.describe("set", {{"source", "images"}}, {{"per_class", 2}})});
+  must("pack", {"runs/set/list/manifest.json"});
   must("train", training());
   must("pack", {"runs/set/list/manifest.json", "--replace"});
   const RunResult again = run("train", training());

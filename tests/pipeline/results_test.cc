@@ -288,6 +288,18 @@ TEST_F(Results, PredictContinuesAfterABadImage) {
   EXPECT_EQ(Json::parse(read_text(*project_ / "seen/predictions.json"))["predictions"].size(), 3u);
 }
 
+// The journal that belongs to a finished run has the checksum that its manifest states.
+TEST_F(Results, ExportRefusesAJournalThatWasChanged) {
+  const fs::path journal = *project_ / "runs/results/train/metrics.jsonl";
+  const std::string text = read_text(journal);
+  write_text(journal, text.substr(0, text.size() / 2));
+  const RunResult refused = stage("export", {kTrain, "--out", "changed"});
+  write_text(journal, text);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("metrics.jsonl"), std::string::npos) << refused.err;
+  ok("export", {kTrain, "--out", "changed"});
+}
+
 // Its own manifest repeats a prediction, as that of any stage does.
 TEST_F(Results, PredictIsRepeatedFromItsManifest) {
   const fs::path seen = *project_ / "again";

@@ -240,6 +240,28 @@ TEST(Source, RandomEditsOfATarNeverCrash) {
   EXPECT_GT(refused, 200);
 }
 
+// Labels must not follow the places of members that are others now.
+TEST(ImageReader, AMemberThatIsAnotherOneThanWhenListedIsAnError) {
+  const TempDir folder;
+  const std::string name(180, 'x');  // in a header of its own
+  const Members listed = {{"n1/a.jpg", "first"},
+                          {"n2/b.jpg", "other"},
+                          {"n2/" + name + "1.jpg", "large"},
+                          {"n2/" + name + "2.jpg", "eight"}};
+  put(folder / "t.tar", tar_text(listed));
+  const SourceImages found = list_source(folder / "t.tar", Labels::by_source);
+  ASSERT_EQ(found.images.size(), 4u);
+  for (const ImageEntry& image : found.images) EXPECT_EQ(content_of(folder / "t.tar", image).size(), 5u);
+  Members swapped = listed;
+  std::swap(swapped[0], swapped[1]);
+  put(folder / "t.tar", tar_text(swapped));
+  EXPECT_THROW(content_of(folder / "t.tar", found.images[0]), ArchiveError);
+  Members longer = listed;
+  longer[0].second = "first and more";
+  put(folder / "t.tar", tar_text(longer));
+  EXPECT_THROW(content_of(folder / "t.tar", found.images[0]), ArchiveError);
+}
+
 TEST(ImageReader, AChangedArchiveIsAnError) {
   const TempDir folder;
   put(folder / "t.tar", tar_text({{"c/a.jpg", std::string(2000, 'a')}}));
