@@ -97,7 +97,7 @@ void AccuracyCounters::add(std::span<const float> logits, int64_t label) {
   ++counts_[kImages];
   // Rounding alone could make the loss negative.
   const double loss = std::clamp(log_sum(logits, set_) - logits[own], 0.0, kMaxLoss);
-  counts_[kLoss] += static_cast<uint64_t>(std::llround(loss * kLossUnits));
+  counts_[kLossSum] += static_cast<uint64_t>(std::llround(loss * kLossUnits));
   for (size_t k = 0; k < kTopK.size(); ++k) counts_[kRight + k] += rank < kTopK[k] ? 1 : 0;
   ++counts_[per_class(own)];
   counts_[per_class(own) + 1] += rank < 1 ? 1 : 0;
@@ -113,7 +113,7 @@ double AccuracyCounters::accuracy(size_t k) const {
 }
 
 double AccuracyCounters::loss() const {
-  return images() == 0 ? 0 : static_cast<double>(counts_[kLoss]) / kLossUnits / static_cast<double>(images());
+  return images() == 0 ? 0 : static_cast<double>(counts_[kLossSum]) / kLossUnits / static_cast<double>(images());
 }
 
 std::vector<AccuracyCounters::Pair> AccuracyCounters::confusions() const {

@@ -89,7 +89,7 @@ class AccuracyCounters {
   void add_pairs(const std::string& text);
 
  private:
-  enum Place : size_t { kImages, kOutside, kNotFinite, kLoss, kRight, kClasses = kRight + kTopK.size() };
+  enum Place : size_t { kImages, kOutside, kNotFinite, kLossSum, kRight, kClasses = kRight + kTopK.size() };
   static size_t per_class(size_t label) { return kClasses + 3 * label; }
 
   ClassSet set_;
