@@ -45,7 +45,7 @@ std::string plan_of(const VerifyJob& job, const std::string& path, int ranks, bo
   plan.time_words = "as long as the disk takes for " + bytes_text(bytes);
   plan.ranks = ranks;
   plan.threads = job.threads;
-  return as_json ? plan.json("verify", "", {}).dump(2) + "\n" : plan.text("verify", "", {});
+  return as_json ? plan.json_text("verify", "", {}) : plan.text("verify", "", {});
 }
 
 int run(World& world, int argc, char** argv) {

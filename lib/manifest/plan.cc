@@ -35,8 +35,8 @@ std::string StagePlan::text(const std::string& stage, const std::filesystem::pat
   return text + table + (table.empty() || table.ends_with('\n') ? "" : "\n");
 }
 
-Json StagePlan::json(const std::string& stage, const std::filesystem::path& writes,
-                     const PlannedReplacement& replacement) const {
+std::string StagePlan::json_text(const std::string& stage, const std::filesystem::path& writes,
+                                 const PlannedReplacement& replacement) const {
   Json all = {{"schema", kPlanSchema},
               {"stage", stage},
               {"does", does},
@@ -51,7 +51,7 @@ Json StagePlan::json(const std::string& stage, const std::filesystem::path& writ
               {"details", Json::object()}};
   for (const auto& path : reads) all["reads"].push_back(text_of_path(path));
   for (const Detail& detail : details) all["details"][detail.name] = detail.value;
-  return all;
+  return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";  // words may name a path that is no text
 }
 
 }  // namespace packhorse

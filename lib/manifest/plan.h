@@ -37,7 +37,8 @@ struct StagePlan {
   /// `writes` is the folder, or empty.
   std::string text(const std::string& stage, const std::filesystem::path& writes,
                    const PlannedReplacement& replacement) const;
-  Json json(const std::string& stage, const std::filesystem::path& writes, const PlannedReplacement& replacement) const;
+  std::string json_text(const std::string& stage, const std::filesystem::path& writes,
+                        const PlannedReplacement& replacement) const;
 };
 
 }  // namespace packhorse

@@ -46,10 +46,9 @@ Stage::Stage(std::string name, const std::string& about, const std::string& exam
   options.tables(stage_names());
   options.argument(
       "manifest", given_,
-      "What to start from: the manifest.json of the stage before (for 'list': a data set's description, or "
-      "a .rec file of MXNet's im2rec), or this stage's own manifest.json, which repeats its run with the same "
-      "settings. The folder of one "
-      "will do, and a description, if the stage before has run here.");
+      "What to start from: the manifest.json of the stage before (for 'list': a data set's description, or a .rec file "
+      "of MXNet's im2rec), or this stage's own manifest.json, which repeats its run with the same settings. The folder "
+      "of one will do, and a description, if the stage before has run here.");
   options.run_option(
       "out", out_text_,
       "Folder to write to. Default: '" + name_ +
@@ -257,7 +256,7 @@ PlannedReplacement Stage::planned_replacement() const {
 
 void Stage::print_plan(const StagePlan& plan, const std::optional<PlannedReplacement>& replacement) const {
   const PlannedReplacement before = replacement ? *replacement : planned_replacement();
-  fmt::print("{}", plan_json_ ? plan.json(name_, out_, before).dump(2) + "\n" : plan.text(name_, out_, before));
+  fmt::print("{}", plan_json_ ? plan.json_text(name_, out_, before) : plan.text(name_, out_, before));
 }
 
 /// A description or another input may have changed, and its results follow. A setting that was typed may be a mistake.
