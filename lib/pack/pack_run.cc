@@ -158,6 +158,7 @@ std::string finish(Stage& stage, const PackSettings& settings, const std::vector
   classes.save(stage.work() / "classes.tsv");
   manifest.outputs.push_back(describe_file("class-table", stage.work() / "classes.tsv", table.records));
   std::vector<std::string> splits;
+  splits.reserve(lists.size());
   for (const PackedList& list : lists) splits.push_back(list.split);
   const FileEntry quarantine = write_quarantine(splits, results, stage.work() / "quarantine.tsv");
   manifest.outputs.push_back(quarantine);

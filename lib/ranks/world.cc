@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/run.h"
+#include "ranks/stopped_ranks.h"
 
 namespace packhorse {
 namespace {
@@ -249,6 +250,8 @@ int run_ranked_stage(const std::function<int(World&)>& body) {
   const auto guarded = [&]() -> int {
     try {
       world.emplace();
+      std::optional<StoppedRanks> watch;
+      if (world->size() > 1) watch.emplace(*world);
       return body(*world);
     } catch (const Answered&) {
       throw;

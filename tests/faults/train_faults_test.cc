@@ -219,6 +219,37 @@ TEST_F(TrainFaults, OneDeadRankEndsTheJob) {
   EXPECT_EQ(run(folder.path(), kRanks, {"--epochs", "300", "--limit-steps", "30"}).exit_code, 0);
 }
 
+// The others would wait for it for ever.
+TEST_F(TrainFaults, OneStoppedRankEndsTheJobAndIsNamed) {
+  for (const int rank : {0, 1}) {
+    const test::TempDir folder;
+    test::RunOptions options;
+    options.env["PACKHORSE_PATIENCE_SECONDS"] = "2";
+    Subprocess process(test::stage_command("train", arguments(folder.path(), {"--epochs", "300"}), kRanks), options);
+    ASSERT_TRUE(wait_for_step(process, folder.path(), 4));
+    const Json owner = read_json(folder / ".owner");
+    std::vector<pid_t> pids;
+    for (const Json& each : owner["processes"]) pids.push_back(each["pid"].get<pid_t>());
+    ASSERT_EQ(pids.size(), static_cast<size_t>(kRanks)) << owner;
+    const pid_t victim = pids[static_cast<size_t>(rank)];
+    // Short stops are nobody's business.
+    ASSERT_EQ(kill(victim, SIGSTOP), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    kill(victim, SIGCONT);
+    ASSERT_TRUE(wait_for_step(process, folder.path(), 8));
+    const Stopwatch since_stop;
+    ASSERT_EQ(kill(victim, SIGSTOP), 0);
+    const RunResult result = process.wait();
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_LT(since_stop.seconds(), 30);
+    EXPECT_NE(result.err.find("rank " + std::to_string(rank) + " (process " + std::to_string(victim)),
+              std::string::npos)
+        << result.err;
+    EXPECT_NE(result.err.find("is stopped for 2 seconds"), std::string::npos) << result.err;
+    EXPECT_EQ(run(folder.path(), kRanks, {"--epochs", "300", "--limit-steps", "30"}).exit_code, 0);
+  }
+}
+
 TEST_F(TrainFaults, ADamagedCheckpointIsSkipped) {
   const test::TempDir folder;
   ASSERT_EQ(run(folder.path(), kRanks).exit_code, 0);
