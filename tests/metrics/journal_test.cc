@@ -111,7 +111,11 @@ TEST_F(JournalFile, ALineWithTextWhereFiguresBelongIsDamage) {
       {R"({"kind":3,"step":1})", "\"kind\""},
       {R"([1])", "\"kind\""}};
   for (const auto& [line, word] : bad) {
-    write_text(path_, good + "\n" + line + "\n");
+    std::string text = good;
+    text += '\n';
+    text += line;
+    text += '\n';
+    write_text(path_, text);
     try {
       read_journal(path_);
       ADD_FAILURE() << "accepted: " << line;

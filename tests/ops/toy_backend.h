@@ -58,9 +58,9 @@ class BoundNode {
     for (const Access& result : results_)
       if (!in_place(result)) fill(result, kPoison, kNobody);
     for (const Access& workspace : workspaces_) fill(workspace, kPoison, *workspace.mark);
-    Room before = *room;  // compute() changes it
+    const auto before = std::make_unique<const Room>(*room);  // compute() changes it
     compute(*room, reads, call);
-    if (room->differs(before, rows_of({}, results_))) throw Fault("it writes outside its results", name());
+    if (room->differs(*before, rows_of({}, results_))) throw Fault("it writes outside its results", name());
     device_.continue_with([this, room] { finish(*room); });
   }
 
