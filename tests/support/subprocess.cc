@@ -37,6 +37,7 @@ Subprocess::Subprocess(const std::vector<std::string>& command, RunOptions optio
     : command_(command), options_(std::move(options)) {
   const std::string out_path = (files_ / "out").string(), err_path = (files_ / "err").string();
   std::vector<char*> arguments;
+  arguments.reserve(command_.size() + 1);
   for (std::string& word : command_) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_ = fork();
