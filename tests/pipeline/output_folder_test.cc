@@ -193,7 +193,8 @@ TEST_F(OwnFolder, ARunFollowsAtOnceOnOneWhoseMpirunWasKilled) {
 TEST_F(OwnFolder, AnInterruptedStageSaysSoAndLeavesWhatWasThere) {
   write_folders(project_ / "images", {.classes = 4, .per_class = 300, .smallest = 90, .largest = 120});
   must("list", {project_.describe("set", {{"source", "images"}}, {{"per_class", 2}})});
-  const std::vector<std::string> packing = {"runs/set/list/manifest.json", "--resize", "32", "--threads", "1"};
+  const std::vector<std::string> packing = {
+      "runs/set/list/manifest.json", "--resize", "32", "--threads", "1", "--replace"};
   const auto interrupt = [&](int signal) {
     Subprocess process(stage_command("pack", packing), project_.options());
     const auto working = [&] {
