@@ -65,7 +65,8 @@ int run(World& world, int argc, char** argv) {
   const ShardReader shards(paths);
   if (world.is_root()) report_evaluation(inference, world, job, shards);
   if (stage.plan()) {
-    const StagePlan plan = planned(inference, world, job, shards);
+    StagePlan plan = planned(inference, world, job, shards);
+    plan.reads.push_back(pack.path);
     if (world.is_root()) stage.print_plan(plan);
     return kExitOk;
   }

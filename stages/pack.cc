@@ -24,10 +24,11 @@ int run(World& world, int argc, char** argv) {
   stage.begin(argc, argv, {"list"});
   const std::vector<PackedList> lists = read_lists(stage, settings);
   if (stage.plan()) {
+    if (!world.is_root()) return kExitOk;
     std::optional<PlannedReplacement> before;
     if (already_packed(stage, lists))
       before = {"finished", "this is packed; nothing would be done (--replace packs again)"};
-    if (world.is_root()) stage.print_plan(planned(stage, settings, lists, world), before);
+    stage.print_plan(planned(stage, settings, lists, world), before);
     return kExitOk;
   }
   const std::string done = run_pack(world, stage, settings, lists);

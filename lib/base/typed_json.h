@@ -25,8 +25,7 @@ T typed(const Json& value) {
     if (!value.is_number_integer()) throw std::invalid_argument("a whole number");
     const bool fits =
         value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>()) : std::in_range<T>(value.get<int64_t>());
-    if (!fits)
-      throw std::invalid_argument(std::is_unsigned_v<T> ? "a whole number from 0 on, less large" : "a smaller number");
+    if (!fits) throw std::invalid_argument(std::is_unsigned_v<T> ? "a whole number from 0 on" : "a smaller number");
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!value.is_number()) throw std::invalid_argument("a number");
   } else if constexpr (std::is_same_v<T, std::string>) {

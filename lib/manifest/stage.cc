@@ -192,9 +192,7 @@ void Stage::take_old(const StageManifest& old) {
   for (const FileEntry& entry : old.inputs) {
     if (entry.role != "description") check_input(entry, old);
   }
-  const auto before = std::find_if(old.inputs.begin(), old.inputs.end(),
-                                   [](const FileEntry& entry) { return entry.role == "manifest"; });
-  if (before != old.inputs.end()) {
+  if (const FileEntry* const before = old.before(); before != nullptr) {
     input_ = StageManifest::load(before->path);
     manifest_.inputs.push_back(describe_manifest("manifest", input_));
   } else {
@@ -247,7 +245,7 @@ PlannedReplacement Stage::planned_replacement() const {
   const auto result = finished();
   if (!result) return {};
   const auto others = settings_unlike(*result, false);
-  const std::string found = "a finished result of " + read_json(result->path).value("ended", "an earlier run");
+  const std::string found = "a finished result of " + result->ended;
   if (others.empty()) return {"same", found + " with the same settings, which is made again"};
   const std::string unlike = found + " with other settings (" + joined(others) + "), which ";
   if (replace_ || settings_unlike(*result, true).empty()) return {"other", unlike + "is replaced"};
@@ -284,19 +282,17 @@ void Stage::finish(int ranks) {
   const fs::path work = folder_->work();
   std::vector<fs::path> outdated;
   if (const auto old = finished()) {
-    const Json before = read_json(old->path);
     manifest_.history = old->history;
-    manifest_.history.push_back({{"command", before.at("command")},
-                                 {"version", before.value("version", "")},
-                                 {"host", before.value("host", "")},
-                                 {"ended", before.value("ended", "")},
+    manifest_.history.push_back({{"command", old->command},
+                                 {"version", old->version},
+                                 {"host", old->host},
+                                 {"ended", old->ended},
                                  {"results_crc32c", crc32c_text(old->results_crc32c())}});
     if (old->results_crc32c() == manifest_.results_crc32c())
       log_info("the result is the same as before, byte for byte");
     else if (repeats_ && old->settings == manifest_.settings)
       log_warning("the result is not the same as before, though the settings are: it was made by version " +
-                  before.value("version", "?") + " on " + before.value("host", "?") +
-                  (old->backend.empty() ? "" : " with " + old->backend));
+                  old->version + " on " + old->host + (old->backend.empty() ? "" : " with " + old->backend));
     for (const FileEntry& entry : old->outputs) {
       const fs::path inside = entry.path.lexically_relative(out_);
       if (!inside.empty() && *inside.begin() != ".." && !fs::exists(work / inside)) outdated.push_back(entry.path);

@@ -75,6 +75,11 @@ StageManifest StageManifest::load(const fs::path& path) {
     // Since version 0.3, and null where nothing was computed or resampled.
     manifest.threads = json.value("threads", 0);
     manifest.history = json.value("history", Json::array());
+    manifest.version = json.value("version", "");
+    manifest.host = json.value("host", "");
+    if (json.contains("slurm_job") && json["slurm_job"].is_string()) manifest.slurm_job = json["slurm_job"];
+    manifest.started = json.value("started", "");
+    manifest.ended = json.value("ended", "");
     if (const auto backend = json.find("backend"); backend != json.end() && !backend->is_null())
       manifest.backend = backend->get<std::string>();
     if (const auto resampling = json.find("resampling"); resampling != json.end() && !resampling->is_null())
@@ -132,6 +137,12 @@ uint32_t StageManifest::results_crc32c() const {
   return crc32c(std::as_bytes(std::span(text)));
 }
 
+const FileEntry* StageManifest::before() const {
+  const auto found =
+      std::find_if(inputs.begin(), inputs.end(), [](const FileEntry& entry) { return entry.role == "manifest"; });
+  return found == inputs.end() ? nullptr : &*found;
+}
+
 std::vector<FileEntry> StageManifest::outputs_of(const std::string& role) const {
   std::vector<FileEntry> found;
   std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(found),
@@ -150,12 +161,10 @@ FileEntry StageManifest::output_of(const std::string& role) const {
 }
 
 StageManifest earlier_stage(const StageManifest& manifest, const std::string& stage) {
-  constexpr int kMost = 16;  // manifests can be written so that they name each other
   StageManifest at = manifest;
   for (int steps = 0; at.stage != stage; ++steps) {
-    const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
-                                     [](const FileEntry& entry) { return entry.role == "manifest"; });
-    if (before == at.inputs.end() || steps == kMost) {
+    const FileEntry* const before = at.before();
+    if (before == nullptr || steps == kMostStages) {
       throw Error({"no stage '" + stage + "' is among those that led to this manifest", manifest.path.string(),
                    "give the manifest of a later stage"});
     }
@@ -176,9 +185,8 @@ FileEntry describe_manifest(const std::string& role, const StageManifest& manife
 }
 
 void check_input(const FileEntry& input, const StageManifest& made) {
-  const auto before = std::find_if(made.inputs.begin(), made.inputs.end(),
-                                   [](const FileEntry& entry) { return entry.role == "manifest"; });
-  const std::string from = before == made.inputs.end() ? "its inputs" : before->path.string();
+  const FileEntry* const before = made.before();
+  const std::string from = before == nullptr ? "its inputs" : before->path.string();
   const std::string hint = "packhorse-" + made.stage + " " + from + " makes it from what is there now";
   if (input.results) {
     const StageManifest now = StageManifest::load(input.path);

@@ -54,6 +54,8 @@ struct StageManifest {
   /// The results that were in this place before, oldest first: command, version, host, ended, results_crc32c.
   Json history = Json::array();
 
+  /// Of one that was read: by whom, where and when it was written (UTC); save() fills them in. No job is empty.
+  std::string version, host, slurm_job, started, ended;
   /// The file it was read from; empty for one that is being made.
   std::filesystem::path path;
 
@@ -70,11 +72,16 @@ struct StageManifest {
   /// times.
   uint32_t results_crc32c() const;
 
+  /// The input that is the manifest of the stage before; null if there is none.
+  const FileEntry* before() const;
   /// All outputs of one role, in order.
   std::vector<FileEntry> outputs_of(const std::string& role) const;
   /// The single output of a role; throws if there is none, or more than one.
   FileEntry output_of(const std::string& role) const;
 };
+
+/// More stages than this do not lead to one another: manifests can be written so that they name each other.
+inline constexpr int kMostStages = 16;
 
 /// The manifest of an earlier stage ("pack"), found by following the inputs; throws if there is none.
 StageManifest earlier_stage(const StageManifest& manifest, const std::string& stage);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <ctime>
 
-#include "base/json.h"
 #include "source/changes.h"
 
 namespace packhorse {
@@ -11,9 +10,8 @@ namespace {
 
 /// When the stage began, in seconds since 1970; 0 if its manifest does not say so.
 time_t began(const StageManifest& manifest) {
-  const std::string text = read_json(manifest.path).value("started", "");
   std::tm parts{};
-  return strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts) == nullptr ? 0 : timegm(&parts);
+  return strptime(manifest.started.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts) == nullptr ? 0 : timegm(&parts);
 }
 
 }  // namespace

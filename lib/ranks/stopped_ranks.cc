@@ -7,12 +7,14 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "ranks/world.h"
 
@@ -48,21 +50,8 @@ std::optional<int> next_on_host(const std::vector<ProcessId>& all, int rank) {
   return std::nullopt;
 }
 
-}  // namespace
-
-StoppedRanks::StoppedRanks(World& world) {
-  Json list = Json::array();
-  for (const ProcessId& process : world.processes()) list.push_back(to_json(process));
-  std::vector<ProcessId> all;
-  for (const Json& process : Json::parse(world.broadcast(list.dump()))) all.push_back(process_from(process, "a rank"));
-  const auto next = next_on_host(all, world.rank());
-  if (!next) return;
-  watcher_ = std::jthread([this, rank = *next, process = all[static_cast<size_t>(*next)]](const std::stop_token& end) {
-    watch(end, rank, process);
-  });
-}
-
-void StoppedRanks::watch(const std::stop_token& end, int rank, const ProcessId& process) const {
+/// Returns when it is asked to; ends the job if the process is stopped.
+void watch(const std::stop_token& end, int rank, const ProcessId& process) {
   const int limit = patience();
   std::mutex mutex;
   std::condition_variable_any wakes;
@@ -78,6 +67,20 @@ void StoppedRanks::watch(const std::stop_token& end, int rank, const ProcessId& 
       ", and all others wait for it: the job ends\n  try: find out who sent it SIGSTOP; the same command continues");
   kill(static_cast<pid_t>(process.pid), SIGKILL);  // what asks it politely waits for ever, too
   World::abort(kExitFailure);
+}
+
+}  // namespace
+
+StoppedRanks::StoppedRanks(World& world) {
+  Json list = Json::array();
+  for (const ProcessId& process : world.processes()) list.push_back(to_json(process));
+  std::vector<ProcessId> all;
+  for (const Json& process : Json::parse(world.broadcast(list.dump()))) all.push_back(process_from(process, "a rank"));
+  const auto next = next_on_host(all, world.rank());
+  if (!next) return;
+  watcher_ = std::jthread([rank = *next, process = all[static_cast<size_t>(*next)]](const std::stop_token& end) {
+    watch(end, rank, process);
+  });
 }
 
 }  // namespace packhorse

@@ -5,10 +5,7 @@
 // Ctrl-Z or by SLURM, nobody watches, and they go on when they are continued. A rank under a debugger is left alone.
 #pragma once
 
-#include <optional>
 #include <thread>
-
-#include "base/process.h"
 
 namespace packhorse {
 
@@ -20,8 +17,6 @@ class StoppedRanks {
   explicit StoppedRanks(World& world);
 
  private:
-  void watch(const std::stop_token& end, int rank, const ProcessId& process) const;
-
   std::jthread watcher_;  // none if this is the only rank of its host
 };
 

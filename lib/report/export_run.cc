@@ -21,13 +21,12 @@ std::string text_of(const Json& object, const std::string& member) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-/// Host, SLURM job, version and start time are in the manifest's file, but not in StageManifest.
+/// When, where and by whom a stage was run, and its command.
 void add_provenance(const StageManifest& manifest, Facts& facts) {
-  const Json json = read_json(manifest.path);
-  std::string when = text_of(json, "started") + ", " + duration_text(manifest.seconds) + ", " +
-                     counted(static_cast<uint64_t>(manifest.ranks), "rank") + " on " + text_of(json, "host") +
-                     ", version " + text_of(json, "version");
-  if (const std::string job = text_of(json, "slurm_job"); !job.empty()) when += ", SLURM job " + job;
+  std::string when = manifest.started + ", " + duration_text(manifest.seconds) + ", " +
+                     counted(static_cast<uint64_t>(manifest.ranks), "rank") + " on " + manifest.host + ", version " +
+                     manifest.version;
+  if (!manifest.slurm_job.empty()) when += ", SLURM job " + manifest.slurm_job;
   facts.emplace_back(manifest.stage, when);
   if (!manifest.backend.empty()) facts.emplace_back(manifest.stage + "_backend", manifest.backend);
   if (!manifest.resampling.empty()) facts.emplace_back(manifest.stage + "_resampling", manifest.resampling);
@@ -74,11 +73,11 @@ Report make_report(const StageManifest& input, const ExportSources& sources) {
                                           evaluation.fact("data"), evaluation.fact("precision")));
   }
   report.facts.emplace_back("class_table_crc32c", input.classes_crc32c);
-  for (StageManifest at = input;;) {
+  StageManifest at = input;
+  for (int stages = 0; stages < kMostStages; ++stages) {
     add_provenance(at, report.facts);
-    const auto before = std::find_if(at.inputs.begin(), at.inputs.end(),
-                                     [](const FileEntry& entry) { return entry.role == "manifest"; });
-    if (before == at.inputs.end() || !fs::exists(before->path)) break;
+    const FileEntry* const before = at.before();
+    if (before == nullptr || !fs::exists(before->path)) break;
     at = StageManifest::load(before->path);
   }
   return report;

@@ -300,6 +300,18 @@ TEST_F(Results, ExportRefusesAJournalThatWasChanged) {
   ok("export", {kTrain, "--out", "changed"});
 }
 
+TEST_F(Results, ExportEndsOnAManifestThatNamesItself) {
+  Json manifest = read_json(*project_ / "runs/results/train/manifest.json");
+  for (const char* list : {"inputs", "outputs"}) {
+    for (Json& file : manifest[list])
+      file["path"] =
+          file["role"] == "manifest" ? "manifest.json" : "../runs/results/train/" + file["path"].get<std::string>();
+  }
+  make_folder(*project_ / "circle");
+  write_json(*project_ / "circle/manifest.json", manifest);
+  EXPECT_EQ(run_stage_command("export", {"circle"}, 0, project_->options({}, 60)).exit_code, 0);
+}
+
 // Its own manifest repeats a prediction, as that of any stage does.
 TEST_F(Results, PredictIsRepeatedFromItsManifest) {
   const fs::path seen = *project_ / "again";
