@@ -319,6 +319,9 @@ $(BUILD)/tests/cuda_plans/plans_tool: $(patsubst %,$(BUILD)/tests/cuda_plans/%.o
 	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,base,tbb) -ldl -o $@
 $(BUILD)/tests/cuda_plans/network_specs: $(BUILD)/tests/cuda_plans/network_specs.o $(BUILD)/lib/ops/cuda/convolution_graph.o $(call linked,ops)
 	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,ops,tbb) -o $@
+# It runs plans, so it has the plug-in's own parts, and needs a GPU.
+$(BUILD)/tests/cuda_plans/plan_times: $(BUILD)/tests/cuda_plans/plan_times.o $(patsubst %,$(BUILD)/lib/%.o,ops/cuda/convolution_graph ops/cuda/plan_trials ops/cuda/made_up device/cuda/cuda_device ops/choices) $(call linked,device)
+	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,device) -o $@
 
 .PHONY: standins
 standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9 $(STANDIN)/libnccl.so.2
@@ -422,7 +425,7 @@ uninstall:
 	@echo "removed from $(INSTALLED)"
 
 # PARTS="nodes speed": tests/gpu/check says which there are. A bundle is for a machine where nothing can be built.
-GPU_CHECK := $(patsubst %,$(BUILD)/tests/%,ops_test gpu_test engine_bench network_step)
+GPU_CHECK := $(patsubst %,$(BUILD)/tests/%,ops_test gpu_test engine_bench network_step cuda_plans/plan_times)
 GPU_BUNDLE := $(BUILD)/packhorse-gpu-check
 .PHONY: gpu-check-build
 gpu-check-build: stages $(GPU_CHECK)

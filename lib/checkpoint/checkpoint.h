@@ -31,7 +31,7 @@ struct CheckpointInfo {
   int64_t updates_applied = 0;        ///< to the weights: fewer than batches_taken if updates were skipped
   double loss_scale = 1;              ///< factor of the loss in the backward pass
   int64_t updates_at_loss_scale = 0;  ///< since it changed
-  Json choices = Json::object();      ///< made by measurement, by choice_key() (checkpoint/choices.h)
+  Json choices = Json::object();      ///< made by measurement, by choice_key() (ops/choices.h)
   Json settings = Json::object();     ///< the training stage's settings
   Json results = Json::object();      ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
 };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "device/host.h"
+#include "ops/choices.h"
 #include "ops/program.h"
 #include "ops/rewrites.h"
 #include "ops/step_report.h"
@@ -78,6 +79,17 @@ struct Kernel {
   uint64_t (*workspace)(Context& context, const Program& program, const Node& node) = nullptr;
 };
 
+/// What a backend is made for.
+struct BackendOptions {
+  Dtype dtype = Dtype::f32;    ///< of activations
+  int threads = 1;             ///< of a host
+  bool training = true;        ///< false: inference only
+  int device = 0;              ///< which of several
+  bool deterministic = false;  ///< only ways to compute that give the same bits each time
+  bool measure = false;        ///< takes the fastest way, where there are several and `choices` has none
+  Choices choices{};           ///< made before; they hold
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -88,6 +100,8 @@ class Backend {
   virtual Device& device() const { return host_device(); }
   /// True if its device is faster with work on the side lane.
   virtual bool prefers_side_lane() const { return false; }
+  /// Those that it was given, and those that it has made for the programs so far.
+  virtual Choices choices() const { return {}; }
   /// Called as work of each stream, at the start of each run.
   virtual void enter() {}
   /// Called before each run: what differs from call to call goes to where the kernels look for it. Nothing to do for

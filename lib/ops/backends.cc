@@ -56,13 +56,13 @@ std::vector<std::string> backend_names() {
 
 std::vector<Dtype> backend_types(const std::string& name) { return entry(name).types(); }
 
-std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training, int device) {
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options) {
   const BackendEntry& found = entry(name);
   const std::vector<Dtype> types = found.types();
-  if (std::find(types.begin(), types.end(), dtype) == types.end())
-    throw Error({"this backend cannot compute in " + name_of(dtype) + " on this machine", "backend " + found.name,
-                 "use --precision " + name_of(types.front()) + ", or another --backend"});
-  return found.make(dtype, threads, training, device);
+  if (std::find(types.begin(), types.end(), options.dtype) == types.end())
+    throw Error({"this backend cannot compute in " + name_of(options.dtype) + " on this machine",
+                 "backend " + found.name, "use --precision " + name_of(types.front()) + ", or another --backend"});
+  return found.make(options);
 }
 
 }  // namespace packhorse

@@ -14,7 +14,7 @@ namespace packhorse {
 struct BackendEntry {
   std::string name;
   std::vector<Dtype> (*types)();
-  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training, int device);
+  std::unique_ptr<Backend> (*make)(const BackendOptions& options);
 };
 
 /// Adds one that is not part of the build, at the end. Call it before the first use of the list.
@@ -28,8 +28,8 @@ std::vector<std::string> backend_names();
 /// name, or "auto": the first backend. Throws as make_backend().
 std::vector<Dtype> backend_types(const std::string& name);
 
-/// An empty name: the first. Throws a UsageError for an unknown name, an Error if the backend cannot compute in `dtype`
-/// on this machine, or not at all: for "cuda" it says what is missing. `device`: which one, of several.
-std::unique_ptr<Backend> make_backend(const std::string& name, Dtype dtype, int threads, bool training, int device = 0);
+/// An empty name: the first. Throws a UsageError for an unknown name, an Error if the backend cannot compute in this
+/// type on this machine, or not at all: for "cuda" it says what is missing.
+std::unique_ptr<Backend> make_backend(const std::string& name, const BackendOptions& options);
 
 }  // namespace packhorse

@@ -33,6 +33,16 @@ StepOptions step_options(const ExecutorOptions& options) {
   return step;
 }
 
+BackendOptions backend_options(const ExecutorOptions& options) {
+  return {.dtype = options.dtype,
+          .threads = options.threads,
+          .training = options.training,
+          .device = options.device,
+          .deterministic = options.deterministic,
+          .measure = options.measure,
+          .choices = options.choices};
+}
+
 std::vector<Rewrite> algebraic(const Backend& backend, const ExecutorOptions& options) {
   return options.merge_siblings ? backend.algebraic() : std::vector<Rewrite>{};
 }
@@ -74,8 +84,17 @@ uint64_t state_bytes(const Program& program, const std::vector<std::string>& nam
 CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options) {
   check(options);
   Program refresh;
-  const auto backend = make_backend(options.backend, options.dtype, options.threads, true, options.device);
+  const auto backend = make_backend(options.backend, backend_options(options));
   return compile_step(graph, options, *backend, refresh);
+}
+
+Choices measured_choices(const Graph& graph, ExecutorOptions options) {
+  check(options);
+  options.measure = true;
+  Program refresh;
+  const auto backend = make_backend(options.backend, backend_options(options));
+  compile_step(graph, options, *backend, refresh);
+  return backend->choices();
 }
 
 MemoryReport memory_report(const CompiledProgram& step, const std::string& optimizer) {
@@ -129,7 +148,7 @@ Executor::Impl::Impl(Graph network, ExecutorOptions settings, const SumsOn& sums
                      const std::vector<Graph>& also_infer)
     : graph(std::move(network)),
       options((check(settings), std::move(settings))),
-      backend(make_backend(options.backend, options.dtype, options.threads, options.training, options.device)),
+      backend(make_backend(options.backend, backend_options(options))),
       device(backend->device()),
       sums(sums_on ? sums_on(device) : nullptr),
       lanes(device, options.beside, sums.get()),
@@ -247,6 +266,7 @@ Executor::~Executor() = default;
 
 const Graph& Executor::graph() const { return impl_->graph; }
 Dtype Executor::dtype() const { return impl_->options.dtype; }
+Choices Executor::choices() const { return impl_->backend->choices(); }
 std::string Executor::backend() const { return impl_->backend->name(); }
 std::string Executor::backend_description() const { return impl_->backend->description(); }
 Device& Executor::device() const { return impl_->device; }
@@ -327,7 +347,8 @@ HostView Executor::features() { return impl_->result("features"); }
 HostView Executor::logits() { return impl_->result("logits"); }
 
 std::vector<NodeTime> Executor::times() {
-  impl_->drain();
+  // A stream knows its nodes' times when it is done; the main one has waited for the others, but they have not looked.
+  for (const Lane lane : {Lane::copies, Lane::side, Lane::sums, Lane::main}) impl_->lanes.of(lane).synchronize();
   return impl_->training != nullptr ? impl_->training->times() : impl_->inference.front()->times();
 }
 

@@ -43,6 +43,9 @@ struct ExecutorOptions {
   float loss_scale = 0;         ///< factor of the loss in the first backward pass, a power of two; 0: no loss scaling
   int loss_scale_interval = 0;  ///< updates until it is doubled; 0: it stays
   int ranks = 1;
+  bool deterministic = false;  ///< only ways to compute that give the same bits each time
+  bool measure = false;        ///< takes the fastest of several ways, where `choices` has none
+  Choices choices{};           ///< made before, see measured_choices()
 };
 
 struct MemoryReport {
@@ -55,6 +58,9 @@ struct MemoryReport {
 
 /// A training step as the backend would run it, and its memory plan; nothing is allocated.
 CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options);
+/// What a training step chooses by measurement, and what the options' choices say already. Takes seconds, and needs the
+/// device's memory for one operation at a time. Give it to each rank's executor: so all of them compute the same way.
+Choices measured_choices(const Graph& graph, ExecutorOptions options);
 /// Of a plan: without a slab.
 MemoryReport memory_report(const CompiledProgram& step, const std::string& optimizer);
 
@@ -91,6 +97,8 @@ class Executor {
   const Graph& graph() const;
   MemoryReport memory() const;
   std::string backend() const;
+  /// Those that the programs were compiled with.
+  Choices choices() const;
   Dtype dtype() const;
   /// What the backend computes with on this machine, for the log.
   std::string backend_description() const;

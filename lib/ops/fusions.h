@@ -55,6 +55,11 @@ extern const NodeKind kMaxPoolStatisticsGradient;
 extern const NodeKind kScatter;
 /// copy_channels...: src, src_1, ... -> dst, dst_1, ... Into one concatenation.
 extern const NodeKind kJoin;
+/// sgd (or another optimizer)..., running_statistics..., copy...: weight, gradient, the optimizer's states, batch,
+/// running, finite, [loss_scale] -> new_weight, the states' next versions, new_running, dst, dst_1, ... All that
+/// changes when a step is applied. Ranges that lie one behind the other are one operand; the copies are those of the
+/// new weights.
+extern const NodeKind kUpdates;
 
 inline constexpr const NodeKind* kFusedKinds[] = {&kConvolutionStatistics,
                                                   &kApplyConvolutionStatistics,
@@ -91,8 +96,10 @@ void fuse_statistics(Program& program, const Backend& backend);
 void fuse_masks(Program& program, const Backend& backend);
 void fuse_copies(Program& program, const Backend& backend);
 void fuse_pools(Program& program, const Backend& backend);
+/// All updates of a step become one node. After copy_weights() (weight_copies.h), whose copies are part of it.
+void fuse_updates(Program& program, const Backend& backend);
 
-/// In the order in which they run.
+/// Those around convolutions, in the order in which they run.
 inline constexpr Fusion kConvolutionFusions[] = {separate_masks, drop_copies,    fuse_projected_sums,
                                                  fuse_sums,      absorb_applies, fuse_statistics,
                                                  fuse_masks,     fuse_copies,    fuse_pools};

@@ -21,7 +21,7 @@ struct BackendPlugin {
   const char* build;         ///< build_id() where it was compiled
   std::string (*missing)();  ///< why nothing can run here; empty if it can
   std::vector<Dtype> (*types)();
-  std::unique_ptr<Backend> (*make)(Dtype dtype, int threads, bool training, int device);
+  std::unique_ptr<Backend> (*make)(const BackendOptions& options);
   /// Sums over ranks: rank 0 makes an id, which all ranks hand over at the same time.
   std::string (*sums_id)();
   std::unique_ptr<Allreduce> (*make_sums)(Device& device, const std::string& id, int rank, int ranks);

@@ -1,13 +1,14 @@
 // Times training steps on made-up images:
 //
 //     engine_bench NETWORK BATCH f32|bf16|f16 [backend=cpu] [threads=N] [classes=1000] [size=224] [seconds=15]
-//                  [profile] [lane-threads]
+//                  [profile] [slowest=15] [lane-threads] [measured] [deterministic] [choices=FILE]
 //
 // Prints images/s (the median of five blocks), images per second of processor time (which other programs disturb less),
 // and memory; on the CPU also the share of the time that the convolutions alone take (the limit that no scheduling can
 // beat). `profile` adds the time of each kind of node and of the slowest nodes; on a GPU it stops the device between
-// nodes, so the whole is slower. `lane-threads`: as the option of train. A device that works beside the host gets a
-// step ahead, as in a training. f16 runs with a loss scale of 1,024.
+// nodes, so the whole is slower. `lane-threads`: as the option of train.
+// `measured`: of several ways to compute the same, the fastest is taken; `choices`: a file that keeps them. A device
+// that works beside the host gets a step ahead, as in a training. f16 runs with a loss scale of 1,024.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -32,7 +33,9 @@ struct Settings {
   int64_t batch = 0, classes = 1000, size = 224;
   int threads = available_cores();
   double seconds = 15;
-  bool profile = false, lane_threads = false;
+  size_t slowest = 15;
+  bool profile = false, lane_threads = false, measured = false, deterministic = false;
+  std::string choices;
 
   /// Where that costs nothing, nodes are always timed.
   bool timed() const { return profile || backend != "cuda"; }
@@ -56,6 +59,10 @@ Settings parse(const std::vector<std::string>& args) {
     if (key == "size") s.size = std::stoll(value);
     if (key == "seconds") s.seconds = std::stod(value);
     if (key == "profile") s.profile = true;
+    if (key == "slowest") s.slowest = std::stoul(value);
+    if (key == "measured") s.measured = true;
+    if (key == "deterministic") s.deterministic = true;
+    if (key == "choices") s.choices = value;
     if (key == "lane-threads") s.lane_threads = true;
   }
   return s;
@@ -98,7 +105,10 @@ class Training {
             .beside = s.lane_threads,
             .scale = {1.0f / 64, 1.0f / 64, 1.0f / 64},
             .profile = s.timed(),
-            .loss_scale = s.dtype == Dtype::f16 ? 1024.0f : 0.0f};
+            .loss_scale = s.dtype == Dtype::f16 ? 1024.0f : 0.0f,
+            .deterministic = s.deterministic,
+            .measure = s.measured,
+            .choices = read_choices(s.choices)};
   }
   int64_t batch_;
   Graph graph_;
@@ -125,26 +135,27 @@ double seconds_of_convolutions(Executor& executor) {
   return sum;
 }
 
-void print_profile(Executor& executor, double images, double elapsed) {
+void print_profile(Executor& executor, double images, double elapsed, size_t slowest) {
   double known = 0;
-  std::printf("%-32s %10s %10s %10s  ms an image\n", "", "forward", "backward", "update");
+  std::printf("%-32s %10s %10s %10s  us an image\n", "", "forward", "backward", "update");
   for (const auto& [kind, seconds] : by_kind(executor)) {
     std::printf("%-32s", kind.c_str());
-    for (const Pass pass : kPasses) std::printf(" %10.3f", 1e3 * seconds[static_cast<size_t>(pass)] / images);
+    for (const Pass pass : kPasses) std::printf(" %10.2f", 1e6 * seconds[static_cast<size_t>(pass)] / images);
     std::printf("\n");
     for (const double one : seconds) known += one;
   }
-  std::printf("%-32s %10.3f\n", "between nodes", 1e3 * (elapsed - known) / images);
+  std::printf("%-32s %10.2f\n", "between nodes", 1e6 * (elapsed - known) / images);
   std::vector<NodeTime> nodes = executor.times();
   std::sort(nodes.begin(), nodes.end(), [](const NodeTime& a, const NodeTime& b) { return a.seconds > b.seconds; });
   constexpr std::array kNames = {"forward", "backward", "update"};
-  for (size_t i = 0; i < std::min<size_t>(nodes.size(), 15); ++i)
-    std::printf("  %7.3f  %-8s %s %s\n", 1e3 * nodes[i].seconds / images, kNames[static_cast<size_t>(nodes[i].pass)],
+  for (size_t i = 0; i < std::min(nodes.size(), slowest); ++i)
+    std::printf("  %9.2f  %-8s %s %s\n", 1e6 * nodes[i].seconds / images, kNames[static_cast<size_t>(nodes[i].pass)],
                 nodes[i].kind.c_str(), nodes[i].name.c_str());
 }
 
 void run(const Settings& s) {
   Training training(s);
+  keep_choices(s.choices, training.executor().choices());
   const Stopwatch whole;
   constexpr int kWarmUp = 2;
   for (int i = 0; i < kWarmUp; ++i) training.step();
@@ -182,7 +193,8 @@ void run(const Settings& s) {
       megabytes(memory.activations), megabytes(memory.activations_unplanned), megabytes(memory.parameters),
       megabytes(memory.optimizer), megabytes(memory.workspace), training.loss());
   if (s.profile)
-    print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), whole.seconds());
+    print_profile(training.executor(), total_images + kWarmUp * static_cast<double>(s.batch), whole.seconds(),
+                  s.slowest);
 }
 
 }  // namespace

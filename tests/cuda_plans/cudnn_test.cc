@@ -88,9 +88,11 @@ PortNumbers operands_of(const ConvolutionSpec& spec, unsigned seed) {
     Numbers& values = numbers[use.port];
     for (int64_t i = 0; i < use.shape.count(); ++i) switch (use.port) {
         case Port::zeros:
+        case Port::residual_zeros:
           values.push_back(0);
           break;
         case Port::ones:
+        case Port::residual_ones:
           values.push_back(1);
           break;
         case Port::weight:

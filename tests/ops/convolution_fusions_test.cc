@@ -445,7 +445,7 @@ TEST(ConvolutionFusions, AreFreeOfRacesAndNeedLessMemory) {
   for (const std::string& name : kNetworks)
     for (const bool recompute : {false, true}) {
       FusedReference backend(false);
-      const auto plain_backend = make_backend("reference", Dtype::f32, 1, true);
+      const auto plain_backend = make_backend("reference", {});
       Program refresh;
       const StepOptions options = options_of(recompute);
       const CompiledProgram fused =

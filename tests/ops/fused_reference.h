@@ -42,7 +42,7 @@ class FusedReference : public Backend {
                           (node.find("addend") == nullptr || node.number("stride") == 1));
   }
 
-  std::unique_ptr<Backend> plain_ = make_backend("reference", Dtype::f32, 1, true);
+  std::unique_ptr<Backend> plain_ = make_backend("reference", {});
   bool runs_bodies_;
 };
 

@@ -127,7 +127,7 @@ const std::vector<FusionCase> kCases = {
 
 // As the CPU would fuse the trial's program.
 void fuse(Trial& t, Fusion fusion) {
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   t.rewrite([&](Program& program) { fusion(program, *backend); });
 }
 

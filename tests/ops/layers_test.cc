@@ -410,9 +410,9 @@ TEST(Backends, SayWhatTheyCanCompute) {
     EXPECT_EQ(std::count(types.begin(), types.end(), Dtype::f32), 1) << name;  // what ranks that differ agree on
     for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
       if (std::count(types.begin(), types.end(), dtype) > 0)
-        EXPECT_NO_THROW(make_backend(name, dtype, 1, true)) << name << " " << name_of(dtype);
+        EXPECT_NO_THROW(make_backend(name, {.dtype = dtype})) << name << " " << name_of(dtype);
       else
-        EXPECT_THROW(make_backend(name, dtype, 1, true), Error) << name << " " << name_of(dtype);
+        EXPECT_THROW(make_backend(name, {.dtype = dtype}), Error) << name << " " << name_of(dtype);
     }
   }
   EXPECT_EQ(backend_types(""), backend_types(backend_names().front()));
@@ -420,8 +420,8 @@ TEST(Backends, SayWhatTheyCanCompute) {
 }
 
 TEST(Backends, RefuseWhatTheyCannotCompute) {
-  EXPECT_THROW(make_backend("reference", Dtype::bf16, 1, true), Error);
-  EXPECT_THROW(make_backend("abacus", Dtype::f32, 1, true), UsageError);
+  EXPECT_THROW(make_backend("reference", {.dtype = Dtype::bf16}), Error);
+  EXPECT_THROW(make_backend("abacus", {}), UsageError);
 }
 
 // A kind that no backend knows, in a program: refused before the first run.

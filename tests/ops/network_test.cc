@@ -168,7 +168,7 @@ class PoisoningBackend : public WrappedBackend {
 // With weights, for images of these tests.
 std::unique_ptr<Machine> made_machine(const Graph& graph, const BackendCase& c, StepOptions options,
                                       Allreduce* sums = nullptr, bool poison_results = false) {
-  std::unique_ptr<Backend> backend = make_backend(c.backend, c.dtype, 2, true);
+  std::unique_ptr<Backend> backend = make_backend(c.backend, {.dtype = c.dtype, .threads = 2});
   if (poison_results) backend = std::make_unique<PoisoningBackend>(std::move(backend));
   options.forward.dtype = c.dtype;
   std::fill(std::begin(options.forward.scale), std::end(options.forward.scale), kScale);

@@ -46,7 +46,7 @@ Run bind_dropout(reference::Context& /*context*/, const Site& site) {
 }
 
 std::unique_ptr<Backend> backend_with_dropout() {
-  auto backend = make_backend("reference", Dtype::f32, 1, true);
+  auto backend = make_backend("reference", {});
   auto& table = dynamic_cast<TableBackend<reference::Context>&>(*backend);
   for (const NodeKind* kind : {&kDropout, &kDropoutGradient}) table.add({kind, bind_dropout});  // the one line
   return backend;
@@ -136,7 +136,7 @@ TEST(NewNode, OneFileAndOneLineMakeItPartOfAStep) {
 
 TEST(NewNode, ABackendThatDoesNotHaveItSaysSo) {
   for (const std::string& name : backend_names()) {
-    const auto backend = make_backend(name, Dtype::f32, 1, true);
+    const auto backend = make_backend(name, {});
     Program refresh;
     try {
       compile(step_with_dropout(), *backend, refresh);

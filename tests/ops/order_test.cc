@@ -22,7 +22,7 @@ namespace {
 
 CompiledProgram compiled_step(const Graph& graph, const BackendCase& c, bool merge, bool recompute,
                               bool side_lane = false) {
-  const auto backend = make_backend(c.backend, c.dtype, 1, true);
+  const auto backend = make_backend(c.backend, {.dtype = c.dtype});
   Program refresh;
   const std::vector<Rewrite> algebraic = merge ? backend->algebraic() : std::vector<Rewrite>{};
   StepOptions options = step_of(2, c.dtype, recompute);
@@ -48,7 +48,7 @@ TEST_P(Order, EveryNetworkAndMemoryModeIsFreeOfRaces) {
 
 TEST_P(Order, InferenceIsFreeOfRacesAndSmaller) {
   for (const std::string& name : network_names()) {
-    const auto backend = make_backend(GetParam().backend, GetParam().dtype, 1, true);
+    const auto backend = make_backend(GetParam().backend, {.dtype = GetParam().dtype});
     Program refresh;
     const Graph graph = small_form(name);
     const CompiledProgram c = compile(

@@ -140,7 +140,7 @@ TEST(Golden, ATrainingStep) {
 }
 
 TEST(Golden, ATrainingStepAsTheCpuFusesIt) {
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   Program program = training_step(small_network(), step_of(2, Dtype::f32, true), backend->algebraic());
   for (const Fusion fusion : cpu::kFusions) fusion(program, *backend);
   remove_unused_values(program);

@@ -32,7 +32,7 @@ Node node_with(const NodeKind& kind, const std::string& role = {}) {
 std::vector<BackendCase> cases() {
   std::vector<BackendCase> found = backend_cases();
   const auto lacks = [](const BackendCase& c) {
-    return !make_backend(c.backend, c.dtype, 1, true)->supported({}, node_with(kMaxPool, "sign"));
+    return !make_backend(c.backend, {.dtype = c.dtype})->supported({}, node_with(kMaxPool, "sign"));
   };
   found.erase(std::remove_if(found.begin(), found.end(), lacks), found.end());
   return found;
@@ -226,7 +226,7 @@ TEST(RawNodesReference, ABatchNormOfSeparateMasksMatchesFiniteDifferences) {
 
 // Its programs ask for none of this; a kernel that ignored such an operand would give wrong numbers.
 TEST(RawNodesOfTheCpu, AreRefused) {
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   EXPECT_TRUE(backend->supported({}, node_with(kMaxPool)));
   EXPECT_FALSE(backend->supported({}, node_with(kMaxPool, "sign")));
   EXPECT_TRUE(backend->supported({}, node_with(kApplyGradient)));

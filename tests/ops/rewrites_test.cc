@@ -22,7 +22,7 @@ int64_t count(const Program& program, const NodeKind& kind) {
 }
 
 Program with_cpu_fusions(const Graph& graph, bool algebraic = true) {
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   Program program = training_step(graph, step_of(2), algebraic ? backend->algebraic() : std::vector<Rewrite>{});
   for (const Fusion fusion : cpu::kFusions) fusion(program, *backend);
   verify(program);
@@ -136,7 +136,7 @@ TEST(Fuse, RefusesNodesThatNeedWhatLiesBetween) {
 TEST(Fuse, MovesWhoNeedsAResultBehind) {
   StepOptions options = step_of(2);
   options.bucket_bytes = 8;
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   Program program = training_step(small_network(), options, {});
   const int finish = number_of(program, kFinishGradient, "r/conv/bn");
   ASSERT_TRUE(program.nodes[static_cast<size_t>(finish) + 1].is(kSum));
@@ -214,7 +214,7 @@ TEST(CpuFusions, ASumOfAValueWithItselfStays) {
 }
 
 TEST(Copies, AreMadeByTheStepAfterTheUpdateAndByTheRefresh) {
-  const auto backend = make_backend("cpu", Dtype::f32, 1, true);
+  const auto backend = make_backend("cpu", {});
   Program refresh, program = training_step(small_form("inception-bn-small"), step_of(2), backend->algebraic());
   backend->rewrite(program, refresh);
   std::map<std::string, int> made;

@@ -232,7 +232,7 @@ TEST_P(Step, TheUpdateReadsOnlySums) {
 TEST_P(Step, BucketsOfAnySizeCompile) {
   for (const BackendCase& c : backend_cases())
     for (const size_t bytes : {4 * graph().parameter_count / 97, kBucketBytes}) {
-      const auto backend = make_backend(c.backend, c.dtype, 1, true);
+      const auto backend = make_backend(c.backend, {.dtype = c.dtype});
       StepOptions options;
       options.forward.dtype = c.dtype;
       options.bucket_bytes = bytes;

@@ -235,8 +235,8 @@ class ToyBackend : public WrappedBackend {
 };
 
 inline std::vector<Dtype> types() { return {Dtype::f32}; }
-inline std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training, int /*device*/ = 0) {
-  return std::make_unique<ToyBackend>(packhorse::make_backend("reference", dtype, threads, training));
+inline std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  return std::make_unique<ToyBackend>(packhorse::make_backend("reference", options));
 }
 
 }  // namespace packhorse::toy

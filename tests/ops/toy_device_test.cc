@@ -46,7 +46,7 @@ using ToyDeviceDeathTest = ToyDevice;
 TEST_F(ToyDevice, IsListedAsABackend) {
   EXPECT_TRUE(kListed);
   EXPECT_EQ(backend_names().back(), "toy");
-  EXPECT_EQ(make_backend("toy", Dtype::f32, 1, true)->name(), "toy");
+  EXPECT_EQ(make_backend("toy", {})->name(), "toy");
   EXPECT_NE(backend_names().front(), "toy");
 }
 

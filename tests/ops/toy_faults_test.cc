@@ -37,8 +37,7 @@ Graph tiny_network() {
 class Tampered : public WrappedBackend {
  public:
   using More = std::function<void(const Site& site, const StepCall& call)>;
-  explicit Tampered(More more)
-      : WrappedBackend(make_backend("reference", Dtype::f32, 1, true)), more_(std::move(more)) {}
+  explicit Tampered(More more) : WrappedBackend(make_backend("reference", {})), more_(std::move(more)) {}
   Run bind(const Site& site) override {
     Run right = inner().bind(site);
     if (!site.node().is(kFinish)) return right;
@@ -89,7 +88,7 @@ class ToyFaults : public testing::Test {
   }
   static const CompiledProgram& step() {
     static const CompiledProgram compiled = [] {
-      const auto backend = toy::make_backend(Dtype::f32, 1, true);
+      const auto backend = toy::make_backend({});
       return toy::training_step_of(graph(), *backend, false, true);
     }();
     return compiled;
@@ -103,8 +102,8 @@ class ToyFaults : public testing::Test {
       device_.dropped_wait = plant.dropped_wait;
       device_.early_record = plant.early_record;
       device_.forget_records = plant.forget_records;
-      backend_ = std::make_unique<toy::BrokenBackend>(
-          plant.kernels ? plant.kernels() : make_backend("reference", Dtype::f32, 1, true), toy_, device_);
+      backend_ = std::make_unique<toy::BrokenBackend>(plant.kernels ? plant.kernels() : make_backend("reference", {}),
+                                                      toy_, device_);
       CompiledProgram broken = step();
       if (plant.program) plant.program(broken);
       training_ = std::make_unique<Training>(graph(), *backend_, std::move(broken), plant.slots, plant.misuse);

@@ -14,7 +14,7 @@ void expect_the_bits_of_the_reference(const Graph& graph, bool recompute, uint64
   const std::vector<std::byte> right = toy::truth(graph, recompute);
   for (uint64_t seed = 0; seed < orders; ++seed) {
     toy::ToyDevice device(seed);
-    toy::ToyBackend backend(make_backend("reference", Dtype::f32, 1, true), device, true);
+    toy::ToyBackend backend(make_backend("reference", {}), device, true);
     toy::Training training(graph, backend, toy::training_step_of(graph, backend, recompute, true));
     EXPECT_TRUE(training.run() == right) << graph.name << " in order " << seed << ", recompute " << recompute;
   }

@@ -265,7 +265,7 @@ inline CompiledProgram training_step_of(const Graph& graph, Backend& backend, bo
 
 /// What the reference makes of it, with the same rewrites and one node after the other.
 inline std::vector<std::byte> truth(const Graph& graph, bool recompute) {
-  const auto reference = packhorse::make_backend("reference", Dtype::f32, 1, true);
+  const auto reference = packhorse::make_backend("reference", {});
   return Training(graph, *reference, training_step_of(graph, *reference, recompute, false)).run();
 }
 

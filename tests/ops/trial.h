@@ -45,7 +45,7 @@ inline std::vector<BackendCase> backend_cases() {
 inline std::vector<BackendCase> host_backend_cases() {
   std::vector<BackendCase> cases = backend_cases();
   std::erase_if(cases,
-                [](const BackendCase& c) { return !make_backend(c.backend, c.dtype, 1, true)->device().is_host(); });
+                [](const BackendCase& c) { return !make_backend(c.backend, {.dtype = c.dtype})->device().is_host(); });
   return cases;
 }
 
@@ -91,7 +91,7 @@ class Trial {
  public:
   explicit Trial(const BackendCase& c, int threads = 2)
       : dtype_(c.dtype),
-        backend_(make_backend(c.backend, c.dtype, threads, true)),
+        backend_(make_backend(c.backend, {.dtype = c.dtype, .threads = threads})),
         device_(backend_->device()),
         lanes_(device_, false, nullptr),
         states_(device_),

@@ -8,9 +8,11 @@
 #include "ops/cuda/convolution_glue.cuh"
 #include "ops/cuda/fused_pooling.cuh"
 #include "ops/cuda/loss.cuh"
+#include "ops/cuda/made_up.cuh"
 #include "ops/cuda/pointwise.cuh"
 #include "ops/cuda/pooling.cuh"
 #include "ops/cuda/update.cuh"
+#include "ops/cuda/updates.cuh"
 
 DEFINE_DYNAMIC_SHARED(packhorse::cuda, dynamic)
 
@@ -26,6 +28,20 @@ DEFINE_DYNAMIC_SHARED(packhorse::cuda, dynamic)
   REGISTER_KERNEL(packhorse::cuda::name<__half, 1>)        \
   REGISTER_KERNEL(packhorse::cuda::name<__nv_bfloat16, 8>) \
   REGISTER_KERNEL(packhorse::cuda::name<__nv_bfloat16, 1>)
+// A kernel with a window: any one, and those of networks with vectors.
+#define REGISTER_WINDOW(name, ...)                          \
+  REGISTER_KERNEL(packhorse::cuda::name<__VA_ARGS__, 3, 1>) \
+  REGISTER_KERNEL(packhorse::cuda::name<__VA_ARGS__, 3, 2>)
+#define REGISTER_WINDOWS(name)                                   \
+  REGISTER_WINDOW(name, float, 4)                                \
+  REGISTER_WINDOW(name, __half, 8)                               \
+  REGISTER_WINDOW(name, __nv_bfloat16, 8)                        \
+  REGISTER_KERNEL(packhorse::cuda::name<float, 4, 0, 0>)         \
+  REGISTER_KERNEL(packhorse::cuda::name<float, 1, 0, 0>)         \
+  REGISTER_KERNEL(packhorse::cuda::name<__half, 8, 0, 0>)        \
+  REGISTER_KERNEL(packhorse::cuda::name<__half, 1, 0, 0>)        \
+  REGISTER_KERNEL(packhorse::cuda::name<__nv_bfloat16, 8, 0, 0>) \
+  REGISTER_KERNEL(packhorse::cuda::name<__nv_bfloat16, 1, 0, 0>)
 
 REGISTER_FORMS(statistics_sums)
 REGISTER_TYPES(statistics_finish)
@@ -48,10 +64,10 @@ REGISTER_TYPES(weights_to_channels_last)
 REGISTER_TYPES(gradient_from_channels_last)
 REGISTER_TYPES(normalise_input)
 
-REGISTER_FORMS(max_pool)
-REGISTER_FORMS(max_pool_gradient)
-REGISTER_FORMS(average_pool)
-REGISTER_FORMS(average_pool_gradient)
+REGISTER_WINDOWS(max_pool)
+REGISTER_WINDOWS(max_pool_gradient)
+REGISTER_WINDOWS(average_pool)
+REGISTER_WINDOWS(average_pool_gradient)
 REGISTER_FORMS(global_pool)
 REGISTER_FORMS(global_pool_gradient)
 
@@ -65,13 +81,17 @@ REGISTER_KERNEL(packhorse::cuda::find_finite)
 REGISTER_KERNEL(packhorse::cuda::next_loss_scale)
 REGISTER_KERNEL(packhorse::cuda::running_statistics)
 REGISTER_KERNEL(packhorse::cuda::sgd)
+REGISTER_KERNEL(packhorse::cuda::update)
 REGISTER_KERNEL(packhorse::cuda::write_report)
 REGISTER_KERNEL(packhorse::cuda::set_call)
 
-REGISTER_FORMS(apply_max_pool)
+REGISTER_WINDOWS(apply_max_pool)
 REGISTER_FORMS(apply_global_pool)
 REGISTER_FORMS(global_pool_gradient_mask)
-REGISTER_FORMS(max_pool_statistics_gradient)
+REGISTER_WINDOWS(max_pool_statistics_gradient)
 REGISTER_TYPES(round_pair)
 REGISTER_KERNEL(packhorse::cuda::moments_of_sums)
 REGISTER_KERNEL(packhorse::cuda::widen_pair)
+
+REGISTER_TYPES(made_up)
+REGISTER_KERNEL(packhorse::cuda::checksum)

@@ -23,7 +23,7 @@ constexpr int kClasses = 4, kBatch = 4;
 /// The reference with the toy's rewrites: one node after the other.
 class InOrder : public WrappedBackend {
  public:
-  InOrder() : WrappedBackend(make_backend("reference", Dtype::f32, 1, true)) {}
+  InOrder() : WrappedBackend(make_backend("reference", {})) {}
   std::vector<Rewrite> algebraic() const override { return {move_average_pools, merge_siblings}; }
 };
 

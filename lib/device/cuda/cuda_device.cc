@@ -225,6 +225,7 @@ class CudaDevice : public Device {
   void free_host(std::byte* address, size_t /*bytes*/) noexcept override { cudaFreeHost(address); }
 
   const Limits& limits() const { return limits_; }
+  const std::string& model() const { return name_; }
 
  private:
   // CUDA's current device belongs to the thread.
@@ -255,6 +256,8 @@ Device& device(int number) {
   if (known == nullptr) known = new CudaDevice(number);
   return *known;
 }
+
+const std::string& model_of(const Device& device) { return static_cast<const CudaDevice&>(device).model(); }
 
 cudaStream_t stream_of(Stream& stream) { return static_cast<CudaStream&>(stream).get(); }
 

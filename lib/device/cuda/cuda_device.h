@@ -24,6 +24,8 @@ int device_count();
 /// no such GPU.
 Device& device(int number);
 
+/// "NVIDIA H200".
+const std::string& model_of(const Device& device);
 /// Of a stream or an event that a device of this file made.
 cudaStream_t stream_of(Stream& stream);
 

@@ -122,10 +122,10 @@ std::vector<Dtype> types() {
   return {Dtype::bf16, Dtype::f32};
 }
 
-std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training, int /*device*/) {
-  if (dtype == Dtype::bf16 && !has(dnnl::cpu_isa::avx512_core))
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  if (options.dtype == Dtype::bf16 && !has(dnnl::cpu_isa::avx512_core))
     throw Error({"this CPU cannot compute in bf16: it has no AVX-512", "dtype bf16", "use dtype f32 on this machine"});
-  return std::make_unique<CpuBackend>(dtype, threads, training);
+  return std::make_unique<CpuBackend>(options.dtype, options.threads, options.training);
 }
 
 }  // namespace packhorse::cpu

@@ -19,7 +19,7 @@ std::vector<Dtype> types();
 /// sets that it may use (the machine's, and those that DNNL_MAX_CPU_ISA allows).
 std::string instructions();
 /// Throws an Error if the CPU lacks the instructions that `dtype` needs.
-std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training, int device = 0);
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 /// What the kernels of one backend share.
 class Context;

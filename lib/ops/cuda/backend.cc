@@ -1,7 +1,5 @@
 #include "ops/cuda/backend.h"
 
-#include <cudnn.h>
-
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -53,6 +51,7 @@ constexpr std::array kKernels = {
     Kernel<Context>{&kLossScale, bind_loss_scale},
     Kernel<Context>{&kReport, bind_report},
     Kernel<Context>{&kSgd, bind_sgd},
+    Kernel<Context>{&kUpdates, bind_updates},
     Kernel<Context>{&kConvolutionStatistics, bind_fused_product, fused_product_workspace},
     Kernel<Context>{&kApplyConvolutionStatistics, bind_fused_product, fused_product_workspace},
     Kernel<Context>{&kSumConvolutionStatistics, bind_fused_product, fused_product_workspace},
@@ -77,14 +76,13 @@ bool is_fused_product(const Node& node) {
 
 class CudaBackend : public TableBackend<Context> {
  public:
-  CudaBackend(Device& device, Dtype dtype, bool training) : TableBackend(Context(device, dtype, training), kKernels) {}
+  CudaBackend(Device& device, const BackendOptions& options) : TableBackend(Context(device, options), kKernels) {}
 
   std::string name() const override { return "cuda"; }
   std::string description() const override {
-    const size_t version = cudnnGetVersion();
-    return fmt::format("cuda backend: {}, cuDNN {}.{}.{}", device().name(), version / 10000, version / 100 % 100,
-                       version % 100);
+    return fmt::format("cuda backend: {}, {}", device().name(), cudnn_name());
   }
+  Choices choices() const override { return context().convolutions().choices(); }
   Device& device() const override { return context().device(); }
   bool prefers_side_lane() const override { return true; }
   void begin(const StepCall& call, Stream& main) override { set_call(context(), call, main); }
@@ -94,14 +92,17 @@ class CudaBackend : public TableBackend<Context> {
     return {std::begin(kRawValues), std::end(kRawValues)};
   }
   void rewrite(Program& program, Program& refresh) override {
+    pad_input(program);
     if (context().dtype() == Dtype::f16)
       for (const Fusion fusion : kConvolutionFusions) fusion(program, *this);
     copy_weights(program, refresh, [this](const Program& whole, const Node& node) {
       return weight_copy(context().dtype(), whole, node);
     });
+    fuse_updates(program, *this);
   }
   bool supported(const Program& program, const Node& node) const override {
     if (runs_its_body(node)) return true;
+    if (node.is(kUpdates)) return supports_updates(program, node);
     if (is_fused_product(node)) return supports_fused(context(), program, node);
     return addends_within(node, {"src_grad", "residual_grad", "logits_grad"}) && TableBackend::supported(program, node);
   }
@@ -127,14 +128,14 @@ class CudaBackend : public TableBackend<Context> {
 
 }  // namespace
 
-Context::Context(Device& device, Dtype dtype, bool training)
+Context::Context(Device& device, const BackendOptions& options)
     : device_(&device),
-      dtype_(dtype),
-      training_(training),
+      dtype_(options.dtype),
+      training_(options.training),
       call_(device, call_bytes()),
       zeros_(device, kMostChannels * sizeof(float)),
       ones_(device, kMostChannels * sizeof(float)),
-      convolutions_(std::make_unique<Convolutions>()) {
+      convolutions_(std::make_unique<Convolutions>(device, options)) {
   const std::unique_ptr<Stream> stream = device.make_stream(false);
   fill_numbers(ones(), kMostChannels, 1, stream_of(*stream));
   stream->synchronize();
@@ -144,8 +145,8 @@ Context::~Context() = default;
 
 std::vector<Dtype> types() { return {Dtype::f16, Dtype::bf16, Dtype::f32}; }
 
-std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool training, int number) {
-  return std::make_unique<CudaBackend>(device(number), dtype, training);
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  return std::make_unique<CudaBackend>(device(options.device), options);
 }
 
 }  // namespace packhorse::cuda

@@ -13,6 +13,6 @@ namespace packhorse::cuda {
 /// f16 first.
 std::vector<Dtype> types();
 /// Throws an Error if no GPU can be used.
-std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training, int device = 0);
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 }  // namespace packhorse::cuda

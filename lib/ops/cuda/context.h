@@ -17,7 +17,7 @@ class Convolutions;  // convolution.cc
 
 class Context {
  public:
-  Context(Device& device, Dtype dtype, bool training);
+  Context(Device& device, const BackendOptions& options);
   Context(Context&&) noexcept;
   ~Context();
 
@@ -74,6 +74,9 @@ Run bind_running_statistics(Context& context, const Site& site);
 Run bind_loss_scale(Context& context, const Site& site);
 Run bind_report(Context& context, const Site& site);
 Run bind_sgd(Context& context, const Site& site);
+/// False if weights have two copies, or copies of another kind.
+bool supports_updates(const Program& program, const Node& node);
+Run bind_updates(Context& context, const Site& site);
 
 // Of fused nodes (ops/fusions.h).
 /// True if its operands lie as cuDNN wants them and it has a plan.

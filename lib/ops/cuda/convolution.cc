@@ -7,9 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "ops/cuda/context.h"
 #include "ops/cuda/passes.h"
+#include "ops/cuda/plan_trials.h"
 #include "ops/fusions.h"
 
 namespace packhorse::cuda {
@@ -26,37 +29,99 @@ int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to *
 
 }  // namespace
 
-Convolutions::Convolutions() { check(cudnnCreate(&handle_), "cudnnCreate"); }
-Convolutions::~Convolutions() { cudnnDestroy(handle_); }
+Convolutions::Convolutions(Device& device, const BackendOptions& options)
+    : device_(device), deterministic_(options.deterministic), measure_(options.measure), choices_(options.choices) {
+  check(cudnnCreate(&handle_), "cudnnCreate");
+}
+Convolutions::~Convolutions() {
+  for (const auto& [stream, handle] : handles_) cudnnDestroy(handle);
+  cudnnDestroy(handle_);
+}
 
 cudnnContext* Convolutions::handle(cudaStream_t stream) {
-  check(cudnnSetStream(handle_, stream), "cudnnSetStream");
-  return handle_;
+  cudnnContext*& handle = handles_[stream];
+  if (handle == nullptr) {
+    check(cudnnCreate(&handle), "cudnnCreate");
+    check(cudnnSetStream(handle, stream), "cudnnSetStream");
+  }
+  return handle;
+}
+
+std::string Convolutions::key(const ConvolutionSpec& spec) const {
+  return plan_choice_key(device_, spec, deterministic_);
+}
+
+Convolutions::Known& Convolutions::known(const ConvolutionSpec& spec) {
+  if (const auto found = known_.find(spec); found != known_.end()) return found->second;
+  Known& known = known_.emplace(spec, Known{{spec, handle_, {.deterministic = deterministic_}}, {}, {}}).first->second;
+  known.refusal = known.plans.refusal();
+  const auto chosen = choices_.find(key(spec));
+  const int candidate = chosen == choices_.end() ? -1 : known.plans.find(chosen->second);
+  if (candidate >= 0 && known.plans.build(static_cast<size_t>(candidate)))
+    known.choice = {&known.plans, static_cast<size_t>(candidate)};
+  else if (chosen != choices_.end() && chosen->second.empty())
+    known.refusal = "no plan was chosen for it";
+  else if (measure_)
+    take_fastest(known, spec);
+  else
+    take_first(known);
+  const std::vector<PlanCandidate>& candidates = known.plans.candidates();
+  choices_[key(spec)] = known.choice.plans == nullptr ? "" : candidates[known.choice.candidate].engine;
+  if (known.choice.plans != nullptr) known.plans.keep_only(known.choice.candidate);
+  return known;
+}
+
+void Convolutions::take_first(Known& known) {
+  for (size_t i = 0; i < known.plans.candidates().size(); ++i) {
+    if (known.plans.build(i)) {
+      known.choice = {&known.plans, i};
+      return;
+    }
+    known.refusal = known.plans.candidates()[i].refusal;
+  }
+}
+
+// The library's favourites come first; far behind them nothing is ever the fastest.
+void Convolutions::take_fastest(Known& known, const ConvolutionSpec& spec) {
+  constexpr size_t kMost = 12;
+  if (trials_ == nullptr) trials_ = device_.make_stream(false);
+  std::optional<PlanTrials> trials;
+  try {
+    trials.emplace(device_, *trials_, handle(stream_of(*trials_)), spec);
+  } catch (const Error&) {
+    return take_first(known);  // there is no memory for a measurement
+  }
+  std::optional<double> best;
+  for (size_t i = 0, tried = 0; i < known.plans.candidates().size() && tried < kMost; ++i) {
+    try {
+      if (!known.plans.build(i)) {
+        known.refusal = known.plans.candidates()[i].refusal;
+        continue;
+      }
+      ++tried;
+      const Trial trial = trials->run(known.plans, i, best);
+      if (deterministic_ && !trial.repeats) {
+        known.refusal = known.plans.candidates()[i].engine + " does not give the same bits each time";
+        continue;
+      }
+      if (best && trial.seconds >= *best) continue;
+      best = trial.seconds;
+      known.choice = {&known.plans, i, trial.seconds};
+    } catch (const Error& error) {
+      known.refusal = error.what();  // what cannot be run is not chosen
+    }
+  }
 }
 
 const Convolutions::Chosen* Convolutions::find(const ConvolutionSpec& spec) {
-  auto found = known_.find(spec);
-  if (found == known_.end()) {
-    // A run that is resumed must end with the same bits: engines that repeat, where there are any.
-    ConvolutionPlans plans(spec, handle_, {.deterministic = true});
-    if (plans.candidates().empty()) plans = ConvolutionPlans(spec, handle_);
-    found = known_.emplace(spec, Known{std::move(plans), {}, {}}).first;
-    Known& known = found->second;
-    known.refusal = known.plans.refusal();
-    for (size_t i = 0; i < known.plans.candidates().size() && known.choice.plans == nullptr; ++i) {
-      if (known.plans.build(i))
-        known.choice = {&known.plans, i};
-      else
-        known.refusal = known.plans.candidates()[i].refusal;
-    }
-  }
-  return found->second.choice.plans == nullptr ? nullptr : &found->second.choice;
+  const Known& found = known(spec);
+  return found.choice.plans == nullptr ? nullptr : &found.choice;
 }
 
 const Convolutions::Chosen& Convolutions::chosen(const ConvolutionSpec& spec) {
   if (const Chosen* choice = find(spec)) return *choice;
-  throw Error(
-      {"cuDNN has no plan for this convolution: " + known_.at(spec).refusal, spec.text(), "use another --precision"});
+  throw Error({"cuDNN has no plan for this convolution: " + known_.at(spec).refusal, spec.text(),
+               deterministic_ ? "leave out --deterministic, or use another --precision" : "use another --precision"});
 }
 
 int64_t padded_channels(int64_t channels) { return channels <= 4 ? 4 : rounded_up(channels, 8); }
@@ -130,10 +195,11 @@ struct Prepared {
   View given, plan;
   bool copied() const { return given.data != plan.data; }
 };
-Prepared prepare(const View& given, Parts& parts, bool always_apart) {
+Prepared prepare(const View& given, Parts& parts, bool always_apart, bool padded = false) {
   View plan = given;
   plan.shape.c = plan.pixel_stride = padded_channels(given.shape.c);
-  const bool as_it_is = given.dense() && plan.shape.c == given.shape.c && !always_apart;
+  const bool as_it_is =
+      !always_apart && given.pixel_stride == plan.shape.c && (plan.shape.c == given.shape.c || padded);
   if (!as_it_is) plan.data = parts.take(static_cast<uint64_t>(plan.shape.count()) * size_of(plan.dtype));
   return {given, plan};
 }
@@ -151,26 +217,33 @@ struct Layout {
   void *weight_grad = nullptr, *plan = nullptr;
   uint64_t bytes = 0;
 };
+struct Needs {
+  bool adds = false;    ///< what the plan gives is added to something: it lies apart first
+  bool padded = false;  ///< what is read has zeros behind its channels
+};
+Needs needs_of(const Program& program, const Node& node, const Product& product) {
+  const Operand& in = node.at(product.in);
+  const int writer = writer_of(program, in);
+  return {.adds = node.find("src_grad_addend") != nullptr || node.find("bias") != nullptr,
+          .padded = in.first == 0 && is(program, writer, kInput)};
+}
 // `views`: of a role. A view without memory gives the bytes only.
 template <typename Views>
-Layout layout_of(const ConvolutionSpec& spec, const Product& product, uint64_t plan_bytes, bool adds,
+Layout layout_of(const ConvolutionSpec& spec, const Product& product, uint64_t plan_bytes, const Needs& needs,
                  const Views& views, std::byte* workspace) {
   Parts parts(workspace);
   Layout layout;
   layout.plan = parts.take(plan_bytes);
-  layout.in = prepare(views(product.in), parts, false);
+  layout.in = prepare(views(product.in), parts, false, needs.padded);
   if (!product.other.empty()) layout.other = prepare(views(product.other), parts, false);
   if (product.pass == ConvolutionPass::weight_gradient)
     layout.weight_grad =
         parts.take(static_cast<uint64_t>(spec.o * spec.kernel * spec.kernel * spec.c) * size_of(spec.dtype));
   else
-    layout.result = prepare(views(product.result), parts, adds);
+    layout.result = prepare(views(product.result), parts, needs.adds);
   layout.bytes = parts.bytes();
   return layout;
 }
-
-// What the plan gives is added to something: it lies apart first.
-bool adds_to(const Node& node) { return node.find("src_grad_addend") != nullptr || node.find("bias") != nullptr; }
 
 }  // namespace
 
@@ -180,8 +253,8 @@ Run bind_product(Context& context, const Site& site) {
   const ConvolutionSpec spec = spec_of(context.dtype(), site.program(), node);
   const Convolutions::Chosen chosen = context.convolutions().chosen(spec);
   const Layout layout = layout_of(
-      spec, product, chosen.workspace(), adds_to(node), [&](std::string_view role) { return site.view(role); },
-      site.array<std::byte>("workspace"));
+      spec, product, chosen.workspace(), needs_of(site.program(), node, product),
+      [&](std::string_view role) { return site.view(role); }, site.array<std::byte>("workspace"));
   PortPointers pointers;
   const View addend = site.view("src_grad_addend");
   const auto* const bias = site.array<float>("bias");
@@ -205,12 +278,10 @@ Run bind_product(Context& context, const Site& site) {
   const cudaStream_t stream = stream_of(site.stream());
   auto* const weight_grad = site.array<float>("weight_grad");
   const Weights weights{product.dst.c, product.src.c, spec.kernel * spec.kernel, spec.c};
-  return [=, &context](const StepCall&) {
+  return [=, handle = context.convolutions().handle(stream)](const StepCall&) {
     for (const Prepared* one : {&layout.in, &layout.other})
       if (one->copied()) pad_channels(one->given, one->plan, stream);
-    Convolutions& convolutions = context.convolutions();
-    chosen.plans->execute(convolutions.handle(stream), chosen.candidate, pointers,
-                          chosen.workspace() > 0 ? layout.plan : nullptr);
+    chosen.plans->execute(handle, chosen.candidate, pointers, chosen.workspace() > 0 ? layout.plan : nullptr);
     if (product.pass == ConvolutionPass::weight_gradient)
       weight_gradient(spec.dtype, layout.weight_grad, weight_grad, weights, stream);
     else if (bias != nullptr)
@@ -223,7 +294,8 @@ Run bind_product(Context& context, const Site& site) {
 uint64_t product_workspace(Context& context, const Program& program, const Node& node) {
   const ConvolutionSpec spec = spec_of(context.dtype(), program, node);
   const auto views = [&](std::string_view role) { return view_of(program, node, role); };
-  return layout_of(spec, product_of(program, node), context.convolutions().chosen(spec).workspace(), adds_to(node),
+  const Product product = product_of(program, node);
+  return layout_of(spec, product, context.convolutions().chosen(spec).workspace(), needs_of(program, node, product),
                    views, nullptr)
       .bytes;
 }
@@ -336,8 +408,8 @@ Run bind_fused_product(Context& context, const Site& site) {
   PortPointers pointers = layout.arrays;
   for (const PortUse& use : ports_of(spec))
     if (pointers[use.port] == nullptr) pointers[use.port] = site.array<void>(name_of(use.port));
-  pointers[Port::zeros] = context.zeros();
-  pointers[Port::ones] = context.ones();
+  for (const Port port : {Port::zeros, Port::residual_zeros}) pointers[port] = context.zeros();
+  for (const Port port : {Port::ones, Port::residual_ones}) pointers[port] = context.ones();
 
   std::vector<std::function<void()>> before, after;
   for (const Pair& pair : {kPair, kResidualPair}) {
@@ -378,12 +450,20 @@ Run bind_fused_product(Context& context, const Site& site) {
       weight_gradient(spec.dtype, from, to, weights, stream);
     });
   }
-  return [=, &context](const StepCall&) {
+  return [=, handle = context.convolutions().handle(stream)](const StepCall&) {
     for (const auto& pass : before) pass();
-    chosen.plans->execute(context.convolutions().handle(stream), chosen.candidate, pointers,
-                          chosen.workspace() > 0 ? layout.plan : nullptr);
+    chosen.plans->execute(handle, chosen.candidate, pointers, chosen.workspace() > 0 ? layout.plan : nullptr);
     for (const auto& pass : after) pass();
   };
+}
+
+void pad_input(Program& program) {
+  for (Node& node : program.nodes) {
+    if (!node.is(kInput)) continue;
+    Operand& dst = node.writes.front();
+    Value& value = program.values[static_cast<size_t>(dst.value)];
+    if (value.storage == Storage::slab) dst.count = value.shape.c = padded_channels(value.shape.c);
+  }
 }
 
 std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node) {

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "ops/backend.h"
 #include "ops/cuda/convolution_graph.h"
 #include "ops/weight_copies.h"
 
@@ -15,8 +17,7 @@ namespace packhorse::cuda {
 
 class Convolutions {
  public:
-  /// Belongs to the current device.
-  Convolutions();
+  Convolutions(Device& device, const BackendOptions& options);
   ~Convolutions();
   Convolutions(const Convolutions&) = delete;
   Convolutions& operator=(const Convolutions&) = delete;
@@ -24,14 +25,18 @@ class Convolutions {
   struct Chosen {
     ConvolutionPlans* plans = nullptr;
     size_t candidate = 0;
+    double seconds = 0;  ///< measured; 0: not measured
     uint64_t workspace() const { return static_cast<uint64_t>(plans->candidates()[candidate].workspace); }
   };
   /// Null if cuDNN has no plan.
   const Chosen* find(const ConvolutionSpec& spec);
   /// Throws an Error that gives cuDNN's reason if it has no plan.
   const Chosen& chosen(const ConvolutionSpec& spec);
-  /// The library's handle, on this stream from now on.
+  /// The library's handle for this stream. Each has its own: a handle has memory that its kernels may use, and streams
+  /// run at the same time. Makes it at the first call, so call it outside of a capture first.
   cudnnContext* handle(cudaStream_t stream);
+  /// Those that were given, and an engine for each convolution since; none where cuDNN has no plan.
+  const Choices& choices() const { return choices_; }
 
  private:
   struct Known {
@@ -39,8 +44,18 @@ class Convolutions {
     Chosen choice;
     std::string refusal;
   };
-  cudnnContext* handle_ = nullptr;
+  Known& known(const ConvolutionSpec& spec);
+  static void take_first(Known& known);
+  void take_fastest(Known& known, const ConvolutionSpec& spec);
+  std::string key(const ConvolutionSpec& spec) const;
+
+  Device& device_;
+  bool deterministic_, measure_;
+  Choices choices_;
+  cudnnContext* handle_ = nullptr;  // to make plans
+  std::map<cudaStream_t, cudnnContext*> handles_;
   std::map<ConvolutionSpec, Known> known_;
+  std::unique_ptr<Stream> trials_;  // made when the first plan is measured
 };
 
 /// Channels as cuDNN takes them: a multiple of 8; up to 4 become 4, for the pixels of images.
@@ -48,6 +63,8 @@ int64_t padded_channels(int64_t channels);
 
 /// The order of elements that cuDNN takes weights in: (O, K, K, C), in the type of the activations, padded.
 inline constexpr const char* kChannelsLast = "channels_last";
+/// Images get channels of zeros, so that convolutions read them as they are.
+void pad_input(Program& program);
 std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node);
 
 }  // namespace packhorse::cuda

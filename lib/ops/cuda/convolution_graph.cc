@@ -116,6 +116,15 @@ int64_t aligned(int64_t bytes) { return (bytes + kWorkspaceAlignment - 1) / kWor
 
 int64_t uid_of(Port port) { return 1 + static_cast<int64_t>(port); }
 
+// Of one batch norm that a mask goes through.
+struct MaskPorts {
+  Port src, a, b, zeros, ones, a_grad, b_grad;
+};
+constexpr MaskPorts kMask{Port::src, Port::a, Port::b, Port::zeros, Port::ones, Port::a_grad, Port::b_grad};
+constexpr MaskPorts kResidualMask{Port::residual_src,   Port::residual_a,    Port::residual_b,
+                                  Port::residual_zeros, Port::residual_ones, Port::residual_a_grad,
+                                  Port::residual_b_grad};
+
 // A spec's operations, in the order in which the data flow through them.
 class Graph {
  public:
@@ -201,9 +210,9 @@ class Graph {
     return pointwise(CUDNN_POINTWISE_ADD, pointwise(CUDNN_POINTWISE_MUL, x, a, src_), b, src_);
   }
   // The same as a batch norm whose mean is 0 and whose deviation is 1: the form that the library's masks have.
-  Tensor normalised(Tensor x, Tensor a, Tensor b) {
-    const Tensor centred = pointwise(CUDNN_POINTWISE_SUB, x, at(Port::zeros), src_);
-    return scaled(pointwise(CUDNN_POINTWISE_MUL, centred, at(Port::ones), src_), a, b);
+  Tensor normalised(const MaskPorts& of) {
+    const Tensor centred = pointwise(CUDNN_POINTWISE_SUB, at(of.src), at(of.zeros), src_);
+    return scaled(pointwise(CUDNN_POINTWISE_MUL, centred, at(of.ones), src_), at(of.a), at(of.b));
   }
 
   Descriptor& convolution() {
@@ -280,37 +289,35 @@ class Graph {
     if (!is_masked) return;
     if (spec_.addend) x_grad = pointwise(CUDNN_POINTWISE_ADD, x_grad, at(Port::addend), src_);
 
-    Tensor value = normalised(at(Port::src), at(Port::a), at(Port::b));
+    Tensor value = normalised(kMask);
     const bool is_projected = spec_.mask == ConvolutionApply::projected_sum;
     if (spec_.mask == ConvolutionApply::sum)
       value = pointwise(CUDNN_POINTWISE_ADD, value, at(Port::residual), src_);
     else if (is_projected)
-      value = pointwise(CUDNN_POINTWISE_ADD, value,
-                        normalised(at(Port::residual_src), at(Port::residual_a), at(Port::residual_b)), src_);
+      value = pointwise(CUDNN_POINTWISE_ADD, value, normalised(kResidualMask), src_);
     Descriptor& mask = add_pointwise(CUDNN_POINTWISE_RELU_BWD, value);
     mask.set(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, x_grad);
     mask.set(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, at(Port::masked_grad));
     add(mask);
-    if (is_projected)
-      add_reductions(Port::residual_src, Port::residual_a, Port::residual_a_grad, Port::residual_b_grad);
-    add_reductions(Port::src, Port::a, Port::a_grad, Port::b_grad);
+    if (is_projected) add_reductions(kResidualMask);
+    add_reductions(kMask);
   }
 
   // The library's gradient of a batch norm's parameters. It also writes what a mean and a deviation would make of the
   // gradient's further way: with 0 and 1 in their place, it means nothing.
-  void add_reductions(Port src, Port a, Port a_grad, Port b_grad) {
+  void add_reductions(const MaskPorts& of) {
     Descriptor& reductions = operation(CUDNN_BACKEND_OPERATION_BN_BWD_WEIGHTS_DESCRIPTOR);
     const auto put = [&](cudnnBackendAttributeName_t name, Tensor tensor) {
       reductions.set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, tensor);
     };
     reductions.set(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT);
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_X_DESC, at(src));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_X_DESC, at(of.src));
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DY_DESC, at(Port::masked_grad));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_MEAN_DESC, at(Port::zeros));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_INVSTD_DESC, at(Port::ones));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_BN_SCALE_DESC, at(a));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_SCALE_DESC, at(a_grad));
-    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_BIAS_DESC, at(b_grad));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_MEAN_DESC, at(of.zeros));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_INVSTD_DESC, at(of.ones));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_BN_SCALE_DESC, at(of.a));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_SCALE_DESC, at(of.a_grad));
+    put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_DBN_BIAS_DESC, at(of.b_grad));
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_DY_SCALE_DESC, unread_array());
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_X_SCALE_DESC, unread_array());
     put(CUDNN_ATTR_OPERATION_BN_BWD_WEIGHTS_EQ_BIAS, unread_array());
@@ -359,6 +366,12 @@ void check_meaning(const ConvolutionSpec& spec) {
 
 }  // namespace
 
+std::string cudnn_name() {
+  const size_t version = cudnnGetVersion();
+  return "cuDNN " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 std::string ConvolutionSpec::text() const {
   constexpr const char* kPasses[] = {"forward", "data_gradient", "weight_gradient"};
   constexpr const char* kApplies[] = {"", "apply", "sum", "projected_sum"};
@@ -396,7 +409,9 @@ std::string_view name_of(Port port) {
                                                "residual_a_grad",
                                                "residual_b_grad",
                                                "zeros",
-                                               "ones"};
+                                               "ones",
+                                               "residual_zeros",
+                                               "residual_ones"};
   return kNames[static_cast<size_t>(port)];
 }
 
@@ -450,6 +465,8 @@ std::vector<PortUse> ports_of(const ConvolutionSpec& spec) {
       writes(Port::a_grad, channels, Dtype::f32);
       writes(Port::b_grad, channels, Dtype::f32);
       if (spec.mask == ConvolutionApply::projected_sum) {
+        reads(Port::residual_zeros, channels, Dtype::f32);
+        reads(Port::residual_ones, channels, Dtype::f32);
         writes(Port::residual_a_grad, channels, Dtype::f32);
         writes(Port::residual_b_grad, channels, Dtype::f32);
       }
@@ -634,6 +651,14 @@ int ConvolutionPlans::find(std::string_view engine) const {
 bool ConvolutionPlans::build(size_t candidate) {
   if (candidate >= candidates().size()) misuse(spec(), "a convolution has no such candidate");
   return state_->build(candidate);
+}
+
+void ConvolutionPlans::keep_only(size_t candidate) {
+  for (size_t i = 0; i < state_->plans.size(); ++i) {
+    if (i == candidate) continue;
+    state_->plans[i].reset();
+    state_->candidates[i].built = false;
+  }
 }
 
 void ConvolutionPlans::execute(cudnnContext* handle, size_t candidate, const PortPointers& pointers,

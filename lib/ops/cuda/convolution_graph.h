@@ -36,6 +36,9 @@ enum class ConvolutionApply {
   projected_sum  ///< relu(src * a + b + residual_src * residual_a + residual_b)
 };
 
+/// "cuDNN 9.19.0".
+std::string cudnn_name();
+
 /// Whatever sets a plan apart. The fields that are fused are off in a plain convolution.
 struct ConvolutionSpec {
   ConvolutionPass pass = ConvolutionPass::forward;
@@ -90,9 +93,12 @@ enum class Port {
   residual_a_grad,
   residual_b_grad,
   zeros,  ///< (C) f32, read: what the library takes for a mean
-  ones    ///< (C) f32, read: what the library takes for an inverse deviation
+  ones,   ///< (C) f32, read: what the library takes for an inverse deviation
+  // The same for the second of two batch norms: the library wants tensors of its own for it.
+  residual_zeros,
+  residual_ones
 };
-inline constexpr size_t kPorts = 23;
+inline constexpr size_t kPorts = 25;
 /// "sum_of_values".
 std::string_view name_of(Port port);
 
@@ -154,6 +160,8 @@ class ConvolutionPlans {
   /// False if the library refuses after all, or if the plan wants more workspace than is allowed; the candidate's
   /// refusal says why. Does nothing if it is built.
   bool build(size_t candidate);
+  /// Frees the other plans; they can be built again.
+  void keep_only(size_t candidate);
   /// Enqueues the built candidate on the handle's stream. `workspace`: the candidate's bytes; null if it needs none.
   /// The library may load kernels at the first execution: do that outside of a stream capture.
   void execute(cudnnContext* handle, size_t candidate, const PortPointers& pointers, void* workspace) const;

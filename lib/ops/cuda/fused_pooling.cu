@@ -13,8 +13,10 @@ Run bind_apply_max_pool(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(dst.shape.pixels(), dst.shape.c / kLength);
-      apply_max_pool<T, kLength><<<t.grid, t.block, 0, stream>>>(
-          window, in<T>(src), a, b, relu, out<T>(dst), out<uint8_t>(argmax), pixels_of(dst), channels_of(dst));
+      with_window(window, form, [&](auto fixed) {
+        apply_max_pool<T, kLength><<<t.grid, t.block, 0, stream>>>(
+            fixed, in<T>(src), a, b, relu, out<T>(dst), out<uint8_t>(argmax), pixels_of(dst), channels_of(dst));
+      });
     });
     launched("apply_max_pool");
   };
@@ -68,8 +70,10 @@ Run bind_max_pool_statistics_gradient(Context& /*context*/, const Site& site) {
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(src.shape.pixels(), src.shape.c / kLength);
       const StatisticsGradientArrays<T> arrays{in<T>(src), {}, in<T>(addend), mean, k, l, a, out<T>(src_grad)};
-      max_pool_statistics_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
-          window, in<T>(dst_grad), in<uint8_t>(argmax), arrays, pixels_of(src), channels_of(src));
+      with_window(window, form, [&](auto fixed) {
+        max_pool_statistics_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
+            fixed, in<T>(dst_grad), in<uint8_t>(argmax), arrays, pixels_of(src), channels_of(src));
+      });
     });
     launched("max_pool_statistics_gradient");
   };

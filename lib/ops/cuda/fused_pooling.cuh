@@ -7,10 +7,10 @@
 namespace packhorse::cuda {
 
 /// The greatest of relu(src * a + b).
-template <typename T, int kLength>
+template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
-    apply_max_pool(PoolWindow window, Pixels<const T> src, const float* a, const float* b, bool relu, Pixels<T> dst,
-                   Pixels<uint8_t> argmax, unsigned pixels, unsigned channels) {
+    apply_max_pool(Window<kKernel, kStride> window, Pixels<const T> src, const float* a, const float* b, bool relu,
+                   Pixels<T> dst, Pixels<uint8_t> argmax, unsigned pixels, unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
   float factor[kLength], offset[kLength];
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kTileThreads)
     float peak[kLength] = {};
     int first[kLength] = {};
     bool begun = false;
-    each_tap(window, place_of(p, window.dst), [&](int64_t from, int tap) {
+    each_tap(window, place_of(p, window.of.dst), [&](int64_t from, int tap) {
       float x[kLength];
       load<kLength>(x, src, from, t.channel);
       for (int i = 0; i < kLength; ++i) {
@@ -107,10 +107,11 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 /// The gradient goes back through the pool and through the statistics at once: only the pooled one was ever written.
-template <typename T, int kLength>
+template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
-    max_pool_statistics_gradient(PoolWindow window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax,
-                                 StatisticsGradientArrays<T> of, unsigned pixels, unsigned channels) {
+    max_pool_statistics_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad,
+                                 Pixels<const uint8_t> argmax, StatisticsGradientArrays<T> of, unsigned pixels,
+                                 unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
   float mean[kLength], k[kLength], l[kLength], a[kLength];
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(kTileThreads)
   load_channels(a, of.a, t.channel);
   for (unsigned p = t.pixel; p < pixels; p += t.step) {
     float pooled[kLength] = {}, x[kLength], before[kLength] = {};
-    each_window(window, place_of(p, window.src), [&](int64_t from, int tap) {
+    each_window(window, place_of(p, window.of.src), [&](int64_t from, int tap) {
       const auto places =
           *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + from * argmax.stride + t.channel);
       float g[kLength];

@@ -59,6 +59,15 @@ inline Image image_of(const View& view) {
           static_cast<unsigned>(view.shape.w)};
 }
 inline unsigned area_of(const View& view) { return static_cast<unsigned>(view.shape.h * view.shape.w); }
+/// visit(Window) for a kernel that reads vectors or not: those of networks, known to the compiler, or any.
+template <typename Form, typename Visit>
+void with_window(const PoolWindow& window, Form /*form*/, const Visit& visit) {
+  if constexpr (Form::length > 1) {
+    if (window.kernel == 3 && window.stride == 1) return visit(Window<3, 1>{window});
+    if (window.kernel == 3 && window.stride == 2) return visit(Window<3, 2>{window});
+  }
+  visit(Window<0, 0>{window});
+}
 inline PoolWindow window_of(const Site& site, const View& src, const View& dst) {
   return {image_of(src), image_of(dst), site.integer("kernel"), site.integer("stride"), site.integer("pad")};
 }

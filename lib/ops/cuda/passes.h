@@ -39,4 +39,10 @@ void moments_of_sums(const float* values, const float* squares, float* mean, flo
                      double count, cudaStream_t stream);
 void widen_pair(const float* a, const float* b, double* to_a, double* to_b, int64_t channels, cudaStream_t stream);
 
+/// Numbers from -1 to 1, the same ones for a seed.
+void fill_made_up(Dtype dtype, void* to, int64_t count, unsigned seed, cudaStream_t stream);
+/// `sums`: kChecksums of them, of an even number of bytes.
+inline constexpr int kChecksums = 512;
+void checksums(const void* values, int64_t bytes, uint64_t* sums, cudaStream_t stream);
+
 }  // namespace packhorse::cuda

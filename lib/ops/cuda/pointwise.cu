@@ -133,7 +133,8 @@ Run bind_input(Context& context, const Site& site) {
       using T = typename decltype(form)::type;
       const int64_t pixels = dst.shape.pixels();
       normalise_input<T><<<blocks_for(pixels), kThreads, 0, stream>>>(
-          call, out<T>(dst), pixels, dst.shape.h * dst.shape.w, static_cast<int>(dst.shape.c), by);
+          call, out<T>(dst), pixels, dst.shape.h * dst.shape.w, static_cast<int>(dst.shape.c),
+          dst.shape.c == 4 && fits(dst, 4), by);
     });
     launched("normalise_input");
   };

@@ -106,18 +106,18 @@ __global__ void gradient_from_channels_last(const T* src, float* dst, unsigned o
 struct Channels3 {
   float mean[3], scale[3];
 };
-/// Pixels as they come, to channels last: channels from the third on are zeros, and so are images that are not there.
+/// Pixels as they come, to channels last: channels behind the third are zeros, and so are images that are not there.
+/// `vectors`: there are 4, which can be written at once.
 template <typename T>
 __global__ void normalise_input(const DeviceCall* call, Pixels<T> dst, int64_t pixels, int64_t pixels_of_image,
-                                int channels, Channels3 by) {
+                                int channels, bool vectors, Channels3 by) {
   const int64_t p = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (p >= pixels) return;
-  const bool given = p < call->images * pixels_of_image;
-  for (int c = 0; c < channels; ++c) {
-    float value = 0;
-    if (given && c < 3) value = (static_cast<float>(call->pixels[p * 3 + c]) - by.mean[c]) * by.scale[c];
-    dst.data[p * dst.stride + c] = rounded<T>(value);
-  }
+  float values[4] = {};
+  if (p < call->images * pixels_of_image)
+    for (int c = 0; c < 3; ++c) values[c] = (static_cast<float>(call->pixels[p * 3 + c]) - by.mean[c]) * by.scale[c];
+  if (vectors) return store<4>(dst, p, 0, values);
+  for (int c = 0; c < channels; ++c) dst.data[p * dst.stride + c] = rounded<T>(c < 3 ? values[c] : 0.0f);
 }
 
 }  // namespace packhorse::cuda

@@ -12,8 +12,10 @@ Run bind_max_pool(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(dst.shape.pixels(), dst.shape.c / kLength);
-      max_pool<T, kLength><<<t.grid, t.block, 0, stream>>>(window, in<T>(src), sign, out<T>(dst), out<uint8_t>(argmax),
-                                                           pixels_of(dst), channels_of(dst));
+      with_window(window, form, [&](auto fixed) {
+        max_pool<T, kLength><<<t.grid, t.block, 0, stream>>>(fixed, in<T>(src), sign, out<T>(dst), out<uint8_t>(argmax),
+                                                             pixels_of(dst), channels_of(dst));
+      });
     });
     launched("max_pool");
   };
@@ -29,9 +31,11 @@ Run bind_max_pool_gradient(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(src_grad.shape.pixels(), src_grad.shape.c / kLength);
-      max_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(window, in<T>(dst_grad), in<uint8_t>(argmax),
-                                                                    in<T>(addend), out<T>(src_grad),
-                                                                    pixels_of(src_grad), channels_of(src_grad));
+      with_window(window, form, [&](auto fixed) {
+        max_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(fixed, in<T>(dst_grad), in<uint8_t>(argmax),
+                                                                      in<T>(addend), out<T>(src_grad),
+                                                                      pixels_of(src_grad), channels_of(src_grad));
+      });
     });
     launched("max_pool_gradient");
   };
@@ -45,8 +49,10 @@ Run bind_average_pool(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(dst.shape.pixels(), dst.shape.c / kLength);
-      average_pool<T, kLength>
-          <<<t.grid, t.block, 0, stream>>>(window, in<T>(src), out<T>(dst), pixels_of(dst), channels_of(dst));
+      with_window(window, form, [&](auto fixed) {
+        average_pool<T, kLength>
+            <<<t.grid, t.block, 0, stream>>>(fixed, in<T>(src), out<T>(dst), pixels_of(dst), channels_of(dst));
+      });
     });
     launched("average_pool");
   };
@@ -60,8 +66,10 @@ Run bind_average_pool_gradient(Context& /*context*/, const Site& site) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
       const Tiles t = pointwise_tiles(src_grad.shape.pixels(), src_grad.shape.c / kLength);
-      average_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
-          window, in<T>(dst_grad), in<T>(addend), out<T>(src_grad), pixels_of(src_grad), channels_of(src_grad));
+      with_window(window, form, [&](auto fixed) {
+        average_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
+            fixed, in<T>(dst_grad), in<T>(addend), out<T>(src_grad), pixels_of(src_grad), channels_of(src_grad));
+      });
     });
     launched("average_pool_gradient");
   };

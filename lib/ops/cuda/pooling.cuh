@@ -19,38 +19,41 @@ __device__ inline int64_t pixel_of(unsigned n, int y, int x, const Image& image)
 }
 
 /// visit(pixel of the source, place in the window) for each one inside the image.
-template <typename Visit>
-__device__ inline void each_tap(const PoolWindow& window, const Place& at, const Visit& visit) {
-  for (int i = 0; i < window.kernel; ++i) {
-    const int y = at.y * window.stride + i - window.pad;
-    if (y < 0 || y >= static_cast<int>(window.src.h)) continue;
-    for (int j = 0; j < window.kernel; ++j) {
-      const int x = at.x * window.stride + j - window.pad;
-      if (x < 0 || x >= static_cast<int>(window.src.w)) continue;
-      visit(pixel_of(at.n, y, x, window.src), i * window.kernel + j);
+template <int kKernel, int kStride, typename Visit>
+__device__ inline void each_tap(const Window<kKernel, kStride>& window, const Place& at, const Visit& visit) {
+  const int top = at.y * window.stride() - window.of.pad, left = at.x * window.stride() - window.of.pad;
+#pragma unroll
+  for (int i = 0; i < window.kernel(); ++i) {
+#pragma unroll
+    for (int j = 0; j < window.kernel(); ++j) {
+      const int y = top + i, x = left + j;
+      if (y >= 0 && y < static_cast<int>(window.of.src.h) && x >= 0 && x < static_cast<int>(window.of.src.w))
+        visit(pixel_of(at.n, y, x, window.of.src), i * window.kernel() + j);
     }
   }
 }
 
 /// visit(pixel of the result, place in its window) for each window that has this pixel of the source.
-template <typename Visit>
-__device__ inline void each_window(const PoolWindow& window, const Place& at, const Visit& visit) {
-  for (int i = 0; i < window.kernel; ++i) {
-    const int row = at.y + window.pad - i;
-    if (row < 0 || row % window.stride != 0 || row / window.stride >= static_cast<int>(window.dst.h)) continue;
-    for (int j = 0; j < window.kernel; ++j) {
-      const int column = at.x + window.pad - j;
-      if (column < 0 || column % window.stride != 0 || column / window.stride >= static_cast<int>(window.dst.w))
-        continue;
-      visit(pixel_of(at.n, row / window.stride, column / window.stride, window.dst), i * window.kernel + j);
+template <int kKernel, int kStride, typename Visit>
+__device__ inline void each_window(const Window<kKernel, kStride>& window, const Place& at, const Visit& visit) {
+  const int y = at.y + window.of.pad, x = at.x + window.of.pad;
+#pragma unroll
+  for (int r = 0; r < window.common(); ++r) {
+#pragma unroll
+    for (int s = 0; s < window.common(); ++s) {
+      const int row = y / window.stride() - r, column = x / window.stride() - s;
+      const int i = y - row * window.stride(), j = x - column * window.stride();
+      if (i < window.kernel() && j < window.kernel() && row >= 0 && column >= 0 &&
+          row < static_cast<int>(window.of.dst.h) && column < static_cast<int>(window.of.dst.w))
+        visit(pixel_of(at.n, row, column, window.of.dst), i * window.kernel() + j);
     }
   }
 }
 
-template <typename T, int kLength>
+template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
-    max_pool(PoolWindow window, Pixels<const T> src, const float* sign, Pixels<T> dst, Pixels<uint8_t> argmax,
-             unsigned pixels, unsigned channels) {
+    max_pool(Window<kKernel, kStride> window, Pixels<const T> src, const float* sign, Pixels<T> dst,
+             Pixels<uint8_t> argmax, unsigned pixels, unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
   float direction[kLength];
@@ -59,7 +62,7 @@ __global__ void __launch_bounds__(kTileThreads)
     float peak[kLength] = {};
     int first[kLength] = {};
     bool begun = false;
-    each_tap(window, place_of(p, window.dst), [&](int64_t from, int tap) {
+    each_tap(window, place_of(p, window.of.dst), [&](int64_t from, int tap) {
       float x[kLength];
       load<kLength>(x, src, from, t.channel);
       for (int i = 0; i < kLength; ++i) {
@@ -78,16 +81,16 @@ __global__ void __launch_bounds__(kTileThreads)
   }
 }
 
-template <typename T, int kLength>
+template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
-    max_pool_gradient(PoolWindow window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax, Pixels<const T> addend,
-                      Pixels<T> src_grad, unsigned pixels, unsigned channels) {
+    max_pool_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax,
+                      Pixels<const T> addend, Pixels<T> src_grad, unsigned pixels, unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
   for (unsigned p = t.pixel; p < pixels; p += t.step) {
     float sum[kLength] = {};
     if (addend.data != nullptr) load<kLength>(sum, addend, p, t.channel);
-    each_window(window, place_of(p, window.src), [&](int64_t of, int tap) {
+    each_window(window, place_of(p, window.of.src), [&](int64_t of, int tap) {
       const auto places =
           *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + of * argmax.stride + t.channel);
       float g[kLength];
@@ -99,15 +102,15 @@ __global__ void __launch_bounds__(kTileThreads)
   }
 }
 
-template <typename T, int kLength>
-__global__ void __launch_bounds__(kTileThreads)
-    average_pool(PoolWindow window, Pixels<const T> src, Pixels<T> dst, unsigned pixels, unsigned channels) {
+template <typename T, int kLength, int kKernel, int kStride>
+__global__ void __launch_bounds__(kTileThreads) average_pool(Window<kKernel, kStride> window, Pixels<const T> src,
+                                                             Pixels<T> dst, unsigned pixels, unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
-  const auto area = static_cast<float>(window.kernel * window.kernel);
+  const auto area = static_cast<float>(window.kernel() * window.kernel());
   for (unsigned p = t.pixel; p < pixels; p += t.step) {
     float sum[kLength] = {};
-    each_tap(window, place_of(p, window.dst), [&](int64_t from, int) {
+    each_tap(window, place_of(p, window.of.dst), [&](int64_t from, int) {
       float x[kLength];
       load<kLength>(x, src, from, t.channel);
       for (int i = 0; i < kLength; ++i) sum[i] += x[i];
@@ -117,17 +120,17 @@ __global__ void __launch_bounds__(kTileThreads)
   }
 }
 
-template <typename T, int kLength>
+template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
-    average_pool_gradient(PoolWindow window, Pixels<const T> dst_grad, Pixels<const T> addend, Pixels<T> src_grad,
-                          unsigned pixels, unsigned channels) {
+    average_pool_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad, Pixels<const T> addend,
+                          Pixels<T> src_grad, unsigned pixels, unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
-  const auto area = static_cast<float>(window.kernel * window.kernel);
+  const auto area = static_cast<float>(window.kernel() * window.kernel());
   for (unsigned p = t.pixel; p < pixels; p += t.step) {
     float sum[kLength] = {};
     if (addend.data != nullptr) load<kLength>(sum, addend, p, t.channel);
-    each_window(window, place_of(p, window.src), [&](int64_t of, int) {
+    each_window(window, place_of(p, window.of.src), [&](int64_t of, int) {
       float g[kLength];
       load<kLength>(g, dst_grad, of, t.channel);
       for (int i = 0; i < kLength; ++i) sum[i] += g[i] / area;

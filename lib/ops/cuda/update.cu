@@ -49,29 +49,6 @@ Run bind_loss_scale(Context& /*context*/, const Site& site) {
   };
 }
 
-Run bind_running_statistics(Context& /*context*/, const Site& site) {
-  return [stream = stream_of(site), batch = site.array<float>("batch"), running = site.array<float>("running"),
-          next = site.array<float>("new_running"), finite = site.array<int32_t>("finite"), count = site.count("batch"),
-          momentum = site.node().number("momentum"), share = site.node().number("share")](const StepCall&) {
-    running_statistics<<<blocks_for(count), kThreads, 0, stream>>>(batch, running, next, finite, count, momentum,
-                                                                   share);
-    launched("running_statistics");
-  };
-}
-
-Run bind_sgd(Context& context, const Site& site) {
-  const SgdArrays arrays{site.array<float>("weight"),       site.array<float>("gradient"),
-                         site.array<float>("momentum"),     site.array<float>("new_weight"),
-                         site.array<float>("new_momentum"), site.array<int32_t>("finite"),
-                         site.array<float>("loss_scale")};
-  return [=, stream = stream_of(site), call = context.call(), count = site.count("weight"),
-          momentum = static_cast<float>(site.node().number("momentum")),
-          decay = static_cast<float>(site.node().number("decay"))](const StepCall&) {
-    sgd<<<few_blocks_for(count), kThreads, 0, stream>>>(call, arrays, count, momentum, decay);
-    launched("sgd");
-  };
-}
-
 Run bind_report(Context& context, const Site& site) {
   return [stream = stream_of(site), call = context.call(), words = site.array<float>("words"),
           squares = site.array<double>("squares"), finite = site.array<int32_t>("finite"),

@@ -1,4 +1,4 @@
-// What follows the gradients: their length, whether all is finite, the optimizer, the report.
+// What follows the gradients, besides the updates: their length, whether all is finite, the report.
 #pragma once
 
 #include "ops/cuda/words.cuh"
@@ -55,32 +55,6 @@ __global__ void next_loss_scale(const float* old, float* next, const int32_t* fi
   }
   next[0] = factor;
   next[1] = updates;
-}
-
-__global__ void running_statistics(const float* batch, const float* running, float* next, const int32_t* finite,
-                                   int64_t count, double momentum, double share) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= count || *finite == 0) return;
-  next[i] = static_cast<float>(momentum * running[i] + (1 - momentum) * share * batch[i]);
-}
-
-struct SgdArrays {
-  const float *weight, *gradient, *momentum;
-  float *new_weight, *new_momentum;
-  const int32_t* finite;
-  const float* loss_scale;  ///< may be null
-};
-__global__ void sgd(const DeviceCall* call, SgdArrays of, int64_t count, float momentum, float decay) {
-  if (*of.finite == 0) return;
-  const float factor = of.loss_scale == nullptr ? 1.0f : 1 / of.loss_scale[0];  // powers of two: exact
-  const auto rate = static_cast<float>(call->learning_rate);
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const float weight = of.weight[i];
-    const float velocity = momentum * of.momentum[i] + (of.gradient[i] * factor + decay * weight);
-    of.new_momentum[i] = velocity;
-    of.new_weight[i] = weight - rate * velocity;
-  }
 }
 
 /// To the host's page-locked memory. `loss_scale` may be null.

@@ -97,6 +97,16 @@ struct PoolWindow {
   Image src, dst;
   int kernel, stride, pad;
 };
+/// A window whose size and stride the compiler knows, so that its loops unroll and loads go ahead of each other; 0: as
+/// the numbers say.
+template <int kKernel, int kStride>
+struct Window {
+  PoolWindow of;
+  __device__ int kernel() const { return kKernel > 0 ? kKernel : of.kernel; }
+  __device__ int stride() const { return kStride > 0 ? kStride : of.stride; }
+  /// Windows that have a row (or a column) of the source in common, at most.
+  __device__ int common() const { return (kernel() + stride() - 1) / stride(); }
+};
 
 // A kernel over pixels and channels runs in tiles: threadIdx.x is a group of kLength channels, threadIdx.y a pixel;
 // blocks in x go on to the next pixels, blocks in y to the next groups of channels. See tiles.h.

@@ -61,10 +61,10 @@ class ReferenceBackend : public TableBackend<Context> {
 
 std::vector<Dtype> types() { return {Dtype::f32}; }
 
-std::unique_ptr<Backend> make_backend(Dtype dtype, int /*threads*/, bool /*training*/, int /*device*/) {
-  if (dtype != Dtype::f32)
-    throw Error(
-        {"the reference backend computes in f32 only", "dtype " + name_of(dtype), "use dtype f32, or the backend cpu"});
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  if (options.dtype != Dtype::f32)
+    throw Error({"the reference backend computes in f32 only", "dtype " + name_of(options.dtype),
+                 "use dtype f32, or the backend cpu"});
   return std::make_unique<ReferenceBackend>();
 }
 

@@ -14,7 +14,7 @@ namespace packhorse::reference {
 /// f32.
 std::vector<Dtype> types();
 /// Throws an Error for a dtype other than f32.
-std::unique_ptr<Backend> make_backend(Dtype dtype, int threads, bool training, int device = 0);
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 
 /// Kernels share nothing.
 struct Context {};
