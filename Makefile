@@ -320,8 +320,8 @@ $(BUILD)/tests/cuda_plans/plans_tool: $(patsubst %,$(BUILD)/tests/cuda_plans/%.o
 $(BUILD)/tests/cuda_plans/network_specs: $(BUILD)/tests/cuda_plans/network_specs.o $(BUILD)/lib/ops/cuda/convolution_graph.o $(call linked,ops)
 	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,ops,tbb) -o $@
 # It runs plans, so it has the plug-in's own parts, and needs a GPU.
-$(BUILD)/tests/cuda_plans/plan_times: $(BUILD)/tests/cuda_plans/plan_times.o $(patsubst %,$(BUILD)/lib/%.o,ops/cuda/convolution_graph ops/cuda/plan_trials ops/cuda/made_up device/cuda/cuda_device ops/choices) $(call linked,device)
-	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,device) -o $@
+$(BUILD)/tests/cuda_plans/plan_times: $(BUILD)/tests/cuda_plans/plan_times.o $(patsubst %,$(BUILD)/lib/%.o,ops/cuda/convolution_graph ops/cuda/plan_trials ops/cuda/made_up ops/cuda/pointwise ops/cuda/tiles device/cuda/cuda_device) $(call linked,ops)
+	@$(CXX) $(LDFLAGS) $(inputs) $(GPU_LIBS) $(call libs_of,ops,tbb) -o $@
 
 .PHONY: standins
 standins: $(STANDIN)/libcudart.so.13 $(STANDIN)/libcudnn.so.9 $(STANDIN)/libnccl.so.2

@@ -100,8 +100,13 @@ class Backend {
   virtual Device& device() const { return host_device(); }
   /// True if its device is faster with work on the side lane.
   virtual bool prefers_side_lane() const { return false; }
-  /// Those that it was given, and those that it has made for the programs so far.
+  /// Those that the programs so far were made with.
   virtual Choices choices() const { return {}; }
+  /// Whether these fused nodes, which are supported, take less time than the nodes that they would replace.
+  virtual bool worth(const Program& /*program*/, const std::vector<Node>& /*fused*/,
+                     const std::vector<Node>& /*plain*/) const {
+    return true;
+  }
   /// Called as work of each stream, at the start of each run.
   virtual void enter() {}
   /// Called before each run: what differs from call to call goes to where the kernels look for it. Nothing to do for

@@ -58,8 +58,9 @@ struct MemoryReport {
 
 /// A training step as the backend would run it, and its memory plan; nothing is allocated.
 CompiledProgram plan_step(const Graph& graph, const ExecutorOptions& options);
-/// What a training step chooses by measurement, and what the options' choices say already. Takes seconds, and needs the
-/// device's memory for one operation at a time. Give it to each rank's executor: so all of them compute the same way.
+/// The choices of a training step: those of the options, and what they do not have is measured. Takes seconds, and
+/// needs the device's memory for one operation at a time. Give them to each rank's executor: so all compute the same
+/// way.
 Choices measured_choices(const Graph& graph, ExecutorOptions options);
 /// Of a plan: without a slab.
 MemoryReport memory_report(const CompiledProgram& step, const std::string& optimizer);

@@ -273,9 +273,16 @@ void drop_copies(Program& program, const Backend& backend) {
 
 namespace {
 
-// Fuses what is at these places, if the backend supports it.
+std::vector<Node> nodes_at(const Program& program, const std::vector<int>& numbers) {
+  std::vector<Node> nodes;
+  for (const int number : numbers) nodes.push_back(node_at(program, number));
+  return nodes;
+}
+
+// Fuses what is at these places, if the backend supports it and gains from it.
 bool fuse_if_supported(Program& program, const Backend& backend, const std::vector<int>& members, const Fused& fused) {
-  if (!backend.supported(program, fused.node())) return false;
+  if (!backend.supported(program, fused.node()) || !backend.worth(program, {fused.node()}, nodes_at(program, members)))
+    return false;
   fuse(program, members, fused.node());
   return true;
 }
@@ -387,6 +394,9 @@ bool fuse_projected_sum(Program& program, const Backend& backend, const Projecte
       .take(node_at(program, p.mask), kMaskRoles)
       .take(node_at(program, p.projection_mask), kResidualRoles);
   if (!backend.supported(program, chain.fused.node()) || !backend.supported(program, masks.node())) return false;
+  std::vector<int> plain = chain.members;
+  plain.insert(plain.end(), {p.data, p.mask, p.projection_mask});
+  if (!backend.worth(program, {chain.fused.node(), masks.node()}, nodes_at(program, plain))) return false;
   // From behind: what is in front keeps its place.
   insert(program, p.data, clone_for(program, projection, program.nodes[static_cast<size_t>(p.mask)]));
   fuse(program, {p.data, p.data + 1, p.mask + 1, p.projection_mask + 1}, masks.node());
@@ -443,10 +453,14 @@ std::optional<Absorbed> absorbed(const Program& program, const Node& apply, int 
 }
 
 bool all_absorb(const Program& program, const Backend& backend, const Node& apply, const std::vector<int>& readers) {
-  return std::all_of(readers.begin(), readers.end(), [&](int reader) {
-    const std::optional<Absorbed> fused = absorbed(program, apply, reader);
-    return fused && backend.supported(program, fused->fused.node());
-  });
+  std::vector<Node> fused, plain = {apply};
+  for (const int reader : readers) {
+    const std::optional<Absorbed> one = absorbed(program, apply, reader);
+    if (!one || !backend.supported(program, one->fused.node())) return false;
+    fused.push_back(one->fused.node());
+    for (const int member : one->members) plain.push_back(node_at(program, member));
+  }
+  return backend.worth(program, fused, plain);
 }
 
 // The reader takes a clone of the apply.

@@ -28,6 +28,7 @@
 #include "ops/optimizers.h"
 #include "ops/plugin.h"
 #include "step/trainer.h"
+#include "train/agreed_choices.h"
 #include "train/stop_request.h"
 #include "train/validation.h"
 
@@ -83,9 +84,10 @@ class TrainingRun {
         graph_(make_network(job.settings.network, job.settings.image_size, job.classes)),
         comm_(world),
         agreement_(comm_),
+        folder_(job.folder / "checkpoints", job.checkpoints_kept),
+        choices_(choices_of_all()),
         executor_(graph_, executor_options(), [this](Device& device) { return sums_on(device, comm_); }),
-        trainer_(executor_, agreement_, trainer_options()),
-        folder_(job.folder / "checkpoints", job.checkpoints_kept) {
+        trainer_(executor_, agreement_, trainer_options()) {
     last_step_ = job.settings.last_step(steps_per_epoch());
   }
 
@@ -125,7 +127,14 @@ class TrainingRun {
     ExecutorOptions options = job_.settings.executor(plan_, job_.threads);
     options.beside = job_.lane_threads;
     options.device = world_.local_rank();
+    options.choices = choices_;
+    options.measure = false;  // that is done
     return options;
+  }
+  Choices choices_of_all() {
+    ExecutorOptions options = executor_options();
+    options.measure = job_.settings.executor(plan_, job_.threads).measure;
+    return agreed_choices(world_, graph_, options, job_.restart ? nullptr : &folder_);
   }
 
   TrainerOptions trainer_options() const {
@@ -195,7 +204,6 @@ class TrainingRun {
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
     take_loss_scale(info);
-    choices_ = info.choices;
     results_ = info.results;
     take_results();
   }
@@ -433,7 +441,7 @@ class TrainingRun {
     info.batches_taken = trainer_.steps();
     info.updates_applied = trainer_.updates();
     std::tie(info.loss_scale, info.updates_at_loss_scale) = loss_scale();
-    info.choices = choices_;
+    info.choices = Json(executor_.choices());
     info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
     info.results = results_;
@@ -510,13 +518,13 @@ class TrainingRun {
   Graph graph_;
   CommThread comm_;
   Agreement agreement_;
+  CheckpointFolder folder_;
+  Choices choices_;  // between ways to compute, the same on all ranks
   Executor executor_;
   Trainer trainer_;
-  CheckpointFolder folder_;
   std::unique_ptr<Journal> journal_;  // on rank 0 only
   int64_t last_step_ = 0;
   std::pair<double, int64_t> kept_loss_scale_{1, 0};  // of the checkpoint, for a run that scales nothing
-  Json choices_ = Json::object();                     // made by measurement; a checkpoint's are kept
   double best_top1_ = -1;
   Json results_ = Json::object();  // of the validation after the current step, if there was one
   Stopwatch since_checkpoint_;

@@ -27,7 +27,8 @@ struct TrainingSettings {
   int pad = 0, resize = 0;
   double loss_scale = 0;                        ///< a power of two that stays; 0: with f16 one that changes, else none
   std::optional<Dtype> precision = Dtype::f32;  ///< of activations; nothing: the one that the backend prefers
-  bool recompute = false;
+  bool recompute = false, deterministic = false;
+  std::string plans = "measured";  ///< or "first"
 
   /// Declares each of them as a setting of the stage.
   void declare(Options& options);

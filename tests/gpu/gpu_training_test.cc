@@ -1,5 +1,6 @@
 // Training and evaluation on a GPU, with the product's own plug-in. In a build a stand-in plays the GPU
 // (tests/standin). In a bundle (tests/gpu/bundle) there is none, and the GPU is this machine's.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -53,33 +54,32 @@ class GpuTraining : public ::testing::Test {
   }
   static RunResult train(const std::string& out, const std::vector<std::string>& more, int ranks = 0,
                          const Environment& env = {}) {
-    std::vector<std::string> all = {manifest_.string(),
-                                    "--out",
-                                    (*shared_ / out).string(),
-                                    "--network",
-                                    "inception-bn-small",
-                                    "--image-size",
-                                    "28",
-                                    "--global-batch",
-                                    "8",
-                                    "--epochs",
-                                    "1",
-                                    "--lr",
-                                    "0.05",
-                                    "--warmup-epochs",
-                                    "0",
-                                    "--scale",
-                                    "0.015",
-                                    "--log-interval",
-                                    "1",
-                                    "--threads",
-                                    "1"};
+    std::vector<std::string> all = {manifest_.string(), "--out", (*shared_ / out).string()};
     all.insert(all.end(), more.begin(), more.end());
+    const std::map<std::string, std::string> otherwise = {{"--network", "inception-bn-small"},
+                                                          {"--image-size", "28"},
+                                                          {"--global-batch", "8"},
+                                                          {"--epochs", "1"},
+                                                          {"--lr", "0.05"},
+                                                          {"--warmup-epochs", "0"},
+                                                          {"--scale", "0.015"},
+                                                          {"--log-interval", "1"},
+                                                          {"--threads", "1"},
+                                                          {"--plans", "first"}};
+    for (const auto& [name, value] : otherwise)
+      if (std::find(more.begin(), more.end(), name) == more.end()) all.insert(all.end(), {name, value});
     return stage("train", all, ranks, env);
   }
   static RunResult train_on_gpu(const std::string& out, const std::string& precision, const std::string& steps,
-                                int ranks = 0, const Environment& env = {}) {
-    return train(out, {"--backend", "cuda", "--precision", precision, "--limit-steps", steps}, ranks, env);
+                                int ranks = 0, const Environment& env = {}, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> all = {"--backend", "cuda", "--precision", precision, "--limit-steps", steps};
+    all.insert(all.end(), more.begin(), more.end());
+    return train(out, all, ranks, env);
+  }
+  // The fastest plans of a real GPU add in no fixed order, those of a stand-in do.
+  static RunResult train_again(const std::string& out, const std::string& steps, const Environment& env = {}) {
+    return train_on_gpu(out, "f16", steps, 0, env,
+                        real() ? std::vector<std::string>{"--deterministic"} : std::vector<std::string>{});
   }
 
   static std::vector<double> losses(const std::string& out) {
@@ -118,8 +118,7 @@ TEST_F(GpuTraining, LossesAreThoseOfTheCpu) {
 // On a stand-in, work runs in another order for each seed, as far as streams and events allow.
 TEST_F(GpuTraining, BitsDependOnNoOrder) {
   for (const char* seed : {"1", "2", "3"})
-    ASSERT_EQ(train_on_gpu(std::string("seed-") + seed, "f16", "3", 0, {{"PACKHORSE_STANDIN_SEED", seed}}).exit_code,
-              0);
+    ASSERT_EQ(train_again(std::string("seed-") + seed, "3", {{"PACKHORSE_STANDIN_SEED", seed}}).exit_code, 0);
   EXPECT_EQ(checkpoint("seed-1", 3), checkpoint("seed-2", 3));
   EXPECT_EQ(checkpoint("seed-1", 3), checkpoint("seed-3", 3));
 }
@@ -136,12 +135,55 @@ TEST_F(GpuTraining, TwoRanksWithAGpuEach) {
 }
 
 TEST_F(GpuTraining, ContinuesWithTheSameBits) {
-  ASSERT_EQ(train_on_gpu("whole", "f16", "4").exit_code, 0);
-  ASSERT_EQ(train_on_gpu("parts", "f16", "2").exit_code, 0);
-  const RunResult rest = train_on_gpu("parts", "f16", "4");
+  ASSERT_EQ(train_again("whole", "4").exit_code, 0);
+  ASSERT_EQ(train_again("parts", "2").exit_code, 0);
+  const RunResult rest = train_again("parts", "4");
   ASSERT_EQ(rest.exit_code, 0) << rest.all();
   EXPECT_NE(rest.err.find("continues after step 2"), std::string::npos) << rest.all();
   EXPECT_EQ(checkpoint("parts", 4), checkpoint("whole", 4));
+}
+
+TEST_F(GpuTraining, MeasuredPlansAreKept) {
+  const fs::path caches = *shared_ / "caches", file = caches / "packhorse/choices.json";
+  const auto run = [&](const std::string& out, const std::string& steps) {
+    return train_on_gpu(out, "f16", steps, 0, {{"XDG_CACHE_HOME", caches.string()}},
+                        {"--plans", "measured", "--image-size", "16", "--global-batch", "2"});
+  };
+  const auto measured = [](const RunResult& result) {
+    return result.err.find(" ways to compute in ") != std::string::npos;
+  };
+  const RunResult first = run("measured", "1");
+  ASSERT_EQ(first.exit_code, 0) << first.all();
+  EXPECT_TRUE(measured(first)) << first.all();
+  ASSERT_TRUE(fs::exists(file));
+  const RunResult second = run("measured-again", "1");
+  ASSERT_EQ(second.exit_code, 0) << second.all();
+  EXPECT_FALSE(measured(second)) << second.all();
+
+  // A checkpoint has its own.
+  const auto last = [](const std::string& out) { return *shared_ / out / "checkpoints/step-00000001.h5"; };
+  EXPECT_FALSE(read_checkpoint_info(last("measured")).choices.empty());
+  fs::remove(file);
+  const RunResult resumed = run("measured", "2");
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.all();
+  EXPECT_FALSE(measured(resumed)) << resumed.all();
+
+  write_text(file, "{\"no\": ");
+  const RunResult damaged = run("measured-with-damage", "1");
+  ASSERT_EQ(damaged.exit_code, 0) << damaged.all();
+  EXPECT_NE(damaged.err.find("the choices in it are measured again"), std::string::npos) << damaged.all();
+  EXPECT_TRUE(measured(damaged)) << damaged.all();
+}
+
+TEST_F(GpuTraining, DeterministicLeavesOutWhatAddsInAnyOrder) {
+  const RunResult result = train_on_gpu("repeats", "f16", "2", 0, {}, {"--deterministic"});
+  ASSERT_EQ(result.exit_code, 0) << result.all();
+  const Json choices = read_checkpoint_info(*shared_ / "repeats/checkpoints/step-00000002.h5").choices;
+  ASSERT_FALSE(choices.empty());
+  for (const auto& [key, choice] : choices.items()) {
+    const bool sums = key.find("statistics") != std::string::npos || key.find("_mask") != std::string::npos;
+    EXPECT_EQ(choice.get<std::string>().empty(), sums) << key;
+  }
 }
 
 TEST_F(GpuTraining, ContinuesWithAnotherLossScaleIfAsked) {

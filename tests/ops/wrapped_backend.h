@@ -21,6 +21,10 @@ class WrappedBackend : public Backend {
   std::vector<Rewrite> algebraic() const override { return inner_->algebraic(); }
   void rewrite(Program& program, Program& refresh) override { inner_->rewrite(program, refresh); }
   bool supported(const Program& program, const Node& node) const override { return inner_->supported(program, node); }
+  Choices choices() const override { return inner_->choices(); }
+  bool worth(const Program& program, const std::vector<Node>& fused, const std::vector<Node>& plain) const override {
+    return inner_->worth(program, fused, plain);
+  }
   uint64_t workspace(const Program& program, const Node& node) override { return inner_->workspace(program, node); }
   Run bind(const Site& site) override { return inner_->bind(site); }
 

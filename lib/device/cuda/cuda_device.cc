@@ -175,7 +175,8 @@ class CudaDevice : public Device {
     check(cudaGetDeviceProperties(&properties, number), "cudaGetDeviceProperties");
     name_ = properties.name;
     memory_bytes_ = properties.totalGlobalMem;
-    limits_ = {properties.multiProcessorCount, properties.sharedMemPerBlockOptin};
+    limits_ = {properties.multiProcessorCount, properties.sharedMemPerBlockOptin,
+               static_cast<size_t>(properties.l2CacheSize)};
   }
 
   std::string kind() const override { return "cuda"; }

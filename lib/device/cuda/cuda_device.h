@@ -33,6 +33,7 @@ cudaStream_t stream_of(Stream& stream);
 struct Limits {
   int multiprocessors = 0;
   size_t shared_bytes = 0;  ///< of a block, if it asks for them
+  size_t cache_bytes = 0;   ///< of the whole device
 };
 const Limits& limits_of(Device& device);
 

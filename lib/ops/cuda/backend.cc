@@ -106,6 +106,9 @@ class CudaBackend : public TableBackend<Context> {
     if (is_fused_product(node)) return supports_fused(context(), program, node);
     return addends_within(node, {"src_grad", "residual_grad", "logits_grad"}) && TableBackend::supported(program, node);
   }
+  bool worth(const Program& program, const std::vector<Node>& fused, const std::vector<Node>& plain) const override {
+    return worth_fusing(context(), program, fused, plain);
+  }
   uint64_t workspace(const Program& program, const Node& node) override {
     if (!runs_its_body(node)) return TableBackend::workspace(program, node);
     uint64_t most = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,7 @@ int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to *
 }  // namespace
 
 Convolutions::Convolutions(Device& device, const BackendOptions& options)
-    : device_(device), deterministic_(options.deterministic), measure_(options.measure), choices_(options.choices) {
+    : device_(device), deterministic_(options.deterministic), measure_(options.measure), given_(options.choices) {
   check(cudnnCreate(&handle_), "cudnnCreate");
 }
 Convolutions::~Convolutions() {
@@ -55,20 +56,53 @@ Convolutions::Known& Convolutions::known(const ConvolutionSpec& spec) {
   if (const auto found = known_.find(spec); found != known_.end()) return found->second;
   Known& known = known_.emplace(spec, Known{{spec, handle_, {.deterministic = deterministic_}}, {}, {}}).first->second;
   known.refusal = known.plans.refusal();
-  const auto chosen = choices_.find(key(spec));
-  const int candidate = chosen == choices_.end() ? -1 : known.plans.find(chosen->second);
-  if (candidate >= 0 && known.plans.build(static_cast<size_t>(candidate)))
+  const std::string name = key(spec);
+  const auto chosen = given_.find(name);
+  const int candidate = chosen == given_.end() ? -1 : known.plans.find(chosen->second);
+  // What an epilogue adds over the pixels it adds in no fixed order: none of those plans gave the same bits twice.
+  if (deterministic_ && (spec.statistics || spec.mask != ConvolutionApply::none))
+    known.refusal = "its sums have no fixed order";
+  else if (candidate >= 0 && known.plans.build(static_cast<size_t>(candidate)))
     known.choice = {&known.plans, static_cast<size_t>(candidate)};
-  else if (chosen != choices_.end() && chosen->second.empty())
+  else if (chosen != given_.end() && chosen->second.empty())
     known.refusal = "no plan was chosen for it";
   else if (measure_)
     take_fastest(known, spec);
   else
     take_first(known);
   const std::vector<PlanCandidate>& candidates = known.plans.candidates();
-  choices_[key(spec)] = known.choice.plans == nullptr ? "" : candidates[known.choice.candidate].engine;
+  taken_[name] = known.choice.plans == nullptr ? "" : candidates[known.choice.candidate].engine;
   if (known.choice.plans != nullptr) known.plans.keep_only(known.choice.candidate);
   return known;
+}
+
+Stream& Convolutions::trials() {
+  if (trials_ == nullptr) trials_ = device_.make_stream(false);
+  return *trials_;
+}
+
+double Convolutions::seconds(const ConvolutionSpec& spec) {
+  Chosen& choice = known(spec).choice;
+  if (choice.plans == nullptr) return std::numeric_limits<double>::infinity();
+  if (choice.seconds == 0)
+    choice.seconds = PlanTrials(device_, trials(), handle(stream_of(trials())), spec)
+                         .run(*choice.plans, choice.candidate, std::nullopt)
+                         .seconds;
+  return choice.seconds;
+}
+
+double Convolutions::bandwidth() {
+  if (bandwidth_ == 0) bandwidth_ = measured_bandwidth(device_, trials());
+  return bandwidth_;
+}
+
+bool Convolutions::decided(const std::string& question, bool otherwise, const std::function<bool()>& decide) {
+  const std::string name = choice_key(model_of(device_), cudnn_name(), question + (deterministic_ ? " repeats" : ""));
+  const auto given = given_.find(name);
+  if (given == given_.end() && !measure_) return otherwise;
+  const bool yes = given != given_.end() ? given->second == "yes" : decide();
+  taken_[name] = yes ? "yes" : "no";
+  return yes;
 }
 
 void Convolutions::take_first(Known& known) {
@@ -84,10 +118,9 @@ void Convolutions::take_first(Known& known) {
 // The library's favourites come first; far behind them nothing is ever the fastest.
 void Convolutions::take_fastest(Known& known, const ConvolutionSpec& spec) {
   constexpr size_t kMost = 12;
-  if (trials_ == nullptr) trials_ = device_.make_stream(false);
-  std::optional<PlanTrials> trials;
+  std::optional<PlanTrials> trial_runs;
   try {
-    trials.emplace(device_, *trials_, handle(stream_of(*trials_)), spec);
+    trial_runs.emplace(device_, trials(), handle(stream_of(trials())), spec);
   } catch (const Error&) {
     return take_first(known);  // there is no memory for a measurement
   }
@@ -99,7 +132,7 @@ void Convolutions::take_fastest(Known& known, const ConvolutionSpec& spec) {
         continue;
       }
       ++tried;
-      const Trial trial = trials->run(known.plans, i, best);
+      const Trial trial = trial_runs->run(known.plans, i, best);
       if (deterministic_ && !trial.repeats) {
         known.refusal = known.plans.candidates()[i].engine + " does not give the same bits each time";
         continue;
@@ -464,6 +497,58 @@ void pad_input(Program& program) {
     Value& value = program.values[static_cast<size_t>(dst.value)];
     if (value.storage == Storage::slab) dst.count = value.shape.c = padded_channels(value.shape.c);
   }
+}
+
+namespace {
+
+bool is_product(const Node& node) {
+  return (node.find("weight") != nullptr && node.find("new_weight") == nullptr) || node.find("weight_grad") != nullptr;
+}
+
+// What a node that only passes over its operands reads and writes.
+double bytes_of(const Program& program, const Node& node) {
+  double bytes = 0;
+  for (const auto* side : {&node.reads, &node.writes})
+    for (const Operand& operand : *side)
+      bytes += static_cast<double>(program.shape(operand).count()) *
+               static_cast<double>(size_of(program.value(operand).dtype));
+  return bytes;
+}
+
+}  // namespace
+
+// A convolution's statistics can be fused with it all the same.
+bool worth_fusing(const Context& context, const Program& program, const std::vector<Node>& fused,
+                  const std::vector<Node>& plain) {
+  Convolutions& convolutions = context.convolutions();
+  std::string question = "fuse";
+  for (const Node& node : fused)
+    if (is_product(node)) question += "; " + fused_spec_of(context.dtype(), program, node).text();
+  if (question == "fuse") return true;
+  return convolutions.decided(question, true, [&] {
+    double by_fused = 0, by_plain = 0;
+    for (const Node& node : fused)
+      by_fused += is_product(node) ? convolutions.seconds(fused_spec_of(context.dtype(), program, node))
+                                   : bytes_of(program, node) / convolutions.bandwidth();
+    for (size_t n = 0; n < plain.size(); ++n) {
+      if (!is_product(plain[n])) {
+        by_plain += bytes_of(program, plain[n]) / convolutions.bandwidth();
+        continue;
+      }
+      ConvolutionSpec spec = spec_of(context.dtype(), program, plain[n]);
+      const double alone = convolutions.seconds(spec);
+      double passes = 0;
+      size_t next = n + 1;
+      for (; next < plain.size() && plain[next].is(kStatistics); ++next)
+        passes += bytes_of(program, plain[next]) / convolutions.bandwidth();
+      double together = alone + passes;
+      spec.statistics = passes > 0;
+      if (passes > 0 && convolutions.find(spec) != nullptr) together = std::min(together, convolutions.seconds(spec));
+      by_plain += together;
+      n = next - 1;
+    }
+    return by_fused <= by_plain;
+  });
 }
 
 std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node) {

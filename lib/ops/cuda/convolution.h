@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,8 @@
 #include "ops/weight_copies.h"
 
 namespace packhorse::cuda {
+
+class Context;
 
 class Convolutions {
  public:
@@ -35,8 +38,17 @@ class Convolutions {
   /// The library's handle for this stream. Each has its own: a handle has memory that its kernels may use, and streams
   /// run at the same time. Makes it at the first call, so call it outside of a capture first.
   cudnnContext* handle(cudaStream_t stream);
-  /// Those that were given, and an engine for each convolution since; none where cuDNN has no plan.
-  const Choices& choices() const { return choices_; }
+  /// An engine for each convolution so far, none where cuDNN has no plan; and what decided() was asked.
+  const Choices& choices() const { return taken_; }
+
+  /// True if plans are measured.
+  bool measures() const { return measure_; }
+  /// Seconds of the chosen plan, measured now if they are not known; infinite if there is none.
+  double seconds(const ConvolutionSpec& spec);
+  /// Bytes a second that our own passes read and write, measured at the first call.
+  double bandwidth();
+  /// What was chosen for this question before, or what `decide` says now; without measurements `otherwise`.
+  bool decided(const std::string& question, bool otherwise, const std::function<bool()>& decide);
 
  private:
   struct Known {
@@ -46,12 +58,14 @@ class Convolutions {
   };
   Known& known(const ConvolutionSpec& spec);
   static void take_first(Known& known);
+  Stream& trials();
   void take_fastest(Known& known, const ConvolutionSpec& spec);
   std::string key(const ConvolutionSpec& spec) const;
 
   Device& device_;
   bool deterministic_, measure_;
-  Choices choices_;
+  Choices given_, taken_;
+  double bandwidth_ = 0;
   cudnnContext* handle_ = nullptr;  // to make plans
   std::map<cudaStream_t, cudnnContext*> handles_;
   std::map<ConvolutionSpec, Known> known_;
@@ -63,6 +77,9 @@ int64_t padded_channels(int64_t channels);
 
 /// The order of elements that cuDNN takes weights in: (O, K, K, C), in the type of the activations, padded.
 inline constexpr const char* kChannelsLast = "channels_last";
+/// See Backend::worth().
+bool worth_fusing(const Context& context, const Program& program, const std::vector<Node>& fused,
+                  const std::vector<Node>& plain);
 /// Images get channels of zeros, so that convolutions read them as they are.
 void pad_input(Program& program);
 std::optional<WeightCopy> weight_copy(Dtype dtype, const Program& program, const Node& node);

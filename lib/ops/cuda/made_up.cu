@@ -12,9 +12,12 @@ void fill_made_up(Dtype dtype, void* to, int64_t count, unsigned seed, cudaStrea
   launched("made_up");
 }
 
-void checksums(const void* values, int64_t bytes, uint64_t* sums, cudaStream_t stream) {
-  checksum<<<kChecksums, kChecksumThreads, 0, stream>>>(static_cast<const uint16_t*>(values), bytes / 2, sums);
+unsigned checksums(const void* values, int64_t bytes, uint64_t* sums, cudaStream_t stream) {
+  constexpr int64_t kWordsOfThread = 16;
+  const unsigned blocks = std::min(blocks_for(bytes / 2 / kWordsOfThread + 1), kMostChecksums);
+  checksum<<<blocks, kChecksumThreads, 0, stream>>>(static_cast<const uint16_t*>(values), bytes / 2, sums);
   launched("checksum");
+  return blocks;
 }
 
 }  // namespace packhorse::cuda

@@ -41,8 +41,8 @@ void widen_pair(const float* a, const float* b, double* to_a, double* to_b, int6
 
 /// Numbers from -1 to 1, the same ones for a seed.
 void fill_made_up(Dtype dtype, void* to, int64_t count, unsigned seed, cudaStream_t stream);
-/// `sums`: kChecksums of them, of an even number of bytes.
-inline constexpr int kChecksums = 512;
-void checksums(const void* values, int64_t bytes, uint64_t* sums, cudaStream_t stream);
+/// Checksums of parts of an even number of bytes. Returns how many: kMostChecksums at most.
+inline constexpr unsigned kMostChecksums = 512;
+unsigned checksums(const void* values, int64_t bytes, uint64_t* sums, cudaStream_t stream);
 
 }  // namespace packhorse::cuda

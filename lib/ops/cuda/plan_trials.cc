@@ -36,7 +36,7 @@ struct PlanTrials::State {
   DeviceMemory workspace, sums;
 
   State(Device& on, Stream& by, cudnnContext* with, const ConvolutionSpec& spec)
-      : device(on), stream(by), handle(with), sums(on, kChecksums * sizeof(uint64_t)) {
+      : device(on), stream(by), handle(with), sums(on, kMostChecksums * sizeof(uint64_t)) {
     unsigned seed = 0;
     for (const PortUse& use : ports_of(spec)) {
       const auto bytes = static_cast<size_t>(use.shape.count()) * size_of(use.dtype);
@@ -64,11 +64,13 @@ struct PlanTrials::State {
   }
   /// Of all that the last run wrote.
   std::vector<uint64_t> bits() {
-    std::vector<uint64_t> all, one(kChecksums);
+    std::vector<uint64_t> all, one;
     for (const Memory& operand : operands) {
       if (!operand.written) continue;
-      checksums(operand.memory.address().as<void>(), static_cast<int64_t>(operand.memory.bytes()),
-                sums.address().as<uint64_t>(), stream_of(stream));
+      const unsigned count =
+          checksums(operand.memory.address().as<void>(), static_cast<int64_t>(operand.memory.bytes()),
+                    sums.address().as<uint64_t>(), stream_of(stream));
+      one.resize(count);
       stream.read(std::as_writable_bytes(std::span(one)), sums.address());
       stream.synchronize();
       all.insert(all.end(), one.begin(), one.end());
@@ -113,6 +115,25 @@ Trial PlanTrials::run(const ConvolutionPlans& plans, size_t candidate, std::opti
   }
   s.device.forget(this);
   return trial;
+}
+
+double measured_bandwidth(Device& device, Stream& stream) {
+  // More than the device's cache holds.
+  const auto pixels = static_cast<int64_t>(2 * limits_of(device).cache_bytes / (256 * size_of(Dtype::f16)));
+  const Shape shape{1, 1, pixels, 256};
+  const auto bytes = static_cast<size_t>(shape.count()) * size_of(Dtype::f16);
+  const DeviceMemory from(device, bytes), to(device, bytes);
+  const auto view = [&](const DeviceMemory& memory) {
+    return View{memory.address().as<void>(), shape, shape.c, Dtype::f16};
+  };
+  double best = 0;
+  for (int i = 0; i < 3; ++i) {
+    double seconds = 0;
+    stream.enqueue([&] { add_channels(view(from), {}, view(to), stream_of(stream)); }, &seconds);
+    stream.synchronize();
+    best = i == 0 ? seconds : std::min(best, seconds);
+  }
+  return 2 * static_cast<double>(bytes) / best;
 }
 
 }  // namespace packhorse::cuda

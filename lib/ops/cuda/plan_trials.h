@@ -41,4 +41,7 @@ class PlanTrials {
   std::unique_ptr<State> state_;
 };
 
+/// Bytes a second that a pass over memory reads and writes.
+double measured_bandwidth(Device& device, Stream& stream);
+
 }  // namespace packhorse::cuda
