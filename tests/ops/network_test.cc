@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -228,7 +229,8 @@ class Network : public testing::TestWithParam<BackendCase> {
             .batch = batch,
             .dtype = GetParam().dtype,
             .threads = 2,
-            .loss_scale = GetParam().dtype == Dtype::f16 ? 4096.0f : 0.0f};
+            .loss_scale = GetParam().dtype == Dtype::f16 ? 4096.0f : 0.0f,
+            .deterministic = may_differ(GetParam())};
   }
 };
 
@@ -237,10 +239,13 @@ class HostNetwork : public Network {};
 
 TEST_P(Network, AgreesWithTheReference) {
   for (const Graph& graph : {menagerie(), make_network("inception-bn-small", 16, 10)})
-    for (const int64_t count : {1, 4}) {
-      const Batch batch = made_up_batch(graph, count, 5);
-      expect_close(graph, outcome(*made(graph, options(count)), batch), batch, rounding(GetParam().dtype));
-    }
+    for (const int64_t count : {1, 4})
+      for (const bool deterministic : std::set{false, may_differ(GetParam())}) {
+        const Batch batch = made_up_batch(graph, count, 5);
+        ExecutorOptions of = options(count);
+        of.deterministic = deterministic;
+        expect_close(graph, outcome(*made(graph, of), batch), batch, rounding(GetParam().dtype));
+      }
 }
 
 TEST_P(Network, SeparateSiblingsAgreeWithTheReference) {

@@ -68,11 +68,12 @@ Run bind_max_pool_statistics_gradient(Context& /*context*/, const Site& site) {
     with_form(src.dtype, wide, [&](auto form) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
-      const Tiles t = pointwise_tiles(src.shape.pixels(), src.shape.c / kLength);
       const StatisticsGradientArrays<T> arrays{in<T>(src), {}, in<T>(addend), mean, k, l, a, out<T>(src_grad)};
       with_window(window, form, [&](auto fixed) {
+        const int64_t units = gradient_units(fixed);
+        const Tiles t = pointwise_tiles(units, src.shape.c / kLength);
         max_pool_statistics_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(
-            fixed, in<T>(dst_grad), in<uint8_t>(argmax), arrays, pixels_of(src), channels_of(src));
+            fixed, in<T>(dst_grad), in<uint8_t>(argmax), arrays, static_cast<unsigned>(units), channels_of(src));
       });
     });
     launched("max_pool_statistics_gradient");

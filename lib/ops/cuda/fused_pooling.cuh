@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kTileThreads)
 template <typename T, int kLength, int kKernel, int kStride>
 __global__ void __launch_bounds__(kTileThreads)
     max_pool_statistics_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad,
-                                 Pixels<const uint8_t> argmax, StatisticsGradientArrays<T> of, unsigned pixels,
+                                 Pixels<const uint8_t> argmax, StatisticsGradientArrays<T> of, unsigned units,
                                  unsigned channels) {
   const Tile t = tile<kLength>(channels);
   if (!t.inside) return;
@@ -119,21 +119,16 @@ __global__ void __launch_bounds__(kTileThreads)
   load_channels(k, of.k, t.channel);
   load_channels(l, of.l, t.channel);
   load_channels(a, of.a, t.channel);
-  for (unsigned p = t.pixel; p < pixels; p += t.step) {
-    float pooled[kLength] = {}, x[kLength], before[kLength] = {};
-    each_window(window, place_of(p, window.of.src), [&](int64_t from, int tap) {
-      const auto places =
-          *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + from * argmax.stride + t.channel);
-      float g[kLength];
-      load<kLength>(g, dst_grad, from, t.channel);
-      for (int i = 0; i < kLength; ++i)
-        if (places.at[i] == tap) pooled[i] += g[i];
-    });
-    load<kLength>(x, of.src, p, t.channel);
-    if (of.addend.data != nullptr) load<kLength>(before, of.addend, p, t.channel);
+  const auto begin = [](int64_t, float(&)[kLength]) {};
+  const auto end = [&](int64_t pixel, const float(&pooled)[kLength]) {
+    float x[kLength], before[kLength] = {};
+    load<kLength>(x, of.src, pixel, t.channel);
+    if (of.addend.data != nullptr) load<kLength>(before, of.addend, pixel, t.channel);
     for (int i = 0; i < kLength; ++i) x[i] = before[i] + fmaf(a[i], pooled[i], fmaf(k[i], x[i] - mean[i], l[i]));
-    store<kLength>(of.src_grad, p, t.channel, x);
-  }
+    store<kLength>(of.src_grad, pixel, t.channel, x);
+  };
+  for (unsigned unit = t.pixel; unit < units; unit += t.step)
+    PoolGradient<kLength, kKernel, kStride>::gather(window, dst_grad, argmax, unit, t.channel, begin, end);
 }
 
 }  // namespace packhorse::cuda

@@ -68,6 +68,17 @@ void with_window(const PoolWindow& window, Form /*form*/, const Visit& visit) {
   }
   visit(Window<0, 0>{window});
 }
+/// What a thread of a max pool's gradient takes at a time: pixels of the source, or squares of 2×2 (PoolGradient).
+template <int kKernel, int kStride>
+int64_t gradient_units(const Window<kKernel, kStride>& window) {
+  const Image& src = window.of.src;
+  if constexpr (kKernel == 3 && kStride == 2) {
+    const Image squares = squares_of(window);
+    return static_cast<int64_t>(squares.n) * squares.h * squares.w;
+  } else {
+    return static_cast<int64_t>(src.n) * src.h * src.w;
+  }
+}
 inline PoolWindow window_of(const Site& site, const View& src, const View& dst) {
   return {image_of(src), image_of(dst), site.integer("kernel"), site.integer("stride"), site.integer("pad")};
 }

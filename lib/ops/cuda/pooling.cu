@@ -30,11 +30,12 @@ Run bind_max_pool_gradient(Context& /*context*/, const Site& site) {
     with_form(src_grad.dtype, wide, [&](auto form) {
       using T = typename decltype(form)::type;
       constexpr int kLength = decltype(form)::length;
-      const Tiles t = pointwise_tiles(src_grad.shape.pixels(), src_grad.shape.c / kLength);
       with_window(window, form, [&](auto fixed) {
-        max_pool_gradient<T, kLength><<<t.grid, t.block, 0, stream>>>(fixed, in<T>(dst_grad), in<uint8_t>(argmax),
-                                                                      in<T>(addend), out<T>(src_grad),
-                                                                      pixels_of(src_grad), channels_of(src_grad));
+        const int64_t units = gradient_units(fixed);
+        const Tiles t = pointwise_tiles(units, src_grad.shape.c / kLength);
+        max_pool_gradient<T, kLength>
+            <<<t.grid, t.block, 0, stream>>>(fixed, in<T>(dst_grad), in<uint8_t>(argmax), in<T>(addend),
+                                             out<T>(src_grad), static_cast<unsigned>(units), channels_of(src_grad));
       });
     });
     launched("max_pool_gradient");

@@ -81,25 +81,81 @@ __global__ void __launch_bounds__(kTileThreads)
   }
 }
 
-template <typename T, int kLength, int kKernel, int kStride>
-__global__ void __launch_bounds__(kTileThreads)
-    max_pool_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax,
-                      Pixels<const T> addend, Pixels<T> src_grad, unsigned pixels, unsigned channels) {
-  const Tile t = tile<kLength>(channels);
-  if (!t.inside) return;
-  for (unsigned p = t.pixel; p < pixels; p += t.step) {
+/// The gradient of a max pool's source, gathered: begin(pixel, sum) gives what is there before, end(pixel, sum) takes
+/// it with what the windows add. A thread has a pixel at a time.
+template <int kLength, int kKernel, int kStride>
+struct PoolGradient {
+  template <typename T, typename Begin, typename End>
+  static __device__ void gather(const Window<kKernel, kStride>& window, Pixels<const T> dst_grad,
+                                Pixels<const uint8_t> argmax, unsigned pixel, int64_t channel, const Begin& begin,
+                                const End& end) {
     float sum[kLength] = {};
-    if (addend.data != nullptr) load<kLength>(sum, addend, p, t.channel);
-    each_window(window, place_of(p, window.of.src), [&](int64_t of, int tap) {
+    begin(pixel, sum);
+    each_window(window, place_of(pixel, window.of.src), [&](int64_t from, int tap) {
       const auto places =
-          *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + of * argmax.stride + t.channel);
+          *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + from * argmax.stride + channel);
       float g[kLength];
-      load<kLength>(g, dst_grad, of, t.channel);
+      load<kLength>(g, dst_grad, from, channel);
       for (int i = 0; i < kLength; ++i)
         if (places.at[i] == tap) sum[i] += g[i];
     });
-    store<kLength>(src_grad, p, t.channel, sum);
+    end(pixel, sum);
   }
+};
+
+/// With 3×3 windows that lie two pixels apart a thread has a square of four pixels at a time (squares_of): the same
+/// four windows reach them, which are read once, and all threads do the same.
+template <int kLength>
+struct PoolGradient<kLength, 3, 2> {
+  template <typename T, typename Begin, typename End>
+  static __device__ void gather(const Window<3, 2>& window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax,
+                                unsigned square, int64_t channel, const Begin& begin, const End& end) {
+    const Place at = place_of(square, squares_of(window));
+    const int top = 2 * at.y - window.of.pad, left = 2 * at.x - window.of.pad;
+    const auto pixel = [&](int q) { return pixel_of(at.n, top + q / 2, left + q % 2, window.of.src); };
+    const auto inside = [&](int q) {
+      const int y = top + q / 2, x = left + q % 2;
+      return y >= 0 && x >= 0 && y < static_cast<int>(window.of.src.h) && x < static_cast<int>(window.of.src.w);
+    };
+    float sum[4][kLength] = {};
+    for (int q = 0; q < 4; ++q)
+      if (inside(q)) begin(pixel(q), sum[q]);
+    // `taps`: the window's places of the four pixels; -1: it does not reach that one.
+    const auto add = [&](int up, int back, const int(&taps)[4]) {
+      const int row = at.y - up, column = at.x - back;
+      if (row < 0 || column < 0 || row >= static_cast<int>(window.of.dst.h) ||
+          column >= static_cast<int>(window.of.dst.w))
+        return;
+      const int64_t from = pixel_of(at.n, row, column, window.of.dst);
+      const auto places =
+          *reinterpret_cast<const Vector<uint8_t, kLength>*>(argmax.data + from * argmax.stride + channel);
+      float g[kLength];
+      load<kLength>(g, dst_grad, from, channel);
+      for (int q = 0; q < 4; ++q)
+        for (int i = 0; i < kLength; ++i)
+          if (taps[q] >= 0 && places.at[i] == taps[q]) sum[q][i] += g[i];
+    };
+    add(0, 0, {0, 1, 3, 4});
+    add(0, 1, {2, -1, 5, -1});
+    add(1, 0, {6, 7, -1, -1});
+    add(1, 1, {8, -1, -1, -1});
+    for (int q = 0; q < 4; ++q)
+      if (inside(q)) end(pixel(q), sum[q]);
+  }
+};
+
+template <typename T, int kLength, int kKernel, int kStride>
+__global__ void __launch_bounds__(kTileThreads)
+    max_pool_gradient(Window<kKernel, kStride> window, Pixels<const T> dst_grad, Pixels<const uint8_t> argmax,
+                      Pixels<const T> addend, Pixels<T> src_grad, unsigned units, unsigned channels) {
+  const Tile t = tile<kLength>(channels);
+  if (!t.inside) return;
+  const auto begin = [&](int64_t pixel, float(&sum)[kLength]) {
+    if (addend.data != nullptr) load<kLength>(sum, addend, pixel, t.channel);
+  };
+  const auto end = [&](int64_t pixel, const float(&sum)[kLength]) { store<kLength>(src_grad, pixel, t.channel, sum); };
+  for (unsigned unit = t.pixel; unit < units; unit += t.step)
+    PoolGradient<kLength, kKernel, kStride>::gather(window, dst_grad, argmax, unit, t.channel, begin, end);
 }
 
 template <typename T, int kLength, int kKernel, int kStride>

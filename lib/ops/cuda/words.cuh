@@ -107,6 +107,12 @@ struct Window {
   /// Windows that have a row (or a column) of the source in common, at most.
   __device__ int common() const { return (kernel() + stride() - 1) / stride(); }
 };
+/// Squares of 2×2 pixels of the source, of which the first row and column is the first one of a window, if there is
+/// one.
+inline __host__ __device__ Image squares_of(const Window<3, 2>& window) {
+  const auto pad = static_cast<unsigned>(window.of.pad);
+  return {window.of.src.n, (window.of.src.h - 1 + pad) / 2 + 1, (window.of.src.w - 1 + pad) / 2 + 1};
+}
 
 // A kernel over pixels and channels runs in tiles: threadIdx.x is a group of kLength channels, threadIdx.y a pixel;
 // blocks in x go on to the next pixels, blocks in y to the next groups of channels. See tiles.h.
