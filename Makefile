@@ -71,17 +71,17 @@ USES_train      := step checkpoint ops comm feed classes net metrics record imag
 EVERYONE_NEEDS := fmt json tbb
 # toml++ is not in every release: without it no settings file is read.
 NEEDS_base      = fmt json cli11 $(patsubst $(BUILD)/found/%.mk,%,$(wildcard $(BUILD)/found/toml.mk))
-NEEDS_image    := jpeg png
+NEEDS_image    := jpeg png webp
 NEEDS_hdf5     := hdf5
 NEEDS_ranks    := mpi
 NEEDS_source   := archive tbb
 NEEDS_demo     := archive zlib
-NEEDS_pack     := tbb png
+NEEDS_pack     := tbb png webp
 NEEDS_verify   := tbb
 NEEDS_feed     := tbb
 NEEDS_ops      := dnnl
 NEEDS_pipeline := zlib
-NEEDS_infer    := png
+NEEDS_infer    := png webp
 FLAGS_image    := -O3
 FLAGS_ops      := -fopenmp
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "image/jpeg.h"
 #include "image/png.h"
+#include "image/webp.h"
 
 namespace packhorse {
 namespace {
@@ -37,16 +38,17 @@ constexpr std::array kSignatures = {
     Signature{"SVG file", "<svg"},
 };
 
-enum class Container { jpeg, png };
+enum class Container { jpeg, png, webp };
 
 /// Throws a DamageError that names any other format.
 Container container_of(std::span<const std::byte> bytes) {
   const std::string format = image_format(bytes);
   if (format == "JPEG") return Container::jpeg;
   if (format == "PNG") return Container::png;
+  if (format == "WebP") return Container::webp;
   if (format == "empty") throw DamageError({"an empty file", "", ""});
   throw DamageError({format == "unknown" ? "not an image of a known format"
-                                         : "the format is " + format + "; only JPEG and PNG can be read",
+                                         : "the format is " + format + "; only JPEG, PNG and WebP can be read",
                      "", ""});
 }
 
@@ -68,13 +70,22 @@ std::string image_format(std::span<const std::byte> bytes) {
 }
 
 Size read_image_size(std::span<const std::byte> bytes) {
-  if (container_of(bytes) == Container::png) return read_png_size(bytes);
+  const Container container = container_of(bytes);
+  if (container == Container::png) return read_png_size(bytes);
+  if (container == Container::webp) return read_webp_size(bytes);
   const JpegInfo info = read_jpeg_info(bytes);
   return {info.width, info.height};
 }
 
 void decode_image(std::span<const std::byte> bytes, DecodedImage& dst) {
-  container_of(bytes) == Container::png ? decode_png(bytes, dst) : decode_jpeg(bytes, dst);
+  switch (container_of(bytes)) {
+    case Container::jpeg:
+      return decode_jpeg(bytes, dst);
+    case Container::png:
+      return decode_png(bytes, dst);
+    case Container::webp:
+      return decode_webp(bytes, dst);
+  }
 }
 
 void decode_crop(std::span<const std::byte> bytes, Size image, const Crop& crop, int size, DecodedImage& scratch,
@@ -82,12 +93,12 @@ void decode_crop(std::span<const std::byte> bytes, Size image, const Crop& crop,
   const Resampler resampler(image, crop, {size, size});
   const Region region = resampler.region();
   const uint8_t* first = nullptr;
-  if (container_of(bytes) == Container::png) {
-    decode_png(bytes, scratch);
-    first = scratch.pixels.data() + size_t{3} * (size_t{1} * scratch.width * region.y + region.x);
-  } else {
+  if (container_of(bytes) == Container::jpeg) {
     decode_jpeg_region(bytes, region, scratch);
     first = scratch.pixels.data();
+  } else {
+    decode_image(bytes, scratch);
+    first = scratch.pixels.data() + size_t{3} * (size_t{1} * scratch.width * region.y + region.x);
   }
   resampler.run(first, size_t{3} * scratch.width, dst);
 }

@@ -1,6 +1,7 @@
 // Images of any format: which format the bytes have, and their pixels if we can read that format.
 //
-// JPEG and PNG can be read. Other formats are refused by name, so that the line in the quarantine says what was found.
+// JPEG, PNG and WebP can be read. Other formats are refused by name, so that the line in the quarantine says what was
+// found.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +16,10 @@ namespace packhorse {
 /// "JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "HTML page", ... by the first bytes; "unknown" if none matches.
 std::string image_format(std::span<const std::byte> bytes);
 
-/// Reads the header; throws DamageError for any other format than JPEG and PNG, and for a header that we cannot read.
+/// Reads the header; throws DamageError for any other format than these, and for a header that we cannot read.
 Size read_image_size(std::span<const std::byte> bytes);
 
-/// Decodes all of a JPEG or PNG; throws DamageError for any other format and for a damaged image.
+/// Decodes all of an image; throws DamageError for any other format and for a damaged image.
 void decode_image(std::span<const std::byte> bytes, DecodedImage& dst);
 
 /// Decodes what `crop` needs, and resamples it to size x size RGB at `dst`: exactly what resample_crop() gives for the

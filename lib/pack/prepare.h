@@ -13,7 +13,7 @@ struct Preparation {
 };
 
 /// Converts an image's bytes to those that go into the shard. A JPEG that need not shrink keeps its bytes. Throws
-/// DamageError with the reason if the image is damaged or its format is not JPEG or PNG.
+/// DamageError with the reason if the image is damaged or its format is none that we can read.
 void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation);
 
 }  // namespace packhorse

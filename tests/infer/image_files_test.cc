@@ -18,6 +18,7 @@
 #include "feed/feed.h"
 #include "image/image_kinds.h"
 #include "image/png_samples.h"
+#include "image/webp_samples.h"
 #include "support/images.h"
 #include "support/shards.h"
 #include "support/temp_dir.h"
@@ -269,16 +270,18 @@ TEST_F(ImageFiles, TheSamePixelsAreTheSameInputInEveryContainerAndStage) {
       const std::vector<std::byte> jpeg = encode_jpeg(image_of(kind, edge + edge / 3, edge), 90);
       DecodedImage whole;
       decode_jpeg(jpeg, whole);
-      const std::vector<std::byte> png = make_png(whole);  // lossless: the JPEG's pixels
       write_bytes(folder_ / "one.jpg", jpeg);
-      write_bytes(folder_ / "one.png", png);
-      std::vector<uint8_t> pixels(2 * 36 * 36 * 3);
-      const GivenImages given({path("one.jpg"), path("one.png")});
+      // Lossless: the JPEG's pixels.
+      write_bytes(folder_ / "one.png", make_png(whole));
+      write_bytes(folder_ / "one.webp", make_webp(whole.width, whole.height, 3, whole.pixels));
+      const std::vector<std::string> names = {"one.jpg", "one.png", "one.webp"};
+      std::vector<uint8_t> pixels(names.size() * 36 * 36 * 3);
+      const GivenImages given({path(names[0]), path(names[1]), path(names[2])});
       prepare_images(given, given.images(), options_, 1, pixels);
-      const std::span both(pixels);
       const std::vector<uint8_t> expected = evaluated(folder_, jpeg, options_);
-      EXPECT_TRUE(std::ranges::equal(both.first(expected.size()), expected)) << "JPEG, " << name_of(kind) << edge;
-      EXPECT_TRUE(std::ranges::equal(both.last(expected.size()), expected)) << "PNG, " << name_of(kind) << edge;
+      for (size_t i = 0; i < names.size(); ++i)
+        EXPECT_TRUE(std::ranges::equal(std::span(pixels).subspan(i * expected.size(), expected.size()), expected))
+            << names[i] << ", " << name_of(kind) << edge;
     }
   }
 }

@@ -7,6 +7,7 @@
 #include "image/image_kinds.h"
 #include "image/jpeg_samples.h"
 #include "image/png_samples.h"
+#include "image/webp_samples.h"
 #include "record/recordio.h"
 #include "support/images.h"
 #include "support/temp_dir.h"
@@ -173,10 +174,11 @@ TEST(Prepare, TheSamePixelsShrinkToTheSameBytesInEveryContainer) {
     DecodedImage whole;
     decode_jpeg(jpeg, whole);
     for (const int edge : {299, 150, 75, 40}) {
-      Bytes of_jpeg = jpeg, of_png = make_png(whole);  // lossless: the JPEG's pixels
-      prepare_image(of_jpeg, {.short_edge = edge});
-      prepare_image(of_png, {.short_edge = edge});
+      // Lossless: the JPEG's pixels.
+      Bytes of_jpeg = jpeg, of_png = make_png(whole), of_webp = make_webp(whole.width, whole.height, 3, whole.pixels);
+      for (Bytes* bytes : {&of_jpeg, &of_png, &of_webp}) prepare_image(*bytes, {.short_edge = edge});
       EXPECT_TRUE(of_jpeg == of_png) << name_of(kind) << " to " << edge;
+      EXPECT_TRUE(of_jpeg == of_webp) << name_of(kind) << " to " << edge;
     }
   }
 }
