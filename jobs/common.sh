@@ -176,6 +176,7 @@ check_stage() {
   [ "$code" -eq 75 ] || [ -n "$stop_signal" ] || exit "$code"
   if [ -n "${SLURM_JOB_ID:-}" ] && [ "$stop_signal" != TERM ]; then
     say "stopped; job $SLURM_JOB_ID is queued again and continues from what is done"
+    trap 'exit 75' TERM # that is how SLURM ends this script, and no request of anybody's
     scontrol requeue "$SLURM_JOB_ID" && sleep 60 # SLURM ends this script. It must not end by itself before that.
     fail "SLURM did not requeue the job; submit it again, and it continues from what is done"
   fi

@@ -19,9 +19,22 @@ constexpr const char* kBytes = "bytes";  // the unit that is shown as MB and GB
 int log_rank = 0;
 int log_ranks = 1;
 
+// A name must not move the cursor, or hide what stands before it.
+std::string visible(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f)
+      result += fmt::format("\\x{:02x}", byte);
+    else
+      result += c;
+  }
+  return result;
+}
+
 void print_line(const char* kind, const std::string& message) {
   const std::string who = log_ranks > 1 && log_rank > 0 ? fmt::format("[rank {}] ", log_rank) : "";
-  const std::string line = fmt::format("{}{}{}\n", who, kind, message);
+  const std::string line = fmt::format("{}{}{}\n", who, kind, visible(message));
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

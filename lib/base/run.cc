@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <new>
 
@@ -37,6 +38,8 @@ int run_stage(const std::function<int()>& body) {
     log_error(
         "out of memory\n  try: use a smaller batch, fewer threads or a machine with more memory (--plan shows how much "
         "is needed)");
+  } catch (const std::filesystem::filesystem_error& error) {
+    log_error(error.code().message() + ": " + error.path1().string() + "\n  try: check the path, and who may use it");
   } catch (const std::exception& error) {
     log_error(error.what());
   }

@@ -79,6 +79,24 @@ void read_counters(const Hdf5Reader& file, size_t schema, CheckpointInfo& info) 
     info.updates_at_loss_scale = file.integer_attribute("", "updates_at_loss_scale");
 }
 
+// What no training writes.
+void check_ranges(const CheckpointInfo& info, const std::string& where) {
+  constexpr int64_t kMost = int64_t{1} << 48;  // steps, epochs: more than any training takes
+  const auto check = [&](bool sound, const char* what, int64_t value) {
+    if (!sound) throw DamageError({std::string(what) + " " + std::to_string(value) + " cannot be", where, kOlder});
+  };
+  const auto counts = [&](const char* what, int64_t value) { check(value >= 0 && value <= kMost, what, value); };
+  counts("an epoch of", info.epoch);
+  counts("a number of batches of", info.batches_taken);
+  counts("a number of updates of", info.updates_applied);
+  counts("a number of updates of", info.updates_at_loss_scale);
+  check(info.updates_applied <= info.batches_taken, "more updates than batches:", info.updates_applied);
+  check(info.image_size >= 1 && info.image_size <= 1024, "an image size of", info.image_size);
+  check(info.classes >= 1 && info.classes <= (1 << 24), "a number of classes of", info.classes);
+  if (!(info.loss_scale > 0 && info.loss_scale <= 16777216))
+    throw DamageError({"a loss scale of " + std::to_string(info.loss_scale) + " cannot be", where, kOlder});
+}
+
 CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
   const size_t schema = schema_of(file, where);
   CheckpointInfo info;
@@ -90,6 +108,7 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
   const bool states_resampling = file.has_attribute("", "resampling");  // not in the first files of schema 3
   info.resampling = states_resampling ? file.text_attribute("", "resampling") : kResamplingBefore;
   read_counters(file, schema, info);
+  check_ranges(info, where);
   try {
     if (has_choices(schema)) info.choices = Json::parse(file.text_attribute("", "choices"));
     info.settings = todays_settings(schema, Json::parse(file.text_attribute("", "settings")));

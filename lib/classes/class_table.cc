@@ -1,5 +1,6 @@
 #include "classes/class_table.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/crc32c.h"
@@ -23,6 +24,9 @@ ClassTable ClassTable::load(const std::filesystem::path& path) {
   for (std::string line; std::getline(lines, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (line.empty() || line.front() == '#') continue;
+    if (std::any_of(line.begin(), line.end(), [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; }))
+      throw DamageError({"the line of class " + std::to_string(classes.size()) + " has a control character",
+                         path.string(), "see data_manifests/README.md for the grammar"});
     const size_t first = line.find('\t');
     const size_t second = first == std::string::npos ? first : line.find('\t', first + 1);
     if (first == std::string::npos || line.substr(0, first) != std::to_string(classes.size())) {

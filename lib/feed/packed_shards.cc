@@ -13,6 +13,13 @@ std::vector<ShardPath> shards_of(const StageManifest& pack, const std::string& s
                            " indexes of '" + split + "'",
                        pack.path.string(), "run pack again"});
   }
+  // A manifest that lost a shard with its index would else train on the rest.
+  if (pack.counts.contains(split) && pack.counts[split].contains("packed") &&
+      pack.counts[split]["packed"] != records_of(pack, split)) {
+    throw DamageError({"the shards of '" + split + "' have " + std::to_string(records_of(pack, split)) +
+                           " records, and the manifest counts " + pack.counts[split]["packed"].dump(),
+                       pack.path.string(), "run pack again"});
+  }
   std::vector<ShardPath> paths;
   for (size_t i = 0; i < shards.size(); ++i) {
     check_file(shards[i], pack.path, false);  // each record carries its own checksum

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
+#include <type_traits>
 #include <utility>
 
 #include <hdf5.h>
@@ -167,10 +168,23 @@ struct Source {
     const hssize_t points = H5Sget_simple_extent_npoints(space.get());
     if (points < 0) cannot_read("the dataset has no shape", where);
     count = static_cast<size_t>(points);
+    check_size(file, where);
   }
   H5T_class_t kind() const {
     const Handle type(H5Dget_type(set.get()), H5Tclose);
     return H5Tget_class(type.get());
+  }
+
+ private:
+  // Nothing that we read is compressed: values lie in the file, in no other one, and memory is asked for only after
+  // that is known.
+  void check_size(hid_t file, const std::string& where) const {
+    const Handle creation(H5Dget_create_plist(set.get()), H5Pclose), type(H5Dget_type(set.get()), H5Tclose);
+    if (H5Pget_external_count(creation.get()) > 0) cannot_read("the dataset's values lie in another file", where);
+    hsize_t bytes = 0;
+    const size_t width = H5Tget_size(type.get());
+    if (H5Fget_filesize(file, &bytes) < 0 || (width > 0 && count > bytes / width))
+      cannot_read("the dataset declares more values than the file has bytes for", where);
   }
 };
 
@@ -199,6 +213,8 @@ std::vector<std::string> read_texts(hid_t type, hid_t space, size_t count, const
     return texts;
   }
   const size_t width = H5Tget_size(type);
+  constexpr size_t kLongest = size_t{1} << 26;
+  if (width > kLongest) cannot_read("the strings are longer than any of ours", where);
   std::vector<char> block(count * width);
   if (count > 0 && !read(type, block.data())) cannot_read("the strings cannot be read", where);
   for (size_t i = 0; i < count; ++i) texts[i].assign(&block[i * width], strnlen(&block[i * width], width));
@@ -224,6 +240,8 @@ T read_number(hid_t file, hid_t type, const std::string& object, const std::stri
   const AttributeSource source(file, object, name, where);
   const H5T_class_t kind = H5Tget_class(source.type.get());
   if (kind != H5T_FLOAT && kind != H5T_INTEGER) cannot_read("the attribute is not a number", where);
+  // A real number would be cut to the nearest integer there is.
+  if (std::is_integral_v<T> && kind != H5T_INTEGER) cannot_read("the attribute is not an integer", where);
   T value{};
   if (H5Aread(source.attribute.get(), type, &value) < 0) cannot_read("the attribute cannot be read", where);
   return value;
@@ -306,6 +324,7 @@ void Hdf5Writer::commit() {
 
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
   silence();
+  H5PLset_loading_state(0);  // a file must not name code to load
   check_whole(path);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);

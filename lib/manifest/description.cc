@@ -36,8 +36,9 @@ void object(const Json& value) {
 /// One word of a path: results are below runs/NAME.
 void name(const Json& value) {
   const auto given = typed<std::string>(value);
-  if (given.empty() || given == "." || given == ".." || given.find('/') != std::string::npos)
-    throw std::invalid_argument("one word of a path, without '/'");
+  const bool control = std::any_of(given.begin(), given.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (given.empty() || given == "." || given == ".." || given.find('/') != std::string::npos || control)
+    throw std::invalid_argument("one word of a path, without '/' and control characters");
 }
 
 void check_members(const Json& part, const std::string& where, const Members& members) {

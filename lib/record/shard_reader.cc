@@ -12,16 +12,14 @@ namespace {
 /// Most bytes that a record can take on disk: the longest record, with the magic as every second word.
 constexpr uint64_t kMaxSpan = 3 * uint64_t{kMaxRecordBytes};
 
-/// Reads the offset from a line of an index, `key TAB offset`; false if the line has another form.
-bool parse_line(std::string_view line, uint64_t& offset) {
-  const size_t tab = line.find('\t');
-  if (tab == std::string_view::npos || tab == 0) return false;
-  line.remove_prefix(tab + 1);
-  const auto [end, code] = std::from_chars(line.data(), line.data() + line.size(), offset);
-  return code == std::errc() && end == line.data() + line.size();
+bool parse_number(std::string_view text, uint64_t& number) {
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return code == std::errc() && end == text.data() + text.size();
 }
 
-void append_offsets(const std::filesystem::path& idx, std::vector<uint64_t>& offsets) {
+/// visit(key, offset) for each line `key TAB offset`; the key is text that only we and MXNet make numbers.
+template <typename Visit>
+void each_line(const std::filesystem::path& idx, const Visit& visit) {
   const std::string text = read_text(idx);
   std::string_view rest = text;
   for (size_t number = 1; !rest.empty(); ++number) {
@@ -30,11 +28,12 @@ void append_offsets(const std::filesystem::path& idx, std::vector<uint64_t>& off
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     uint64_t offset = 0;
-    if (!parse_line(line, offset)) {
+    const size_t tab = line.find('\t');
+    if (tab == std::string_view::npos || tab == 0 || !parse_number(line.substr(tab + 1), offset)) {
       throw DamageError({"line " + std::to_string(number) + " is not 'key TAB offset'", idx.string(),
                          "copy the index again, or pack again"});
     }
-    offsets.push_back(offset);
+    visit(line.substr(0, tab), offset);
   }
 }
 
@@ -64,13 +63,27 @@ ShardReader::ShardReader(const std::vector<ShardPath>& shards) {
   first_.push_back(0);
   for (const ShardPath& shard : shards) {
     files_.emplace_back(shard.rec);
-    append_offsets(shard.idx, offsets_);
+    each_line(shard.idx, [&](std::string_view, uint64_t offset) { offsets_.push_back(offset); });
     auto own = std::span(offsets_).subspan(first_.back());
     std::sort(own.begin(), own.end());  // MXNet's tools may list records in the order their workers finished
     check_offsets(own, files_.back(), shard.idx);
     first_.push_back(offsets_.size());
   }
   offsets_.shrink_to_fit();
+}
+
+std::vector<uint64_t> index_keys(const std::filesystem::path& idx) {
+  std::vector<std::pair<uint64_t, uint64_t>> lines;  // offset, key
+  each_line(idx, [&](std::string_view key, uint64_t offset) {
+    uint64_t number = 0;
+    if (!parse_number(key, number))
+      throw DamageError({"the key '" + std::string(key) + "' is no number", idx.string(), "pack again"});
+    lines.emplace_back(offset, number);
+  });
+  std::sort(lines.begin(), lines.end());
+  std::vector<uint64_t> keys;
+  for (const auto& [offset, key] : lines) keys.push_back(key);
+  return keys;
 }
 
 size_t ShardReader::shard_of(uint64_t index) const {

@@ -17,6 +17,10 @@ struct ShardPath {
   std::filesystem::path rec, idx;
 };
 
+/// The keys of an index's lines in the order of the records that they point to. Throws a DamageError if a key is no
+/// number.
+std::vector<uint64_t> index_keys(const std::filesystem::path& idx);
+
 class ShardReader {
  public:
   /// Opens all shards in order and reads their indexes; throws if an index does not fit its shard.

@@ -82,15 +82,23 @@ bool has_points(const Plot& plot) {
   });
 }
 
+/// A text between single quotes, as gnuplot reads it.
+std::string quoted(const std::string& text) {
+  std::string result = "'";
+  for (const char c : text) result += c == '\'' ? std::string("''") : std::string(1, c == '\n' ? ' ' : c);
+  return result + "'";
+}
+
 /// The script for one plot, with its data.
 std::string script_of(const Plot& plot, const std::string& name, const fs::path& output) {
   std::string script = fmt::format(
-      "reset\nset terminal svg size {},{} dynamic font 'sans-serif,13' noenhanced name '{}'\nset output '{}'\n"
-      "set title '{}' textcolor '#222222'\nset xlabel '{}' offset 0,0.4 textcolor '#555555'\nset ylabel '{}' textcolor "
+      "reset\nset terminal svg size {},{} dynamic font 'sans-serif,13' noenhanced name {}\nset output {}\n"
+      "set title {} textcolor '#222222'\nset xlabel {} offset 0,0.4 textcolor '#555555'\nset ylabel {} textcolor "
       "'#555555'\n"
       "set border 3 linecolor '#999999'\nset tics nomirror textcolor '#555555'\nset grid ytics linecolor '#e4e4e4'\n"
       "set key below center horizontal noopaque samplen 1.5 textcolor '#333333'\nset format x '%.10g'\n",
-      kWidth, kHeight, name, output.string(), plot.title, plot.x_label, plot.y_label);
+      kWidth, kHeight, quoted(name), quoted(output.string()), quoted(plot.title), quoted(plot.x_label),
+      quoted(plot.y_label));
   if (plot.from_zero) script += "set yrange [0:*]\n";
   if (plot.percent) script += "set format y '%g %%'\nset yrange [0:100]\n";
   // A curve with one point, or with equal values, has no range of its own: offsets give it one.
@@ -105,9 +113,9 @@ std::string script_of(const Plot& plot, const std::string& name, const fs::path&
     if (rows.empty()) continue;
     script += fmt::format("$curve{} << END\n{}END\n", c, rows);
     const bool dots = curve.points || std::count(rows.begin(), rows.end(), '\n') < 3;
-    uses.push_back(fmt::format("$curve{} using 1:2 with {} linecolor '{}' linewidth {} title '{}'", c,
+    uses.push_back(fmt::format("$curve{} using 1:2 with {} linecolor '{}' linewidth {} title {}", c,
                                dots ? "linespoints pointtype 7 pointsize 0.5" : "lines", kColours[c % kColours.size()],
-                               curve.secondary ? "1" : "1.8", curve.title));
+                               curve.secondary ? "1" : "1.8", quoted(curve.title)));
   }
   return script + "plot " + joined(uses) + "\nunset output\n";
 }

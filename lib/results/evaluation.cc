@@ -194,6 +194,53 @@ void write_evaluation(const std::filesystem::path& path, const Evaluation& evalu
   writer.commit();
 }
 
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& where) {
+  throw DamageError({what, where, "evaluate again"});
+}
+
+bool is_share(double value) { return value >= 0 && value <= 1; }
+
+void check_scope(const ScopeResult& scope, const Evaluation& evaluation, const std::string& where) {
+  const auto check = [&](bool sound, const char* what) {
+    if (!sound) refuse(std::string(what) + ": group " + scope.name, where);
+  };
+  const uint64_t most = evaluation.listed;  // the counts, which may wrap, are compared one by one first
+  check(scope.images <= most && scope.outside <= most && scope.not_finite <= most &&
+            scope.images + scope.outside + scope.not_finite == most,
+        "the counts of images do not add up");
+  check(std::all_of(scope.accuracy.begin(), scope.accuracy.end(), is_share), "an accuracy is no share");
+  check(scope.hierarchical == -1 || is_share(scope.hierarchical), "an accuracy is no share");
+  const size_t rows = scope.members.size(), classes = evaluation.class_ids.size();
+  check(scope.class_images.size() == rows && scope.class_top1.size() == rows && scope.class_top5.size() == rows,
+        "the columns of the classes differ in length");
+  for (size_t i = 0; i < rows; ++i)
+    check(scope.members[i] < classes && scope.class_images[i] > 0 && scope.class_top1[i] >= 0 &&
+              scope.class_top1[i] <= scope.class_top5[i] && scope.class_top5[i] <= scope.class_images[i],
+          "a class has a label or counts that cannot be");
+  for (const AccuracyCounters::Pair& pair : scope.confusions)
+    check(pair.label < classes && pair.predicted < classes && pair.images <= most, "a confusion cannot be");
+}
+
+void check_evaluation(const Evaluation& evaluation, const std::string& where) {
+  const size_t classes = evaluation.class_ids.size();
+  if (classes == 0 || evaluation.class_names.size() != classes)
+    refuse("classes and their names differ in number", where);
+  if (static_cast<int64_t>(evaluation.listed) < 0 || evaluation.step < 0 || evaluation.epoch < 0)
+    refuse("a number of images, steps or epochs is negative", where);
+  if (evaluation.scopes.empty()) refuse("there are no results", where);
+  for (const ScopeResult& scope : evaluation.scopes) check_scope(scope, evaluation, where);
+  for (const SampleResult& sample : evaluation.samples) {
+    if (sample.label < -1 || sample.label >= static_cast<int64_t>(classes))
+      refuse("a sample's label is no class", where);
+    for (const ScoredClass& best : sample.best)
+      if (best.label >= classes || !is_share(best.probability)) refuse("a sample's prediction cannot be", where);
+  }
+}
+
+}  // namespace
+
 Evaluation read_evaluation(const std::filesystem::path& path) {
   const Hdf5Reader reader(path);
   check_schema(reader.has_attribute("", "schema") ? reader.text_attribute("", "schema") : "", kEvaluationSchema,
@@ -207,14 +254,15 @@ Evaluation read_evaluation(const std::filesystem::path& path) {
   evaluation.epoch = reader.integer_attribute("", "epoch");
   evaluation.class_ids = reader.strings("classes/id");
   evaluation.class_names = reader.strings("classes/name");
-  for (const std::string& scope : kScopes) {
-    if (reader.has(scope)) evaluation.scopes.push_back(read_scope(reader, scope));
-  }
   try {
+    for (const std::string& scope : kScopes) {
+      if (reader.has(scope)) evaluation.scopes.push_back(read_scope(reader, scope));
+    }
     evaluation.samples = read_samples(reader, path.string());
   } catch (const std::out_of_range&) {
-    throw DamageError({"the columns of the samples differ in length", path.string(), "evaluate again"});
+    refuse("columns that belong together differ in length", path.string());
   }
+  check_evaluation(evaluation, path.string());
   return evaluation;
 }
 

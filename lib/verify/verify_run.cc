@@ -47,7 +47,8 @@ struct RecordFinding {
   std::string shown;  ///< `id TAB label TAB bytes TAB crc32c`, if requested
 };
 
-RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t classes, const VerifyJob& job) {
+RecordFinding check_record(const ShardReader& reader, uint64_t index, const std::vector<uint64_t>& keys,
+                           uint64_t classes, const VerifyJob& job) {
   thread_local std::vector<std::byte> buffer;
   thread_local DecodedImage image;
   RecordFinding finding;
@@ -58,6 +59,10 @@ RecordFinding check_record(const ShardReader& reader, uint64_t index, uint64_t c
     if (classes > 0 && record.label >= classes) {
       finding.damage =
           fmt::format("{}: label {}, but there are {} classes", reader.name_of(index), record.label, classes);
+    }
+    if (!keys.empty() && keys[index] != record.id) {
+      finding.damage =
+          fmt::format("{}: image {}, but its key in the index is {}", reader.name_of(index), record.id, keys[index]);
     }
     if (job.show) {
       finding.shown = fmt::format("{}\t{}\t{}\t{}\n", record.id, record.label, record.image.size(),
@@ -78,9 +83,10 @@ void check_records(const FileCheck& check, uint64_t classes, const VerifyJob& jo
     findings.damage(
         fmt::format("{}: {} records, but its manifest says {}", path, reader.records(), check.file.records));
   }
+  const std::vector<uint64_t> keys = check.bare ? std::vector<uint64_t>() : index_keys(check.index->path);
   uint64_t damaged = 0;
   for_each_in_order(
-      reader.records(), job.threads, [&](uint64_t i) { return check_record(reader, i, classes, job); },
+      reader.records(), job.threads, [&](uint64_t i) { return check_record(reader, i, keys, classes, job); },
       [&](const RecordFinding& finding) {
         fmt::print("{}", finding.shown);
         findings.unchecked += finding.read && !finding.checked ? 1 : 0;
@@ -173,6 +179,12 @@ void check_counts(const StageManifest& manifest, Findings& findings) {
                                 listed, skipped));
   }
   if (manifest.stage != "pack") return;
+  for (size_t i = 0; i < manifest.outputs.size(); ++i) {
+    if (!is_shard(manifest.outputs[i])) continue;
+    if (i + 1 == manifest.outputs.size() || !manifest.outputs[i + 1].role.ends_with("-index"))
+      findings.damage(fmt::format("{}: the manifest names no index of it, so its records cannot be found",
+                                  manifest.outputs[i].path.string()));
+  }
   const uint64_t packed = counted_by(manifest, "packed");
   const uint64_t quarantined = counted_by(manifest, "quarantined");
   uint64_t records = 0;

@@ -2,8 +2,10 @@
 
 #include <bit>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -111,6 +113,29 @@ TEST(Checkpoint, KeepsEveryBit) {
   State read(graph, 2);
   load_checkpoint(folder / "a.h5", graph, read.arrays());
   EXPECT_TRUE(read.same_bits(written));
+}
+
+TEST(Checkpoint, WhatNoTrainingWritesIsRefused) {
+  const std::vector<void (*)(CheckpointInfo&)> forgeries = {
+      [](CheckpointInfo& i) { i.batches_taken = -8; },
+      [](CheckpointInfo& i) { i.batches_taken = int64_t{1} << 62; },
+      [](CheckpointInfo& i) { i.updates_applied = i.batches_taken + 1; },
+      [](CheckpointInfo& i) { i.updates_at_loss_scale = -1; },
+      [](CheckpointInfo& i) { i.epoch = -1; },
+      [](CheckpointInfo& i) { i.image_size = 0; },
+      [](CheckpointInfo& i) { i.image_size = 1 << 20; },
+      [](CheckpointInfo& i) { i.classes = 0; },
+      [](CheckpointInfo& i) { i.loss_scale = 0; },
+      [](CheckpointInfo& i) { i.loss_scale = std::numeric_limits<double>::infinity(); },
+      [](CheckpointInfo& i) { i.loss_scale = std::nan(""); },
+  };
+  for (size_t n = 0; n < forgeries.size(); ++n) {
+    const TempDir folder;
+    CheckpointInfo info = tiny_info();
+    forgeries[n](info);
+    save(folder / "a.h5", info, State(tiny_graph()));
+    EXPECT_THROW(read_checkpoint_info(folder / "a.h5"), DamageError) << n;
+  }
 }
 
 TEST(Checkpoint, LoadsOnlyTheArraysThatAreAskedFor) {
@@ -282,7 +307,7 @@ class CheckpointFolderTest : public ::testing::Test {
  protected:
   void put(int64_t step) {
     CheckpointInfo info = tiny_info();
-    info.batches_taken = step;
+    info.batches_taken = info.updates_applied = step;
     save(checkpoints_.step_path(step), info, State(tiny_graph(), static_cast<uint64_t>(step)));
   }
   void damage(int64_t step) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include <gtest/gtest.h>
+#include <hdf5.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -131,6 +132,64 @@ TEST_F(Hdf5File, AFileOfAnotherToolIsReadOrRefusedIfDamaged) {
   const std::string good = bytes_of(plain);
   write_text(plain, good.substr(0, good.size() / 2));
   EXPECT_THROW(Hdf5Reader reader(plain), DamageError);
+}
+
+// A file that somebody made on purpose, with libhdf5 itself.
+class ForgedHdf5 : public Hdf5File {
+ protected:
+  template <typename Make>
+  std::string refusal_of(const Make& make, const std::string& name = "forged") {
+    const hid_t file = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    make(file);
+    H5Fclose(file);
+    try {
+      const Hdf5Reader reader(path_);
+      name.empty() ? void(reader.integer_attribute("", "step")) : void(reader.floats(name));
+    } catch (const DamageError& error) {
+      return error.what();
+    }
+    return "none";
+  }
+};
+
+TEST_F(ForgedHdf5, MoreValuesThanBytesAreRefusedBeforeMemoryIsAskedFor) {
+  const std::string refusal = refusal_of([](hid_t file) {
+    const hsize_t size = hsize_t{1} << 42, chunk = 1024;
+    const hid_t space = H5Screate_simple(1, &size, nullptr), creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(creation, 1, &chunk);
+    H5Dclose(H5Dcreate2(file, "forged", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+    H5Pclose(creation);
+    H5Sclose(space);
+  });
+  EXPECT_NE(refusal.find("more values than the file has bytes for"), std::string::npos) << refusal;
+}
+
+TEST_F(ForgedHdf5, ValuesOfAnotherFileAreRefused) {
+  const auto secret = folder_.path() / "secret";
+  write_text(secret, "0123456789abcdef");
+  const std::string refusal = refusal_of([&](hid_t file) {
+    const hsize_t size = 4;
+    const hid_t space = H5Screate_simple(1, &size, nullptr), creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_external(creation, secret.c_str(), 0, 16);
+    H5Dclose(H5Dcreate2(file, "forged", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+    H5Pclose(creation);
+    H5Sclose(space);
+  });
+  EXPECT_NE(refusal.find("lie in another file"), std::string::npos) << refusal;
+}
+
+TEST_F(ForgedHdf5, AStepThatIsNoIntegerIsRefused) {
+  const std::string refusal = refusal_of(
+      [](hid_t file) {
+        const double step = 1e300;
+        const hid_t space = H5Screate(H5S_SCALAR);
+        const hid_t made = H5Acreate2(file, "step", H5T_NATIVE_DOUBLE, space, H5P_DEFAULT, H5P_DEFAULT);
+        H5Awrite(made, H5T_NATIVE_DOUBLE, &step);
+        H5Aclose(made);
+        H5Sclose(space);
+      },
+      "");
+  EXPECT_NE(refusal.find("not an integer"), std::string::npos) << refusal;
 }
 
 TEST_F(Hdf5File, MisuseIsAnError) {

@@ -142,6 +142,23 @@ TEST(Plot, AMissingGnuplotIsAnErrorWithAHint) {
   setenv("PATH", path.c_str(), 1);
 }
 
+TEST(Plot, QuotesInTextsAndInTheTemporaryFolderAreText) {
+  const test::TempDir folder;
+  const std::filesystem::path quoted = folder / "it's";
+  std::filesystem::create_directory(quoted);
+  const char* const before = std::getenv("TMPDIR");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("TMPDIR", quoted.c_str(), 1);
+  const auto drawn = draw_plots({{"a's title", "x's", "y's", {{"c's", {1, 2}, {1, 2}}}}});
+  before == nullptr ? unsetenv("TMPDIR") : setenv("TMPDIR", kept.c_str(), 1);
+  ASSERT_EQ(drawn.size(), 1u);
+  for (const char* text : {"a's title", "x's", "y's", "c's"}) {
+    std::string escaped = text;
+    escaped.replace(escaped.find('\''), 1, "&#39;");
+    EXPECT_TRUE(drawn[0].find(text) != std::string::npos || drawn[0].find(escaped) != std::string::npos) << text;
+  }
+}
+
 TEST(Plot, DrawsOnePointAndSkipsPointsThatAreNotFinite) {
   const double nan = std::nan("");
   const auto drawn = draw_plots({{"one", "x", "y", {{"c", {1}, {1}}}},

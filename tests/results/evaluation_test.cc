@@ -1,5 +1,7 @@
 #include "results/evaluation.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -79,6 +81,41 @@ TEST(EvaluationFile, AnotherFileIsRefused) {
   writer.attribute("", "schema", std::string("packhorse/checkpoint/3"));
   writer.commit();
   EXPECT_THROW(read_evaluation(folder / "other.h5"), DamageError);
+}
+
+// Files with their checksum, whose contents cannot be.
+TEST(EvaluationFile, WhatCannotBeIsRefused) {
+  const std::vector<std::pair<const char*, void (*)(Evaluation&)>> forgeries = {
+      {"differ in number", [](Evaluation& e) { e.class_names.pop_back(); }},
+      {"differ in number", [](Evaluation& e) { e.class_ids.pop_back(); }},
+      {"no results", [](Evaluation& e) { e.scopes.clear(); }},
+      {"negative", [](Evaluation& e) { e.step = -8; }},
+      {"do not add up", [](Evaluation& e) { e.listed = 5; }},
+      {"do not add up", [](Evaluation& e) { e.scopes[0].images = ~uint64_t{0}; }},
+      {"no share", [](Evaluation& e) { e.scopes[0].accuracy[1] = 1.5; }},
+      {"no share", [](Evaluation& e) { e.scopes[0].hierarchical = 2; }},
+      {"differ in length", [](Evaluation& e) { e.scopes[0].class_top1.pop_back(); }},
+      {"differ in length", [](Evaluation& e) { e.scopes[0].members.pop_back(); }},
+      {"cannot be", [](Evaluation& e) { e.scopes[0].members[1] = 3; }},
+      {"cannot be", [](Evaluation& e) { e.scopes[0].class_images[0] = 0; }},
+      {"cannot be", [](Evaluation& e) { e.scopes[0].class_top1[0] = 2; }},
+      {"confusion", [](Evaluation& e) { e.scopes[0].confusions[0].predicted = 77; }},
+      {"no class", [](Evaluation& e) { e.samples[0].label = 3; }},
+      {"prediction", [](Evaluation& e) { e.samples[0].best[0].label = 3; }},
+      {"prediction", [](Evaluation& e) { e.samples[0].best[0].probability = std::nan(""); }},
+  };
+  for (const auto& [word, forge] : forgeries) {
+    const TempDir folder;
+    Evaluation evaluation = sample_evaluation();
+    forge(evaluation);
+    write_evaluation(folder / "evaluation.h5", evaluation);
+    try {
+      read_evaluation(folder / "evaluation.h5");
+      ADD_FAILURE() << word << " was not refused";
+    } catch (const DamageError& error) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(EvaluationFile, ColumnsOfDifferentLengthAreRefused) {

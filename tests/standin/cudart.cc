@@ -83,7 +83,8 @@ cudaError_t event_state(const Runtime& runtime, cudaEvent_t handle, NodePtr* nod
 
 struct Limits {
   static constexpr int kProcessors = 132, kThreads = 2048, kBlocks = 32, kRegisters = 65536;
-  static constexpr int kShared = 228 << 10, kReserved = 1 << 10, kCache = 1 << 20;  // small: who wants more than it holds needs little
+  static constexpr int kShared = 228 << 10, kReserved = 1 << 10,
+                       kCache = 1 << 20;  // small: who wants more than it holds needs little
 };
 
 int threads_by_registers(const Kernel& kernel) {

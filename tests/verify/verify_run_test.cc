@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "support/packed.h"
@@ -57,6 +58,39 @@ TEST_F(Verify, FindsCountsThatDoNotAddUp) {
   json["counts"]["quarantined"] = 1;
   write_json(manifest_, json);
   EXPECT_NE(verify(manifest_).text.find("do not add up"), std::string::npos);
+}
+
+TEST_F(Verify, FindsAShardWithoutItsIndex) {
+  Json json = read_json(manifest_);
+  Json outputs = Json::array();
+  bool left_out = false;
+  for (const Json& output : json["outputs"]) {
+    const bool index = output["role"] == "train-index";
+    if (!index || left_out) outputs.push_back(output);
+    left_out = left_out || index;
+  }
+  json["outputs"] = outputs;
+  write_json(manifest_, json);
+  const std::string text = verify(manifest_).text;
+  EXPECT_NE(text.find("names no index of it"), std::string::npos) << text;
+}
+
+TEST_F(Verify, FindsKeysThatAreNotTheRecords) {
+  const fs::path idx = StageManifest::load(manifest_).outputs_of("train-index")[0].path;
+  std::string text = read_text(idx);
+  const size_t tab = text.find('\t');
+  write_text(idx, "12345" + text.substr(tab));
+  // As if somebody had made the manifest anew: the checksum fits.
+  Json json = read_json(manifest_);
+  const FileFacts facts = file_facts(idx);
+  for (Json& output : json["outputs"])
+    if (output["path"].get<std::string>().ends_with(idx.filename().string())) {
+      output["bytes"] = facts.bytes;
+      output["crc32c"] = crc32c_text(facts.crc32c);
+    }
+  write_json(manifest_, json);
+  const std::string found = verify(manifest_).text;
+  EXPECT_NE(found.find("its key in the index is 12345"), std::string::npos) << found;
 }
 
 TEST_F(Verify, FindsAnotherClassTable) {
