@@ -43,6 +43,8 @@ Error::Error(ErrorText text, int exit_code)
 
 void throw_errno(const std::string& what, const std::string& where) {
   const int code = errno;
+  if (code == EMFILE || code == ENFILE || code == ENOMEM || code == EIO)
+    throw SystemError({what + " (" + std::strerror(code) + ")", where, hint_for(code, where)});
   throw Error({what + " (" + std::strerror(code) + ")", where, hint_for(code, where)});
 }
 

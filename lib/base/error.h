@@ -43,7 +43,15 @@ class DamageError : public Error {
   explicit DamageError(ErrorText text) : Error(std::move(text)) {}
 };
 
-/// Throws an Error for the current `errno`, with a hint for the common causes (no space, no permission, no such file).
+/// The machine cannot do what it is asked for: no more open files, no memory, a disk that cannot be read. Never the
+/// fault of the one image or file that was asked for; who goes on without a broken image lets this pass.
+class SystemError : public Error {
+ public:
+  explicit SystemError(ErrorText text) : Error(std::move(text)) {}
+};
+
+/// Throws an Error for the current `errno`, with a hint for the common causes (no space, no permission, no such file);
+/// a SystemError for those of the machine.
 [[noreturn]] void throw_errno(const std::string& what, const std::string& where);
 
 }  // namespace packhorse

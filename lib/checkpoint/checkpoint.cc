@@ -113,6 +113,8 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
     if (has_choices(schema)) info.choices = Json::parse(file.text_attribute("", "choices"));
     info.settings = todays_settings(schema, Json::parse(file.text_attribute("", "settings")));
     info.results = Json::parse(file.text_attribute("", "results"));
+    if (file.has_attribute("", "epoch_so_far"))  // not in the first files of schema 3
+      info.epoch_so_far = Json::parse(file.text_attribute("", "epoch_so_far"));
   } catch (const Json::exception& error) {
     throw DamageError(
         {std::string("the settings, results or choices are not valid JSON (") + error.what() + ")", where, kOlder});
@@ -140,6 +142,7 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "updates_at_loss_scale", info.updates_at_loss_scale);
   file.attribute("", "choices", info.choices.dump());
   file.attribute("", "settings", info.settings.dump());
+  file.attribute("", "epoch_so_far", info.epoch_so_far.dump());
   file.attribute("", "results", info.results.dump());
   for (const StateArray& array : state) {
     const std::string group = state_group(kCheckpointSchemas.size(), array.name);

@@ -3,10 +3,10 @@
 //
 // Layout: /state/ARRAY/NAME, f32. ARRAY is `weights`, `statistics` or an array of the optimizer (`momentum`); NAME is a
 // parameter's or a statistic's, with its shape. Root attributes: schema, network, image_size, classes, classes_crc32c,
-// data_crc32c, resampling, epoch, batches_taken, updates_applied, loss_scale, and as JSON choices, settings and
-// results. Older schemas are read, too (checkpoint/schemas.h). The file is written under a temporary name in the same
-// folder, flushed, then renamed. The CRC32C of each array is an attribute of its dataset: a damaged checkpoint is
-// refused, never loaded.
+// data_crc32c, resampling, epoch, batches_taken, updates_applied, loss_scale, and as JSON choices, settings,
+// epoch_so_far and results. Older schemas are read, too (checkpoint/schemas.h). The file is written under a temporary
+// name in the same folder, flushed, then renamed. The CRC32C of each array is an attribute of its dataset: a damaged
+// checkpoint is refused, never loaded.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +24,17 @@ struct CheckpointInfo {
   std::string network;
   int64_t image_size = 0, classes = 0;
   std::string classes_crc32c;
-  std::string data_crc32c;            ///< of the shards that it was trained on; empty if unknown
-  std::string resampling;             ///< how images became its input: kResampling of the version that wrote it
-  int64_t epoch = 0;                  ///< finished epochs
-  int64_t batches_taken = 0;          ///< since training began: sample order and learning rate follow it
-  int64_t updates_applied = 0;        ///< to the weights: fewer than batches_taken if updates were skipped
-  double loss_scale = 1;              ///< factor of the loss in the backward pass
-  int64_t updates_at_loss_scale = 0;  ///< since it changed
-  Json choices = Json::object();      ///< made by measurement, by choice_key() (ops/choices.h)
-  Json settings = Json::object();     ///< the training stage's settings
-  Json results = Json::object();      ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
+  std::string data_crc32c;             ///< of the shards that it was trained on; empty if unknown
+  std::string resampling;              ///< how images became its input: kResampling of the version that wrote it
+  int64_t epoch = 0;                   ///< finished epochs
+  int64_t batches_taken = 0;           ///< since training began: sample order and learning rate follow it
+  int64_t updates_applied = 0;         ///< to the weights: fewer than batches_taken if updates were skipped
+  double loss_scale = 1;               ///< factor of the loss in the backward pass
+  int64_t updates_at_loss_scale = 0;   ///< since it changed
+  Json choices = Json::object();       ///< made by measurement, by choice_key() (ops/choices.h)
+  Json settings = Json::object();      ///< the training stage's settings
+  Json epoch_so_far = Json::object();  ///< totals of the steps since the epoch began; nothing at its end
+  Json results = Json::object();       ///< validation accuracy if known: {"top1": ..., "top5": ..., "loss": ...}
 };
 
 /// One array of the state: a flat array over the graph's parameters, or over its statistics.

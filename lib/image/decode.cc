@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <optional>
 #include <string_view>
 
 #include "base/error.h"
 #include "image/jpeg.h"
+#include "image/pixel_budget.h"
 #include "image/png.h"
 #include "image/webp.h"
 
@@ -93,14 +95,17 @@ void decode_crop(std::span<const std::byte> bytes, Size image, const Crop& crop,
   const Resampler resampler(image, crop, {size, size});
   const Region region = resampler.region();
   const uint8_t* first = nullptr;
+  std::optional<PixelPermit> permit;  // of a JPEG only the rows of the crop are decoded
   if (container_of(bytes) == Container::jpeg) {
     decode_jpeg_region(bytes, region, scratch);
     first = scratch.pixels.data();
   } else {
+    permit.emplace(image);
     decode_image(bytes, scratch);
     first = scratch.pixels.data() + size_t{3} * (size_t{1} * scratch.width * region.y + region.x);
   }
   resampler.run(first, size_t{3} * scratch.width, dst);
+  drop_if_large(scratch);
 }
 
 }  // namespace packhorse

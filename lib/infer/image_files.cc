@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -191,7 +193,9 @@ std::vector<PreparedImage> prepare_images(const GivenImages& given, std::span<co
   std::vector<PreparedImage> prepared(images.size());
   const size_t bytes = static_cast<size_t>(options.size) * static_cast<size_t>(options.size) * 3;
   std::atomic<size_t> next{0};
-  const auto work = [&] {
+  std::mutex mutex;
+  std::exception_ptr failure;  // of the machine: the first one ends all
+  const auto prepare_rest = [&] {
     DecodedImage scratch;
     std::vector<std::byte> file;
     for (size_t i = next++; i < images.size(); i = next++) {
@@ -202,15 +206,28 @@ std::vector<PreparedImage> prepare_images(const GivenImages& given, std::span<co
           given.read(images[i], file);
           prepared[i] = prepare(file, options, scratch, dst);
         }
+      } catch (const SystemError&) {
+        throw;
       } catch (const Error& error) {
         prepared[i].problem = error.text().what;
       }
       if (!prepared[i].problem.empty()) std::fill_n(dst, bytes, uint8_t{0});
     }
   };
+  const auto work = [&] {
+    try {
+      prepare_rest();
+    } catch (...) {
+      next = images.size();
+      const std::lock_guard lock(mutex);
+      if (failure == nullptr) failure = std::current_exception();
+    }
+  };
   std::vector<std::jthread> workers;
   for (int i = 1; i < std::min<int>(threads, static_cast<int>(images.size())); ++i) workers.emplace_back(work);
   work();
+  workers.clear();  // all are done
+  if (failure != nullptr) std::rethrow_exception(failure);
   return prepared;
 }
 

@@ -25,6 +25,8 @@ Outcome pack_image(const ImageEntry& image, const ImageReader& reader, const Pre
     append_record(image.id, image.label, bytes, outcome.record);
   } catch (const ArchiveError&) {
     throw;  // thousands of images are missing, not just one is broken
+  } catch (const SystemError&) {
+    throw;  // nor is this one broken
   } catch (const Error& error) {
     outcome.reason = error.text().what;
   }

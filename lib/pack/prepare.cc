@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <span>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "image/decode.h"
 #include "image/jpeg.h"
+#include "image/pixel_budget.h"
 
 namespace packhorse {
 namespace {
@@ -22,6 +26,15 @@ JpegInfo check_ends(std::span<const std::byte> bytes) {
   return info;
 }
 
+void make_jpeg(std::vector<std::byte>& bytes, Size size, const Preparation& preparation) {
+  thread_local DecodedImage whole, small;  // their memory is kept for the next image
+  decode_image(bytes, whole);
+  const Size target = preparation.short_edge > 0 ? shrunk_to_short_edge(size, preparation.short_edge) : size;
+  if (target != size) resample(whole, target, small);
+  bytes = encode_jpeg(target != size ? small : whole, preparation.quality);
+  for (DecodedImage* image : {&whole, &small}) drop_if_large(*image);
+}
+
 }  // namespace
 
 void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation) {
@@ -35,12 +48,15 @@ void prepare_image(std::vector<std::byte>& bytes, const Preparation& preparation
       return;
     }
   }
-  thread_local DecodedImage whole, small;  // large, so their memory is kept for the next image
-  decode_image(bytes, whole);
-  const Size size{whole.width, whole.height};
-  const Size target = edge > 0 ? shrunk_to_short_edge(size, edge) : size;
-  if (target != size) resample(whole, target, small);
-  bytes = encode_jpeg(target != size ? small : whole, preparation.quality);
+  const Size size = read_image_size(bytes);
+  const PixelPermit permit(size);
+  try {
+    make_jpeg(bytes, size, preparation);
+  } catch (const std::bad_alloc&) {
+    if (int64_t{size.width} * size.height < kLargeImage) throw;  // then it is not this image's fault
+    throw DamageError(
+        {fmt::format("an image of {} x {} pixels needs more memory than there is", size.width, size.height), "", ""});
+  }
 }
 
 }  // namespace packhorse

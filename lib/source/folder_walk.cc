@@ -103,6 +103,8 @@ std::optional<std::vector<std::byte>> head_of(const fs::path& path) {
     std::vector<std::byte> head(std::min<uint64_t>(kHeadBytes, file.bytes()));
     file.read_at(0, head);
     return head;
+  } catch (const SystemError&) {
+    throw;
   } catch (const Error&) {
     return std::nullopt;
   }

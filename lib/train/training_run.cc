@@ -57,6 +57,14 @@ struct RunningTotals {
     exposed += other.exposed;
     classes += other.classes;
   }
+  /// What does not depend on the time: the same training gives the same checkpoint.
+  Json results() const { return {{"steps", steps}, {"images", images}, {"top1", top1}, {"loss", loss}}; }
+  static RunningTotals from(const Json& json, const std::string& where) {
+    return {.steps = json_member<int64_t>(json, "steps", where),
+            .images = json_member<uint64_t>(json, "images", where),
+            .top1 = json_member<uint64_t>(json, "top1", where),
+            .loss = json_member<double>(json, "loss", where)};
+  }
   double mean_loss() const { return steps > 0 ? loss / static_cast<double>(steps) : 0; }
   double accuracy() const { return images > 0 ? static_cast<double>(top1) / static_cast<double>(images) : 0; }
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0; }
@@ -204,6 +212,7 @@ class TrainingRun {
     load_state(path);
     trainer_.resume(info.batches_taken, info.updates_applied);
     take_loss_scale(info);
+    if (!info.epoch_so_far.empty()) before_ = RunningTotals::from(info.epoch_so_far, path.string());
     results_ = info.results;
     take_results();
   }
@@ -292,6 +301,12 @@ class TrainingRun {
     return step;
   }
 
+  RunningTotals whole_epoch() const {
+    RunningTotals whole = before_;
+    whole.add(epoch_);
+    return whole;
+  }
+
   /// Number of distinct labels in a batch: shows how well the data is shuffled.
   double distinct_labels(const Batch& batch) {
     seen_.assign(static_cast<size_t>(job_.classes), false);
@@ -318,7 +333,7 @@ class TrainingRun {
       log_epoch(step);
       run_validation();
       report_epoch(step);
-      epoch_ = {};
+      if (epoch_ends(step.step)) epoch_ = before_ = {};
     }
     requests_.stop |= step.requests.stop;
     requests_.checkpoint |= step.requests.checkpoint;
@@ -362,9 +377,9 @@ class TrainingRun {
               {"time", unix_seconds()},
               {"step", step.step},
               {"epoch", static_cast<double>(step.step) / static_cast<double>(steps_per_epoch())},
-              {"loss", epoch_.mean_loss()},
-              {"top1", epoch_.accuracy()},
-              {"images", epoch_.images},
+              {"loss", whole_epoch().mean_loss()},
+              {"top1", whole_epoch().accuracy()},
+              {"images", whole_epoch().images},
               {"seconds", epoch_.seconds},
               {"images_per_second", epoch_.images_per_second()},
               {"feed_wait_seconds", epoch_.feed_wait},
@@ -380,8 +395,8 @@ class TrainingRun {
                                                     value("loss"), 100 * value("top1"), 100 * value("top5"));
     log_info(fmt::format("epoch {:g} of {}: loss {:.3f}, top-1 {:.2f} %{} ({}); {:.0f} images/s, lr {:.3g}",
                          static_cast<double>(step.step) / static_cast<double>(steps_per_epoch()), job_.settings.epochs,
-                         epoch_.mean_loss(), 100 * epoch_.accuracy(), validated, name_of(*job_.settings.precision),
-                         epoch_.images_per_second(), step.learning_rate));
+                         whole_epoch().mean_loss(), 100 * whole_epoch().accuracy(), validated,
+                         name_of(*job_.settings.precision), epoch_.images_per_second(), step.learning_rate));
   }
 
   // ---- Validation and checkpoints
@@ -444,6 +459,7 @@ class TrainingRun {
     info.choices = Json(executor_.choices());
     info.epoch = info.batches_taken / steps_per_epoch();
     info.settings = job_.recorded_settings;
+    if (const RunningTotals epoch = whole_epoch(); epoch.steps > 0) info.epoch_so_far = epoch.results();
     info.results = results_;
     std::vector<HostView> views;
     std::vector<StateArray> arrays;
@@ -531,8 +547,9 @@ class TrainingRun {
   StepRequests requests_;  // agreed on, not yet acted on
   std::deque<double> classes_in_flight_;
   double feed_waited_ = 0;
-  RunningTotals since_log_, epoch_, all_;
-  std::vector<bool> seen_;  // by label
+  RunningTotals since_log_, epoch_, all_;  // of this process
+  RunningTotals before_;                   // of the epoch, before this process: without times
+  std::vector<bool> seen_;                 // by label
   TrainingSummary summary_;
 };
 

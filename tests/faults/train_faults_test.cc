@@ -124,6 +124,21 @@ test::TempDir* TrainFaults::shared_ = nullptr;
 fs::path TrainFaults::manifest_;
 double TrainFaults::seconds_ = 0;
 
+TEST_F(TrainFaults, AnEpochsRowCountsAllOfItThoughTheRunWasResumedInIt) {
+  const auto rows = [](const fs::path& out) {
+    std::vector<Json> found;
+    for (const Json& line : read_journal(out / "metrics.jsonl"))
+      if (line.at("kind") == "epoch" && line.at("step").get<int64_t>() % 8 == 0)
+        found.push_back({line.at("step"), line.at("images"), line.at("loss"), line.at("top1")});
+    return found;
+  };
+  const fs::path out = *shared_ / "within-an-epoch";
+  for (const char* steps : {"3", "5", "11", "24"})
+    ASSERT_EQ(run(out, kRanks, {"--limit-steps", steps}).exit_code, 0) << steps;
+  EXPECT_EQ(rows(out), rows(*shared_ / "reference"));
+  EXPECT_EQ(rows(out).size(), 3u);
+}
+
 TEST_F(TrainFaults, KilledAtAnyMomentEndsWithTheSameBits) {
   // Each of three runs, in its own folder, is killed twice and then finished. The moments are spread over the time of
   // the reference run.

@@ -1,5 +1,8 @@
 #include "pack/pack_shard.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -166,6 +169,35 @@ TEST(Prepare, LargerImagesShrinkAndSmallerOnesKeepTheirBytes) {
   bytes = make_jpeg({.width = 90, .height = 60, .kind = JpegKind::cmyk});
   prepare_image(bytes, {.short_edge = 30});
   EXPECT_EQ(read_jpeg_info(bytes).components, 3);
+}
+
+// Too many open files, as the system says it.
+TEST(PackShard, AnErrorOfTheMachineIsNoBrokenImage) {
+  const TempDir folder;
+  std::vector<ImageEntry> images;
+  for (uint64_t id = 0; id < 20; ++id) {
+    images.push_back(entry(id, std::to_string(id) + ".jpg"));
+    write_bytes(folder / images.back().path, make_jpeg({}));
+  }
+  const ImageReader reader(folder.path());
+  Progress progress("", "", 0, true);
+  const ShardJob job{images, &reader, {folder / "a.rec", folder / "a.idx"}};
+  // As many files as there are, and the shard's two.
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const int next = dup(STDIN_FILENO);
+  close(next);
+  const rlimit few{static_cast<rlim_t>(next) + 2, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &few);
+  try {
+    pack_shards({job}, {}, 1, progress);
+    setrlimit(RLIMIT_NOFILE, &before);
+    ADD_FAILURE() << "nothing was said";
+  } catch (const SystemError& error) {
+    setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_NE(error.text().what.find("Too many open files"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(fs::exists(folder / "a.rec"));
 }
 
 TEST(Prepare, TheSamePixelsShrinkToTheSameBytesInEveryContainer) {
