@@ -139,7 +139,7 @@ comma := ,
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
 
-.PHONY: all test demo bench lint layers install uninstall run-packages gpu-check bundle help clean deps deps-gpu deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
+.PHONY: all test demo bench fuzz lint layers install uninstall run-packages gpu-check bundle help clean deps deps-gpu deps-demo deps-test deps-campaign deps-lint test-interop same-as campaign unit-tests print-rooms
 all: deps
 	@tests/found --show
 	@$(MAKE) -Otarget -j$(JOBS) stages
@@ -205,7 +205,7 @@ TEST_RUNS  := $(foreach t,pipeline faults cluster same_as build gpu,$(if $(wildc
 # What an MPI can break: the ranks, what they send each other, and how they are started.
 TEST_MPI   := ranks comm mpi
 # With another MPI than the usual one, only that.
-TESTS      := $(if $(filter openmpi,$(MPI)),$(TEST_ROOMS) $(TEST_RUNS) mpi,$(TEST_MPI))
+TESTS      := $(if $(filter openmpi,$(MPI)),$(TEST_ROOMS) $(TEST_RUNS) mpi fuzz,$(TEST_MPI))
 TEST_BINARIES := $(TESTS:%=$(BUILD)/tests/%_test)
 TEST_SUPPORT := $(call OBJECTS,tests/support/*.cc)
 # What the helpers in tests/support need in addition to a test's own room.
@@ -220,6 +220,15 @@ endef
 $(foreach r,$(TEST_ROOMS),$(eval $(call test_rules,$(r),$(r) $(TESTS_NEED))))
 $(foreach t,$(TEST_RUNS),$(eval $(call test_rules,$(t),train infer report verify list pack demo)))
 $(eval $(call test_rules,mpi,pack))
+# What reads bytes from outside, on changed inputs; and the same for libFuzzer (make fuzz).
+NEEDS_fuzz := jpeg png webp
+FUZZED := report checkpoint source
+$(BUILD)/tests/fuzz_test: $(patsubst %,$(BUILD)/tests/fuzz/%.o,targets_test targets) $(TEST_SUPPORT) $(call linked,$(FUZZED) $(TESTS_NEED),$(NEEDS_fuzz) tbb gtest)
+	@echo "  test  fuzz"
+	@$(CXX) $(LDFLAGS) $(inputs) $(call libs_of,$(FUZZED) $(TESTS_NEED),$(NEEDS_fuzz) tbb gtest) -o $@
+$(BUILD)/tests/fuzz/fuzzer: $(patsubst %,$(BUILD)/tests/fuzz/%.o,libfuzzer targets) $(call linked,$(FUZZED) $(TESTS_NEED),$(NEEDS_fuzz) tbb)
+	@echo "  tool  fuzzer"
+	@$(CXX) $(LDFLAGS) -fsanitize=fuzzer $(inputs) $(call libs_of,$(FUZZED) $(TESTS_NEED),$(NEEDS_fuzz) tbb) -o $@
 $(BUILD)/tests/mpi_test: | $(patsubst %,$(BUILD)/bin/packhorse-%,list pack verify)
 $(TEST_RUNS:%=$(BUILD)/tests/%_test): | $(STAGE_BINARIES) $(TOOL_BINARIES)
 # Tests are compiled more often than they are run for long.
@@ -363,6 +372,10 @@ campaign: deps-campaign
 	@$(MAKE) test-interop
 	@tests/elsewhere.sh
 	@$(if $(REV),$(MAKE) same-as REV=$(REV),echo "campaign: no REV=REVISION given, so nothing is compared with another revision")
+
+# SECONDS=N: for each target. TARGETS="png tar": only those.
+fuzz:
+	@SECONDS_EACH=$(if $(filter file environment,$(origin SECONDS)),60,$(or $(SECONDS),60)) tests/fuzz/run.sh $(TARGETS)
 
 layers:
 	@tests/layers
