@@ -12,7 +12,9 @@ SHELL := /bin/bash
 MPI ?= openmpi
 $(if $(filter openmpi mpich,$(MPI)),,$(error MPI=$(MPI) is not known: use openmpi or mpich))
 MPIRUN := $(notdir $(or $(shell command -v mpirun.$(MPI)),mpirun))
-BUILD  := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))
+comma  := ,
+SANITIZE ?=
+BUILD  := build$(if $(filter-out openmpi,$(MPI)),/$(MPI))$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 export MPI CXX
 export PACKHORSE_FOUND := $(BUILD)/found
 
@@ -115,6 +117,12 @@ OPTIMISE ?= -O2
 CXXFLAGS += -std=c++20 $(OPTIMISE) -g1 -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Ilib $(COLOURS:%=-fdiagnostics-color=%)
 # The product does not tell where it was built, and is the same wherever that was.
 CXXFLAGS += '-ffile-prefix-map=$(CURDIR)=.'
+# A report ends the program. What MPI keeps to the end is no leak of ours.
+ifneq ($(SANITIZE),)
+CXXFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=$(SANITIZE)
+export ASAN_OPTIONS := detect_leaks=0:abort_on_error=1:allocator_may_return_null=0:$(ASAN_OPTIONS)
+endif
 JOBS     ?= $(shell nproc)
 
 # closure of "uses": a room, then everything below it, each after what needs it
@@ -134,7 +142,6 @@ OBJECTS = $(patsubst %.cc,$(BUILD)/%.o,$(foreach f,$(wildcard $(1)),$(if $(finds
 PLUGIN_ROOMS := base device ops
 PLUGIN := $(if $(GPU_NVCC),$(BUILD)/lib/packhorse/packhorse-cuda.so)
 whole = $(if $(filter ops,$(call closure,$(1))),-rdynamic -Wl$(comma)--whole-archive $(PLUGIN_ROOMS:%=$(BUILD)/lib/%.a) -Wl$(comma)--no-whole-archive)
-comma := ,
 
 STAGE_BINARIES := $(STAGES:%=$(BUILD)/bin/packhorse-%)
 TOOL_BINARIES  := $(TOOLS:%=$(BUILD)/bin/packhorse-%)
@@ -364,6 +371,7 @@ campaign: deps-campaign
 	@$(MAKE) -Otarget -j$(JOBS) stages unit-tests
 	@tests/run $(TEST_BINARIES) $$(ls $(GPU_TEST_BINARIES) 2>/dev/null)
 	@tests/campaign/run.sh $(SIZE)
+	@$(MAKE) fuzz
 	@tests/campaign/processors.sh
 	@tests/campaign/arm64.sh
 	@tests/campaign/container.sh
@@ -375,7 +383,7 @@ campaign: deps-campaign
 
 # SECONDS=N: for each target. TARGETS="png tar": only those.
 fuzz:
-	@SECONDS_EACH=$(if $(filter file environment,$(origin SECONDS)),60,$(or $(SECONDS),60)) tests/fuzz/run.sh $(TARGETS)
+	@SECONDS_EACH=$(or $(SECONDS),60) tests/fuzz/run.sh $(TARGETS)
 
 layers:
 	@tests/layers
@@ -413,7 +421,7 @@ EXECUTABLES := $(STAGE_BINARIES) $(TOOL_BINARIES)
 JOB_FILES   := $(wildcard jobs/*.sbatch jobs/*.sh)
 TEXTS       := jobs/README.md $(wildcard slurm/*.md slurm/*.example $(addprefix data_manifests/*.,json tsv md))
 PLUGIN_PLACE := lib/packhorse
-DOCUMENTS   := README.md CHANGELOG.md VERSION LICENSE
+DOCUMENTS   := README.md CHANGELOG.md SECURITY.md VERSION LICENSE
 # copy(MODE,FOLDER,FILES): folders get mode 755, whatever the umask
 copy = install -D -m $(1) -t "$(INSTALLED)/$(2)" $(3)
 install: all
@@ -465,6 +473,8 @@ make test-rooms      builds and runs the unit tests of lib/ only, without the st
 make test MPI=mpich  with MPICH, in build/mpich: ranks, what they send each other, and a pack by several
 make campaign        runs what is too long for that: random kills and damage, other processors, make test-interop;
                      SIZE=N: N times as long
+make test SANITIZE=address,undefined   with the compiler's sanitizers, in a build folder of its own
+make fuzz            what reads bytes from outside under libFuzzer: SECONDS=60 for each of TARGETS="png tar ..."
 make test-interop    checks against PyTorch and MXNet, in virtual environments of their own
 make same-as REV=... compares the results of this build with those of a git revision, to the last bit
 make bench           measures speed, next to the same work done by other tools
@@ -476,7 +486,7 @@ make run-packages    prints the packages that a machine needs that only runs wha
 make deps            installs only what is missing (on Debian and Ubuntu; without root it prints the command; elsewhere it
                      says what is missing, by library: modules, Spack and conda will do)
 make deps-gpu        brings what the GPU plug-in is built with (nvcc, CUDA runtime, cuDNN, NCCL) into build/gpu, from PyPI
-make gpu-check       proves and measures on a GPU what nothing else can: PARTS="device training networks nodes speed sanitizer"
+make gpu-check       proves and measures on a GPU what nothing else can: PARTS="device training networks nodes speed feed sanitizer"
 make bundle          packs that for a machine with a GPU where nothing can be built: build/packhorse-gpu-check.tar.gz
 make clean           removes build/
 

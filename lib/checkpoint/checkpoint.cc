@@ -79,6 +79,14 @@ void read_counters(const Hdf5Reader& file, size_t schema, CheckpointInfo& info) 
     info.updates_at_loss_scale = file.integer_attribute("", "updates_at_loss_scale");
 }
 
+// An attribute holds 64 kB, and a large network on a GPU has more choices than that. The first files of schema 3, which
+// had none, have an attribute.
+std::string choices_text(const Hdf5Reader& file) {
+  if (file.has_attribute("", "choices")) return file.text_attribute("", "choices");
+  const std::vector<std::string> text = file.strings("choices");
+  return text.empty() ? "" : text.front();
+}
+
 // What no training writes.
 void check_ranges(const CheckpointInfo& info, const std::string& where) {
   constexpr int64_t kMost = int64_t{1} << 48;  // steps, epochs: more than any training takes
@@ -110,7 +118,7 @@ CheckpointInfo info_from(const Hdf5Reader& file, const std::string& where) {
   read_counters(file, schema, info);
   check_ranges(info, where);
   try {
-    if (has_choices(schema)) info.choices = Json::parse(file.text_attribute("", "choices"));
+    if (has_choices(schema)) info.choices = Json::parse(choices_text(file));
     info.settings = todays_settings(schema, Json::parse(file.text_attribute("", "settings")));
     info.results = Json::parse(file.text_attribute("", "results"));
     if (file.has_attribute("", "epoch_so_far"))  // not in the first files of schema 3
@@ -140,7 +148,7 @@ void save_checkpoint(const std::filesystem::path& path, const CheckpointInfo& in
   file.attribute("", "updates_applied", info.updates_applied);
   file.attribute("", "loss_scale", info.loss_scale);
   file.attribute("", "updates_at_loss_scale", info.updates_at_loss_scale);
-  file.attribute("", "choices", info.choices.dump());
+  file.write("choices", std::vector{info.choices.dump()});
   file.attribute("", "settings", info.settings.dump());
   file.attribute("", "epoch_so_far", info.epoch_so_far.dump());
   file.attribute("", "results", info.results.dump());

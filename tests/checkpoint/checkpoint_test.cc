@@ -81,6 +81,7 @@ CheckpointInfo tiny_info() {
   info.loss_scale = 65536;
   info.updates_at_loss_scale = 1999;
   info.choices = {{"cpu | oneDNN 2.6 | conv 3x3 64 64", "winograd"}};
+  info.epoch_so_far = {{"steps", 3}, {"loss", 1.25}};
   info.settings = {{"lr", 0.1}, {"network", "tiny"}};
   info.results = {{"top1", 0.5}};
   return info;
@@ -108,6 +109,7 @@ TEST(Checkpoint, KeepsEveryBit) {
   EXPECT_EQ(info.loss_scale, 65536);
   EXPECT_EQ(info.updates_at_loss_scale, 1999);
   EXPECT_EQ(info.choices, tiny_info().choices);
+  EXPECT_EQ(info.epoch_so_far, tiny_info().epoch_so_far);
   EXPECT_EQ(info.settings, tiny_info().settings);
   EXPECT_EQ(info.results, tiny_info().results);
   State read(graph, 2);
@@ -136,6 +138,17 @@ TEST(Checkpoint, WhatNoTrainingWritesIsRefused) {
     save(folder / "a.h5", info, State(tiny_graph()));
     EXPECT_THROW(read_checkpoint_info(folder / "a.h5"), DamageError) << n;
   }
+}
+
+// Those of a large network on a GPU are hundreds of lines.
+TEST(Checkpoint, KeepsAnyNumberOfChoices) {
+  const TempDir folder;
+  CheckpointInfo info = tiny_info();
+  for (int i = 0; i < 2000; ++i)
+    info.choices["NVIDIA H200 | cuDNN 9.19.0 | forward f16 n256 h56 w56 c64 o" + std::to_string(i)] = "eng2_k2=5_k25=0";
+  ASSERT_GT(info.choices.dump().size(), size_t{1} << 17);
+  save(folder / "a.h5", info, State(tiny_graph()));
+  EXPECT_EQ(read_checkpoint_info(folder / "a.h5").choices, info.choices);
 }
 
 TEST(Checkpoint, LoadsOnlyTheArraysThatAreAskedFor) {
@@ -171,9 +184,9 @@ TEST(Checkpoint, StoresEachArrayBelowItsName) {
   EXPECT_TRUE(file.has_attribute("state/second_moment/fc/weight", "crc32c"));
   EXPECT_EQ(file.text_attribute("", "schema"), "packhorse/checkpoint/3");
   EXPECT_EQ(file.attribute_names(""),
-            (std::vector<std::string>{"batches_taken", "choices", "classes", "classes_crc32c", "data_crc32c", "epoch",
-                                      "image_size", "loss_scale", "network", "resampling", "results", "schema",
-                                      "settings", "updates_applied", "updates_at_loss_scale"}));
+            (std::vector<std::string>{"batches_taken", "classes", "classes_crc32c", "data_crc32c", "epoch",
+                                      "epoch_so_far", "image_size", "loss_scale", "network", "resampling", "results",
+                                      "schema", "settings", "updates_applied", "updates_at_loss_scale"}));
 }
 
 TEST(Checkpoint, AnArrayOfAnotherLengthIsRefused) {

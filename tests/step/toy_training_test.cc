@@ -30,7 +30,7 @@ class InOrder : public WrappedBackend {
 const bool kListed = [] {
   add_backend({"toy", toy::types, toy::make_backend});
   add_backend({"in order", toy::types,
-               [](Dtype, int, bool, int) -> std::unique_ptr<Backend> { return std::make_unique<InOrder>(); }});
+               [](const BackendOptions&) -> std::unique_ptr<Backend> { return std::make_unique<InOrder>(); }});
   return true;
 }();
 
