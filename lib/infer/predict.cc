@@ -21,7 +21,7 @@ Predictions predict(Inference& inference, const GivenImages& given, const ClassC
     const auto some = images.subspan(first, std::min(batch, images.size() - first));
     const auto prepared = prepare_images(given, some, feed.augment, threads, pixels);
     const std::span<const float> logits = inference.executor().infer(pixels);
-    const std::span<const float> features = inference.executor().features();
+    const HostView features = inference.executor().features();  // its own copy, on a GPU
     const size_t width = features.size() / batch;
     for (size_t i = 0; i < some.size(); ++i) {
       Prediction prediction{some[i].name, prepared[i].width, prepared[i].height, prepared[i].problem, {}};

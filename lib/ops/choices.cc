@@ -28,6 +28,7 @@ Choices read_choices(const fs::path& path) {
   try {
     Choices choices;
     const Json file = read_json(path);
+    if (!file.is_object()) throw DamageError({"it is no object of choices", path.string(), ""});
     for (const auto& [key, choice] : file.items()) choices[key] = json_member<std::string>(file, key, path.string());
     return choices;
   } catch (const Error& error) {

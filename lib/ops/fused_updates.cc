@@ -31,7 +31,7 @@ class Union {
       }
     }
     mine.push_back(list_.size());
-    const std::string role = mine.size() == 1 ? operand.role : operand.role + "_" + std::to_string(mine.size() - 1);
+    std::string role = mine.size() == 1 ? operand.role : operand.role + "_" + std::to_string(mine.size() - 1);
     list_.push_back(as(role, operand));
     return role;
   }

@@ -275,6 +275,7 @@ namespace {
 
 std::vector<Node> nodes_at(const Program& program, const std::vector<int>& numbers) {
   std::vector<Node> nodes;
+  nodes.reserve(numbers.size());
   for (const int number : numbers) nodes.push_back(node_at(program, number));
   return nodes;
 }

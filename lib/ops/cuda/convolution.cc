@@ -100,7 +100,16 @@ bool Convolutions::decided(const std::string& question, bool otherwise, const st
   const std::string name = choice_key(model_of(device_), cudnn_name(), question + (deterministic_ ? " repeats" : ""));
   const auto given = given_.find(name);
   if (given == given_.end() && !measure_) return otherwise;
-  const bool yes = given != given_.end() ? given->second == "yes" : decide();
+  bool yes = otherwise;
+  if (given != given_.end()) {
+    yes = given->second == "yes";
+  } else {
+    try {
+      yes = decide();
+    } catch (const Error&) {
+      return otherwise;  // there is no memory for a measurement
+    }
+  }
   taken_[name] = yes ? "yes" : "no";
   return yes;
 }
