@@ -82,6 +82,7 @@ std::vector<uint64_t> index_keys(const std::filesystem::path& idx) {
   });
   std::sort(lines.begin(), lines.end());
   std::vector<uint64_t> keys;
+  keys.reserve(lines.size());
   for (const auto& [offset, key] : lines) keys.push_back(key);
   return keys;
 }
