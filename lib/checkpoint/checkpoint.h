@@ -4,9 +4,9 @@
 // Layout: /state/ARRAY/NAME, f32. ARRAY is `weights`, `statistics` or an array of the optimizer (`momentum`); NAME is a
 // parameter's or a statistic's, with its shape. Root attributes: schema, network, image_size, classes, classes_crc32c,
 // data_crc32c, resampling, epoch, batches_taken, updates_applied, loss_scale, and as JSON settings,
-// epoch_so_far and results; /choices is one text, JSON as well. Older schemas are read, too (checkpoint/schemas.h). The file is written under a temporary
-// name in the same folder, flushed, then renamed. The CRC32C of each array is an attribute of its dataset: a damaged
-// checkpoint is refused, never loaded.
+// epoch_so_far and results; /choices is one text, JSON as well. Older schemas are read, too (checkpoint/schemas.h). The
+// file is written under a temporary name in the same folder, flushed, then renamed. The CRC32C of each array is an
+// attribute of its dataset: a damaged checkpoint is refused, never loaded.
 #pragma once
 
 #include <cstdint>

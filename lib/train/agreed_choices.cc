@@ -33,7 +33,7 @@ Choices stated_choices(const CheckpointFolder& checkpoints) {
 }
 
 Choices choices_of_root(const Graph& graph, ExecutorOptions& options, const CheckpointFolder* checkpoints) {
-  const Choices stated = checkpoints == nullptr ? Choices() : stated_choices(*checkpoints);
+  Choices stated = checkpoints == nullptr ? Choices() : stated_choices(*checkpoints);
   if (!options.measure) return stated;
   options.choices = read_choices(choices_path());
   for (const auto& [key, choice] : stated) options.choices[key] = choice;

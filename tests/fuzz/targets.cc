@@ -48,7 +48,7 @@ const fs::path& folder() {
   return folder.path();
 }
 fs::path written(const std::string& name, std::span<const std::byte> bytes) {
-  const fs::path path = folder() / name;
+  fs::path path = folder() / name;
   unlink(path.c_str());  // some file systems wait for the disk where a file is cut and written again
   std::FILE* const file = std::fopen(path.c_str(), "wb");
   std::fwrite(bytes.data(), 1, bytes.size(), file);

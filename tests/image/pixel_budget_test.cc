@@ -15,6 +15,7 @@ namespace {
 TEST(PixelBudget, LargeImagesAreDecodedOneAfterTheOther) {
   std::atomic<int> at_work{0}, most{0};
   std::vector<std::jthread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([&] {
       const PixelPermit permit({16000, 12000});  // two would be more than there may be
