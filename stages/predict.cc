@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kAbout =
-    "Predicts the classes of images (JPEG, PNG and WebP) with a trained network. A file that is named is taken as an image; "
+    "Predicts the classes of images (JPEG, PNG and WebP) with a trained network. A file that is named is taken as an "
+    "image; "
     "of a folder or a plain tar the images in it are taken, by the same rule as 'list' takes them, and what is no "
     "image "
     "is counted and named. '-' is standard input: a tar, an image, or names of files, one a line. If an image cannot "
