@@ -14,9 +14,9 @@ std::vector<ShardPath> shards_of(const StageManifest& pack, const std::string& s
                        pack.path.string(), "run pack again"});
   }
   // A manifest that lost a shard with its index would else train on the rest.
-  if (pack.counts.contains(split) && pack.counts[split].contains("packed") &&
-      pack.counts[split]["packed"] != records_of(pack, split)) {
-    throw DamageError({"the shards of '" + split + "' have " + std::to_string(records_of(pack, split)) +
+  const uint64_t records = records_of(pack, split);
+  if (pack.counts.contains(split) && pack.counts[split].contains("packed") && pack.counts[split]["packed"] != records) {
+    throw DamageError({"the shards of '" + split + "' have " + std::to_string(records) +
                            " records, and the manifest counts " + pack.counts[split]["packed"].dump(),
                        pack.path.string(), "run pack again"});
   }

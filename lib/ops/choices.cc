@@ -40,10 +40,10 @@ Choices read_choices(const fs::path& path) {
 void keep_choices(const fs::path& path, const Choices& choices) {
   if (path.empty() || choices.empty()) return;
   try {
-    Choices all = read_choices(path);
-    const size_t before = all.size();
+    const Choices before = read_choices(path);
+    Choices all = before;
     for (const auto& [key, choice] : choices) all[key] = choice;
-    if (all.size() == before && read_choices(path) == all) return;
+    if (all == before) return;
     make_folder(path.parent_path());
     write_json(path, Json(all));
   } catch (const Error& error) {

@@ -1,6 +1,5 @@
 #include "train/agreed_choices.h"
 
-#include <algorithm>
 #include <vector>
 
 #include <fmt/core.h>
@@ -39,16 +38,16 @@ Choices choices_of_root(const Graph& graph, ExecutorOptions& options, const Chec
   for (const auto& [key, choice] : stated) options.choices[key] = choice;
   const Stopwatch clock;
   Choices taken = measured_choices(graph, options);
-  const auto measured = std::count_if(taken.begin(), taken.end(),
-                                      [&](const auto& choice) { return !options.choices.contains(choice.first); });
-  if (measured > 0) {
-    log_info(fmt::format("measured {} ways to compute in {:.1f} s", measured, clock.seconds()));
+  Choices measured = taken;  // a checkpoint's own were perhaps not
+  std::erase_if(measured, [&](const auto& choice) { return options.choices.contains(choice.first); });
+  if (!measured.empty()) {
+    log_info(fmt::format("measured {} ways to compute in {:.1f} s", measured.size(), clock.seconds()));
     if (!stated.empty())
       log_warning(
           "the checkpoint was made with another device or library: from here on the bits may differ from those of a "
           "run "
           "that was not interrupted");
-    keep_choices(choices_path(), taken);
+    keep_choices(choices_path(), measured);
   }
   return taken;
 }

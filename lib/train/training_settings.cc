@@ -85,10 +85,9 @@ void TrainingSettings::declare(Options& o) {
   o.setting(
       "recompute", recompute,
       "Recompute the outputs of batch norm in the backward pass instead of keeping them: less memory, more time.");
-  o.setting(
-      "deterministic", deterministic,
-      "Compute only in ways that give the same bits each time, where a backend has others: a GPU has, and loses up "
-      "to 15 % of its speed (resnet-50; inception-bn 1 %).");
+  o.setting("deterministic", deterministic,
+            "Compute only in ways that give the same bits each time, where a backend has others: a GPU has, and "
+            "they are faster (tests/bench/RESULTS.md).");
   o.setting(
       "plans", plans,
       "On a GPU, how to choose between several ways to compute a convolution. measured: the fastest; it is measured "

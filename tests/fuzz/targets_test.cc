@@ -80,14 +80,11 @@ TEST_P(Fuzz, ChangedInputsAreReadOrRefused) {
   for (const Bytes& input : inputs) run(target, input);
   const char* const count = std::getenv("PACKHORSE_MUTATIONS");
   const int64_t rounds = count == nullptr ? 10000 : std::atoll(count);
-  int64_t answered = 0;
   for (int64_t round = 0; round < rounds; ++round) {
     RandomStream random(1, RandomUse::test, static_cast<uint64_t>(round), 0);
     const Bytes input = changed(inputs[static_cast<size_t>(round) % inputs.size()], inputs, random);
     ASSERT_NO_THROW(run(target, input)) << target.name << ", round " << round;
-    ++answered;
   }
-  EXPECT_EQ(answered, rounds);
 }
 
 std::vector<std::string> names() {

@@ -99,15 +99,14 @@ double Convolutions::bandwidth() {
 bool Convolutions::decided(const std::string& question, bool otherwise, const std::function<bool()>& decide) {
   const std::string name = choice_key(model_of(device_), cudnn_name(), question + (deterministic_ ? " repeats" : ""));
   const auto given = given_.find(name);
-  if (given == given_.end() && !measure_) return otherwise;
   bool yes = otherwise;
   if (given != given_.end()) {
     yes = given->second == "yes";
-  } else {
+  } else if (measure_) {
     try {
       yes = decide();
     } catch (const Error&) {
-      return otherwise;  // there is no memory for a measurement
+      yes = otherwise;  // there is no memory for a measurement
     }
   }
   taken_[name] = yes ? "yes" : "no";

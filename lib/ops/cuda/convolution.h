@@ -41,13 +41,12 @@ class Convolutions {
   /// An engine for each convolution so far, none where cuDNN has no plan; and what decided() was asked.
   const Choices& choices() const { return taken_; }
 
-  /// True if plans are measured.
-  bool measures() const { return measure_; }
   /// Seconds of the chosen plan, measured now if they are not known; infinite if there is none.
   double seconds(const ConvolutionSpec& spec);
   /// Bytes a second that our own passes read and write, measured at the first call.
   double bandwidth();
-  /// What was chosen for this question before, or what `decide` says now; without measurements `otherwise`.
+  /// What was chosen for this question before, or what `decide` says now; where nothing is measured `otherwise`.
+  /// Becomes a choice in each case, so that a resume does not ask again.
   bool decided(const std::string& question, bool otherwise, const std::function<bool()>& decide);
 
  private:

@@ -6,11 +6,14 @@
 
 namespace packhorse::cuda {
 
+__device__ inline float next_statistic(float running, float batch, double momentum, double share) {
+  return static_cast<float>(momentum * running + (1 - momentum) * share * batch);
+}
 __global__ void running_statistics(const float* batch, const float* running, float* next, const int32_t* finite,
                                    int64_t count, double momentum, double share) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= count || *finite == 0) return;
-  next[i] = static_cast<float>(momentum * running[i] + (1 - momentum) * share * batch[i]);
+  next[i] = next_statistic(running[i], batch[i], momentum, share);
 }
 
 struct SgdArrays {
@@ -129,7 +132,7 @@ __global__ void __launch_bounds__(kUpdateThreads)
   const StatisticSegment& of = statistics[part.segment];
   const unsigned end = of.count - part.first < kUpdatePart ? of.count : part.first + kUpdatePart;
   for (unsigned i = part.first + threadIdx.x; i < end; i += kUpdateThreads)
-    of.next[i] = static_cast<float>(of.momentum * of.running[i] + (1 - of.momentum) * of.share * of.batch[i]);
+    of.next[i] = next_statistic(of.running[i], of.batch[i], of.momentum, of.share);
 }
 
 }  // namespace packhorse::cuda
